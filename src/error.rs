@@ -1,0 +1,76 @@
+//! The one error type of the library: what failed, on which path or value, and what to do next.
+//!
+//! Text is lower case and names the value. `main` prints the chain; the library never prints.
+
+use std::path::{Path, PathBuf};
+
+/// `std::result::Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused an operation on a file or folder.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// The verb: `read`, `write`, `create`, `list`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+    /// A file was read but its content cannot be used.
+    #[error("{path}: {what}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, what was expected, and the remedy.
+        what: String,
+    },
+    /// One line of a text file cannot be used.
+    #[error("{path}, line {line}: {what}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// One-based line number.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A configuration was refused; every problem found is listed.
+    #[error("the configuration was refused:\n  {}", .0.join("\n  "))]
+    Config(Vec<String>),
+    /// An argument, a query or a combination of them cannot be served.
+    #[error("{0}")]
+    Input(String),
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(Box<dyn std::error::Error + Send + Sync>),
+    /// The user asked to stop; what was done so far is saved.
+    #[error("stopped on request; {0}")]
+    Stopped(String),
+}
+
+impl Error {
+    /// For `map_err`: wraps an I/O error with the verb and the path.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// A file whose content cannot be used.
+    pub fn file(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
+        Self::File { path: path.as_ref().to_path_buf(), what: what.into() }
+    }
+
+    /// A line (one-based) that cannot be used.
+    pub fn line(path: impl AsRef<Path>, line: usize, what: impl Into<String>) -> Self {
+        Self::Line { path: path.as_ref().to_path_buf(), line, what: what.into() }
+    }
+
+    /// An argument or a combination of arguments that cannot be served.
+    pub fn input(what: impl Into<String>) -> Self {
+        Self::Input(what.into())
+    }
+}
