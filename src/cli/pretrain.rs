@@ -1,0 +1,40 @@
+//! `dsi pretrain`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{ConfigArgs, device, stop_on_ctrl_c};
+use crate::data;
+use crate::run::RunFolder;
+use crate::train;
+
+/// Train a small CLIP of your own on a train split, and write it in Hugging Face's layout.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi pretrain --config configs/scenes-clip.toml
+  dsi pretrain --config configs/flickr8k.toml --set data.root=flickr8k")]
+pub struct Pretrain {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Folder for checkpoints and the log (the model itself goes to pretrain.out).
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Go on from the last checkpoint in the run folder.
+    #[arg(long)]
+    resume: bool,
+}
+
+impl Pretrain {
+    pub fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let out = self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into());
+        let corpus = data::open::open(&config.data, &|| ())?;
+        let device = device(config.device)?;
+        let stop = stop_on_ctrl_c()?;
+        train::pretrain::pretrain(&config, &corpus, &RunFolder::new(out), self.resume, &device, &stop)?;
+        tracing::info!("wrote {}", config.pretrain.out);
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! Values that are each allowed but cannot stand together.
+
+use std::collections::BTreeSet;
+
+use super::choices::{DataKind, EncoderKind, Family};
+use super::sections::Config;
+
+/// The keys of `[data]` that only the built-in corpus knows.
+pub const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
+
+/// The keys a conflict reads, and the sentence it makes when there is one.
+type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
+
+const CONFLICTS: [Conflict; 6] = [
+    (&["data.kind", "encoder.kind"], features_come_together),
+    (&["data.kind", "data.captions"], karpathy_needs_captions),
+    (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
+    (&["decoder.width", "decoder.heads"], |c| {
+        divides("decoder", "heads", c.decoder.heads, "width", c.decoder.width)
+    }),
+    (&["pretrain.width", "pretrain.heads"], |c| {
+        divides("pretrain", "heads", c.pretrain.heads, "width", c.pretrain.width)
+    }),
+    (&["pretrain.image_size", "pretrain.patch"], |c| {
+        divides("pretrain", "patch", c.pretrain.patch, "image_size", c.pretrain.image_size)
+    }),
+];
+
+/// The conflicts of a configuration. `given` are the keys that file and overrides set; conflicts over keys in
+/// `refused` are left out, for their values are not the user's.
+pub fn find(config: &Config, given: &BTreeSet<&str>, refused: &BTreeSet<String>) -> Vec<String> {
+    let known = |keys: &[&str]| !keys.iter().any(|key| refused.contains(*key));
+    let mut found: Vec<_> = CONFLICTS
+        .iter()
+        .filter(|(keys, _)| known(keys))
+        .filter_map(|(_, conflict)| conflict(config))
+        .collect();
+    if config.data.kind != DataKind::Scenes && known(&["data.kind"]) {
+        found.extend(SCENES_ONLY.iter().filter(|key| given.contains(*key)).map(|key| {
+            format!(
+                "{key} is for data.kind = \"scenes\" alone, and data.kind is \"{}\": remove it",
+                config.data.kind
+            )
+        }));
+    }
+    found
+}
+
+fn features_come_together(config: &Config) -> Option<String> {
+    let (data, encoder) = (config.data.kind, config.encoder.kind);
+    ((data == DataKind::Features) != (encoder == EncoderKind::Features)).then(|| {
+        format!(
+            "data.kind = \"{data}\" with encoder.kind = \"{encoder}\": ready-made embeddings take the \
+             encoder's place, so both are \"features\" or neither is"
+        )
+    })
+}
+
+fn karpathy_needs_captions(config: &Config) -> Option<String> {
+    (config.data.kind == DataKind::Karpathy && config.data.captions.is_empty()).then(|| {
+        "data.kind = \"karpathy\" needs data.captions, the name of its JSON file, such as \
+         \"dataset_flickr8k.json\""
+            .into()
+    })
+}
+
+fn grounding_needs_codebooks(config: &Config) -> Option<String> {
+    let family = config.index.family;
+    (config.decoder.grounded && family != Family::Rq).then(|| {
+        format!(
+            "decoder.grounded = true needs the codebooks of index.family = \"rq\", and the family is \
+             \"{family}\": set decoder.grounded = false"
+        )
+    })
+}
+
+fn divides(section: &str, part: &str, n: usize, whole: &str, of: usize) -> Option<String> {
+    (!of.is_multiple_of(n)).then(|| format!("{section}.{part} = {n} must divide {section}.{whole} = {of}"))
+}

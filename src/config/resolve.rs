@@ -1,0 +1,173 @@
+//! From what was written to what is meant: the file, then the overrides, each key against its rule, and all
+//! problems together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::conflicts;
+use super::rules::{self, RULES, Rule, sections};
+use super::sections::Config;
+use crate::error::{Error, Result};
+
+/// Characters of a key or a value that a message repeats.
+const SHOWN: usize = 80;
+/// How alike two names must be (1 is equal) for one to be offered for the other.
+const ALIKE: f64 = 0.6;
+
+/// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) in order, and checks.
+///
+/// # Errors
+/// [`Error::Line`] for broken TOML; else [`Error::Config`] with everything that is wrong.
+pub fn resolve(text: &str, origin: &Path, overrides: &[String]) -> Result<Config> {
+    let table: Table = text.parse().map_err(|e| syntax(text, origin, &e))?;
+    let mut given = Given::default();
+    given.take(&origin.display().to_string(), table);
+    for each in overrides {
+        match parse_override(each) {
+            Ok(table) => given.take("--set", table),
+            Err(problem) => given.problems.push(problem),
+        }
+    }
+    given.finish()
+}
+
+fn syntax(text: &str, origin: &Path, error: &toml::de::Error) -> Error {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
+    Error::line(origin, line, format!("is not TOML: {}", error.message()))
+}
+
+/// `section.key=value` as a table. The value is TOML, else text; for a key that holds text it is text unless
+/// it is quoted, so that a folder called `2024` needs no quotes.
+fn parse_override(text: &str) -> Result<Table, String> {
+    let (key, raw) = text
+        .split_once('=')
+        .ok_or_else(|| format!("--set {}: write it as section.key=value", shown(text)))?;
+    let key = key.trim();
+    let parsed = format!("value = {raw}").parse::<Table>().ok().filter(|table| table.len() == 1);
+    let parsed = parsed.and_then(|mut table| table.remove("value"));
+    let value = match parsed {
+        Some(value) if value.is_str() || !rules::find(key).is_some_and(|(_, rule)| rule.is_text()) => value,
+        _ => Value::String(raw.to_owned()),
+    };
+    Ok(match key.split_once('.') {
+        Some((section, key)) => Table::from_iter([(section.to_owned(), table_of(key, value))]),
+        None => Table::from_iter([(key.to_owned(), value)]),
+    })
+}
+
+fn table_of(key: &str, value: Value) -> Value {
+    Value::Table(Table::from_iter([(key.to_owned(), value)]))
+}
+
+/// What the user wrote: values that passed their rules, keys whose values did not, and the complaints.
+#[derive(Default)]
+struct Given {
+    values: BTreeMap<&'static str, Value>,
+    refused: BTreeSet<String>,
+    problems: Vec<String>,
+}
+
+impl Given {
+    /// Takes a whole table; `origin` opens each complaint about it.
+    fn take(&mut self, origin: &str, table: Table) {
+        for (name, value) in table {
+            match value {
+                Value::Table(section) if sections().contains(&name.as_str()) => {
+                    section.iter().for_each(|(key, value)| self.put(origin, &format!("{name}.{key}"), value));
+                }
+                value => self.put(origin, &name, &value),
+            }
+        }
+    }
+
+    fn put(&mut self, origin: &str, key: &str, value: &Value) {
+        let Some((known, rule)) = rules::find(key) else {
+            self.problems.push(format!("{origin}: {}", unknown(key)));
+            return;
+        };
+        match rule.admit(value) {
+            Some(value) => {
+                self.values.insert(known, value);
+            }
+            None => {
+                self.problems.push(format!("{origin}: {}", not_allowed(known, value, rule)));
+                self.refused.insert(key.to_owned());
+            }
+        }
+    }
+
+    /// The typed configuration, defaults filled in, or all complaints.
+    fn finish(mut self) -> Result<Config> {
+        let config = typed(&self.values)?;
+        let given = self.values.keys().copied().collect();
+        self.problems.extend(conflicts::find(&config, &given, &self.refused));
+        if self.problems.is_empty() { Ok(config) } else { Err(Error::Config(self.problems)) }
+    }
+}
+
+/// The values as a [`Config`], with defaults for the keys that are not there.
+fn typed(values: &BTreeMap<&'static str, Value>) -> Result<Config> {
+    let mut root = Table::new();
+    for (key, value) in values {
+        let (table, key) = match key.split_once('.') {
+            None => (&mut root, *key),
+            Some((section, key)) => {
+                let section = root.entry(section).or_insert_with(|| Value::Table(Table::new()));
+                (section.as_table_mut().expect("invariant: no key has a section's name"), key)
+            }
+        };
+        table.insert(key.to_owned(), value.clone());
+    }
+    root.try_into().map_err(|e: toml::de::Error| Error::Config(vec![e.message().to_owned()]))
+}
+
+fn not_allowed(key: &str, value: &Value, rule: &Rule) -> String {
+    let hint = match (rule, value) {
+        (Rule::OneOf(words), Value::String(text)) => nearest(text, words.iter().copied()),
+        _ => None,
+    };
+    let hint = hint.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
+    format!("{key} = {} is not allowed: it takes {rule}{hint}", shown(&value.to_string()))
+}
+
+fn unknown(key: &str) -> String {
+    if sections().contains(&key) {
+        return format!("{key} is a section: write [{key}] on a line of its own, and its keys below");
+    }
+    let keys = || RULES.iter().map(|(key, _)| *key);
+    // A key in the wrong section is right but for its place; that beats any likeness of letters.
+    let leaf = key.rsplit('.').next();
+    let misplaced = keys().find(|known| known.rsplit('.').next() == leaf);
+    let hint = match misplaced.or_else(|| nearest(key, keys().chain(sections()))) {
+        Some(name) => format!("did you mean {name}?"),
+        None => format!("there are {}", siblings(key).join(", ")),
+    };
+    format!("{} is not a key; {hint}", shown(key))
+}
+
+/// The keys of the section that `key` stands in; the sections, for a key in none.
+fn siblings(key: &str) -> Vec<&'static str> {
+    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let keys: Vec<_> =
+        RULES.iter().filter(|(k, _)| k.split_once('.').is_some_and(|(s, _)| s == section)).collect();
+    if keys.is_empty() { sections() } else { keys.iter().map(|(key, _)| *key).collect() }
+}
+
+/// The name most like `text`. Long texts are no typing errors, and comparing them would cost time.
+fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name| strsim::normalized_damerau_levenshtein(text, name);
+    let best = (text.len() <= SHOWN).then(|| names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))))??;
+    (likeness(best) >= ALIKE).then_some(best)
+}
+
+/// Outside text fit for one line of a terminal.
+fn shown(text: &str) -> String {
+    let mut line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        line.push('…');
+    }
+    line
+}

@@ -1,0 +1,278 @@
+//! Every key of a configuration file: its type, its default, its unit and where it comes from.
+//!
+//! To add a key: one line here, one line in `rules`. An empty text or a zero stands for "none" where the key
+//! says so; there are no optional keys, so the resolved configuration is always complete.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, Regime, Split};
+
+/// Declares a struct of the configuration and its `Default` together, so that a key is written once.
+macro_rules! section {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $key:ident: $kind:ty = $default:expr,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$doc])* pub $key: $kind,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// One experiment, resolved and checked. A function gets its own section of it, never all of it.
+    Config {
+        /// The seed of every random stream but the scenes' own.
+        seed: u64 = 0,
+        /// Where tensors live.
+        device: Device = Device::Auto,
+        /// The corpus.
+        data: Data = Data::default(),
+        /// What turns captions and photos into embeddings.
+        encoder: Encoder = Encoder::default(),
+        /// How docids are made, and when an index is refused.
+        index: Index = Index::default(),
+        /// The shape of the decoder.
+        decoder: Decoder = Decoder::default(),
+        /// How the decoder is trained.
+        train: Train = Train::default(),
+        /// How an answer is searched for.
+        search: Search = Search::default(),
+        /// What is measured.
+        eval: Eval = Eval::default(),
+        /// The small CLIP that `dsi pretrain` makes.
+        pretrain: Pretrain = Pretrain::default(),
+    }
+}
+
+section! {
+    /// `[data]`: the corpus. `train`, `val`, `test`, `scenes_seed`, `side` are for `kind = "scenes"` alone.
+    Data {
+        /// The dataset's name in reports: letters, digits, `-`, `_` and `.`.
+        name: String = "scenes".into(),
+        /// Where the corpus comes from.
+        kind: DataKind = DataKind::Scenes,
+        /// The folder of the corpus.
+        root: String = "runs/data/scenes".into(),
+        /// The captions file, relative to `root` unless absolute; empty: `corpus.jsonl`. `karpathy` needs it:
+        /// those files have another name for each dataset.
+        captions: String = String::new(),
+        /// The photo folder, relative to `root` unless absolute; empty: `root` itself.
+        images: String = String::new(),
+        /// Number of images kept, taken from each split in proportion; 0: all.
+        limit: usize = 0,
+        /// What to do with a photo that cannot be decoded.
+        on_bad_image: OnBadImage = OnBadImage::Error,
+        /// Scenes in the train split.
+        train: usize = 800,
+        /// Scenes in the val split.
+        val: usize = 100,
+        /// Scenes in the test split.
+        test: usize = 100,
+        /// The seed of the scenes: another seed is another corpus.
+        scenes_seed: u64 = 0,
+        /// Side of a scene, in pixels.
+        side: usize = 128,
+    }
+}
+
+impl Data {
+    /// The captions file this section means.
+    pub fn captions_file(&self) -> PathBuf {
+        let name = if self.captions.is_empty() { "corpus.jsonl" } else { &self.captions };
+        Path::new(&self.root).join(name)
+    }
+
+    /// The photo folder this section means.
+    pub fn images_folder(&self) -> PathBuf {
+        Path::new(&self.root).join(&self.images)
+    }
+}
+
+section! {
+    /// `[encoder]`: what turns captions and photos into embeddings.
+    Encoder {
+        /// CLIP, or the corpus's own ready-made embeddings.
+        kind: EncoderKind = EncoderKind::Clip,
+        /// A local folder, or a hub id `org/name`. Unused with `features`.
+        path: String = "data/scenes-clip".into(),
+        /// The revision of a hub id: a branch, a tag or a commit.
+        revision: String = "main".into(),
+        /// Photos or captions encoded at once.
+        batch: usize = 64,
+        /// The folder in which computed embeddings are kept.
+        cache: String = "runs/cache".into(),
+    }
+}
+
+section! {
+    /// `[index]`: how docids are made (align, then quantise), and the gates that refuse an index.
+    Index {
+        /// How an image gets its docid.
+        family: Family = Family::Rq,
+        /// Codebooks of `rq`: one level of the docid each.
+        levels: usize = 6,
+        /// Codes a level: the codebook size of `rq`, the base of `numeric`, the branching of `tree`.
+        codes: usize = 64,
+        /// Lloyd iterations of a k-means.
+        iterations: usize = 25,
+        /// Beam of the quantiser; 1 is greedy, as in residual quantisation's definition.
+        encode_beam: usize = 1,
+        /// Steps of the alignment before quantisation: I + A on each side, contrastive; 0: no alignment.
+        align_steps: usize = 300,
+        /// (image, caption) pairs in a step of the alignment.
+        align_batch: usize = 512,
+        /// Learning rate of the alignment.
+        align_lr: f64 = 1e-3,
+        /// Temperature τ of the alignment's contrastive loss.
+        align_temperature: f64 = 0.05,
+        /// Weight decay of A, which pulls the alignment towards the identity.
+        align_weight_decay: f64 = 0.1,
+        /// Gate: least perplexity of a level, as a share of min(codes, images).
+        min_perplexity: f64 = 0.1,
+        /// Gate: largest share of images whose codes another image has too.
+        max_collisions: f64 = 0.5,
+        /// Gate: least share of queries whose gold docid survives a beam search by reconstruction.
+        min_survival: f64 = 0.5,
+        /// The beam of that search.
+        survival_beam: usize = 50,
+    }
+}
+
+section! {
+    /// `[decoder]`: the shape of the decoder and its start.
+    Decoder {
+        /// Width d of the decoder; `heads` divides it.
+        width: usize = 192,
+        /// Transformer blocks.
+        layers: usize = 2,
+        /// Attention heads.
+        heads: usize = 4,
+        /// Memory vectors made of a query's embedding.
+        memory: usize = 4,
+        /// Dropout probability while training.
+        dropout: f64 = 0.1,
+        /// Whether logits start from the codebook's geometry; needs `index.family = "rq"`.
+        grounded: bool = true,
+        /// Temperature τ of grounded logits: α starts at 1/(2τ).
+        temperature: f64 = 0.05,
+    }
+}
+
+section! {
+    /// `[train]`: how the decoder is trained.
+    Train {
+        /// Optimiser steps.
+        steps: usize = 400,
+        /// Queries a step.
+        batch: usize = 48,
+        /// Share of queries that are captions; the rest are images.
+        caption_share: f64 = 0.7,
+        /// Which images may be learnt by heart.
+        regime: Regime = Regime::Transductive,
+        /// The objective.
+        loss: Loss = Loss::Listwise,
+        /// Candidates a query of the listwise loss: the gold image and the nearest by the teacher.
+        candidates: usize = 12,
+        /// Weight of the gold image in the target distribution; the rest is the teacher's.
+        target_gold: f64 = 0.5,
+        /// Temperature of the teacher's distribution.
+        teacher_temperature: f64 = 0.05,
+        /// Peak learning rate of the decoder.
+        lr: f64 = 1e-3,
+        /// Peak learning rate of the grounding (W and α).
+        grounding_lr: f64 = 1e-4,
+        /// AdamW's decoupled weight decay.
+        weight_decay: f64 = 0.05,
+        /// Steps over which the learning rate rises to its peak.
+        warmup: usize = 50,
+        /// Largest norm of a step's gradient.
+        clip_norm: f64 = 1.0,
+        /// Steps between validations.
+        validate_every: usize = 100,
+        /// Steps between checkpoints.
+        checkpoint_every: usize = 100,
+        /// Steps between log lines.
+        log_every: usize = 10,
+    }
+}
+
+section! {
+    /// `[search]`: how an answer is searched for.
+    Search {
+        /// Prefixes kept at each level.
+        beam: usize = 50,
+        /// Weight λ of the codebook's geometry in the step score of an ungrounded decoder; 0: none.
+        geometry: f64 = 0.3,
+        /// Whether the few candidates are re-ranked with their exact cosine.
+        rerank: bool = true,
+        /// Weight of the exact cosine in the fused score.
+        rerank_weight: f64 = 0.5,
+        /// Images returned.
+        k: usize = 10,
+    }
+}
+
+section! {
+    /// `[eval]`: what is measured.
+    Eval {
+        /// The split whose captions and images are asked. Choose on val, report on test.
+        split: Split = Split::Test,
+        /// The images that may be returned.
+        gallery: Gallery = Gallery::Both,
+        /// Whether the whole trie is scored too, which separates decoder error from search error.
+        exhaustive: bool = false,
+        /// Resamples of the bootstrap interval; 0: no interval.
+        bootstrap: usize = 1000,
+        /// Queries answered at once.
+        batch: usize = 64,
+    }
+}
+
+section! {
+    /// `[pretrain]`: the small CLIP that `dsi pretrain` makes of the train split (Radford et al. 2021).
+    Pretrain {
+        /// Width of both towers; `heads` divides it.
+        width: usize = 128,
+        /// Transformer blocks of the image tower.
+        vision_layers: usize = 4,
+        /// Transformer blocks of the text tower.
+        text_layers: usize = 3,
+        /// Attention heads of both towers.
+        heads: usize = 4,
+        /// Side of the picture the image tower sees, in pixels; `patch` divides it.
+        image_size: usize = 64,
+        /// Side of a patch, in pixels.
+        patch: usize = 8,
+        /// Width of the joint embedding.
+        projection: usize = 64,
+        /// Tokens of the byte-pair vocabulary, with the two special ones.
+        vocabulary: usize = 640,
+        /// Longest caption in tokens, with the two special ones.
+        context: usize = 40,
+        /// Optimiser steps.
+        steps: usize = 3000,
+        /// (image, caption) pairs a step: each pair's negatives are the others.
+        batch: usize = 256,
+        /// Peak learning rate.
+        lr: f64 = 1e-3,
+        /// AdamW's decoupled weight decay.
+        weight_decay: f64 = 0.1,
+        /// Steps over which the learning rate rises to its peak.
+        warmup: usize = 200,
+        /// Largest norm of a step's gradient.
+        clip_norm: f64 = 1.0,
+        /// The folder that gets the model, in Hugging Face's layout.
+        out: String = "data/scenes-clip".into(),
+        /// Steps between log lines.
+        log_every: usize = 20,
+        /// Steps between validations.
+        validate_every: usize = 500,
+    }
+}

@@ -1,0 +1,275 @@
+//! The corpus: images in order, each with a split and its captions, and who may learn from which.
+//!
+//! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl)) fills a [`Builder`], which refuses
+//! what would spoil a measurement later: an image named twice, an image without captions, a blank caption.
+//! Everything downstream addresses images by [`ImageIdx`] and captions by their position in the corpus.
+//!
+//! The first rule of measurement, *test captions are seen by nothing*, is kept by type: what trains takes a
+//! [`TrainCaption`] or a [`TrainPair`], and only this file makes them, from the train split.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::builder::{Builder, Entry};
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+
+mod builder;
+
+/// The part of the corpus an image and its captions belong to (Karpathy's `restval` is read as train).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Learned from.
+    #[serde(alias = "restval")]
+    Train,
+    /// Chosen on.
+    Val,
+    /// Reported on.
+    Test,
+}
+
+impl Split {
+    /// The three splits in their usual order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// The word used in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A caption of the train split, by its position in the corpus. Only a [`Corpus`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrainCaption(usize);
+
+impl TrainCaption {
+    /// The caption's position in the corpus.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A caption of the train split and the image it describes: what retrieval is learned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainPair {
+    caption: TrainCaption,
+    image: ImageIdx,
+}
+
+impl TrainPair {
+    /// The caption.
+    pub fn caption(self) -> TrainCaption {
+        self.caption
+    }
+
+    /// The image it describes.
+    pub fn image(self) -> ImageIdx {
+        self.image
+    }
+}
+
+/// Images in order (row = [`ImageIdx`]) and their captions in the same order, contiguous per image. Never
+/// empty.
+#[derive(Debug, Clone)]
+pub struct Corpus {
+    images: Vec<Image>,
+    captions: Vec<String>,
+    rows: HashMap<String, ImageIdx>,
+}
+
+#[derive(Debug, Clone)]
+struct Image {
+    id: String,
+    file: Option<PathBuf>,
+    split: Split,
+    captions: Range<usize>,
+}
+
+#[allow(clippy::len_without_is_empty)] // a corpus is never empty
+impl Corpus {
+    /// Number of images, at least one.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// The image's outside name, unique in the corpus.
+    pub fn id(&self, image: ImageIdx) -> &str {
+        &self.images[image.row()].id
+    }
+
+    /// The image called `id`.
+    pub fn find(&self, id: &str) -> Option<ImageIdx> {
+        self.rows.get(id).copied()
+    }
+
+    /// Where the photo lies (it need not exist); `None` in a corpus of features, which has no photos.
+    pub fn file(&self, image: ImageIdx) -> Option<&Path> {
+        self.images[image.row()].file.as_deref()
+    }
+
+    /// The split of the image and all its captions.
+    pub fn split(&self, image: ImageIdx) -> Split {
+        self.images[image.row()].split
+    }
+
+    /// All images in order.
+    pub fn images(&self) -> impl ExactSizeIterator<Item = ImageIdx> + use<> {
+        (0..self.len()).map(ImageIdx::from)
+    }
+
+    /// The images of one split in order.
+    pub fn images_in(&self, split: Split) -> Vec<ImageIdx> {
+        self.images().filter(|&image| self.split(image) == split).collect()
+    }
+
+    /// Positions of the image's captions, at least one.
+    pub fn captions_of(&self, image: ImageIdx) -> Range<usize> {
+        self.images[image.row()].captions.clone()
+    }
+
+    /// Positions of the captions of one split in order.
+    pub fn captions_in(&self, split: Split) -> Vec<usize> {
+        self.images_in(split).into_iter().flat_map(|image| self.captions_of(image)).collect()
+    }
+
+    /// All captions in order.
+    pub fn captions(&self) -> &[String] {
+        &self.captions
+    }
+
+    /// The caption at a position.
+    pub fn caption(&self, caption: usize) -> &str {
+        &self.captions[caption]
+    }
+
+    /// The image that the caption at a position describes.
+    pub fn owner(&self, caption: usize) -> ImageIdx {
+        self.images.partition_point(|image| image.captions.end <= caption).into()
+    }
+
+    /// Every train caption with its image, in corpus order.
+    pub fn train_pairs(&self) -> Vec<TrainPair> {
+        let pairs = |image| {
+            self.captions_of(image).map(move |caption| TrainPair { caption: TrainCaption(caption), image })
+        };
+        self.images_in(Split::Train).into_iter().flat_map(pairs).collect()
+    }
+
+    /// The images of a smaller corpus: the first ones of each split, `count` together (0 means all), in the
+    /// proportion of the splits. No split that has images loses all of them while `count` allows for it.
+    pub fn proportional(&self, count: usize) -> Vec<ImageIdx> {
+        if count == 0 || count >= self.len() {
+            return self.images().collect();
+        }
+        let splits = Split::ALL.map(|split| self.images_in(split));
+        // Adams' apportionment: the next place goes to the split with the most images a place.
+        let mut places = [0usize; 3];
+        for _ in 0..count {
+            let next = (0..3).filter(|&s| places[s] < splits[s].len()).max_by(|&a, &b| {
+                let (of_a, of_b) = (splits[a].len() * places[b], splits[b].len() * places[a]);
+                of_a.cmp(&of_b).then(b.cmp(&a))
+            });
+            places[next.expect("invariant: fewer places than images")] += 1;
+        }
+        let mut kept: Vec<_> = splits.iter().zip(places).flat_map(|(s, n)| &s[..n]).copied().collect();
+        kept.sort_unstable();
+        kept
+    }
+
+    /// The corpus of these images only (strictly ascending); their rows become 0, 1, 2, …
+    ///
+    /// # Errors
+    /// When no image is left.
+    pub fn keeping(&self, images: &[ImageIdx]) -> Result<Self> {
+        assert!(images.is_sorted_by(|a, b| a < b), "invariant: ascending rows");
+        if images.is_empty() {
+            return Err(Error::input("no image of the corpus is left; at least one is needed"));
+        }
+        let mut kept = Self { images: Vec::new(), captions: Vec::new(), rows: HashMap::new() };
+        for image in images.iter().map(|image| &self.images[image.row()]) {
+            kept.append(image.clone(), &self.captions[image.captions.clone()]);
+        }
+        Ok(kept)
+    }
+
+    /// The [`proportional`](Self::proportional) share of the corpus.
+    pub fn limited(&self, count: usize) -> Self {
+        self.keeping(&self.proportional(count))
+            .expect("invariant: a corpus has an image, and so has its share")
+    }
+
+    fn append(&mut self, image: Image, captions: &[String]) {
+        let start = self.captions.len();
+        self.captions.extend_from_slice(captions);
+        self.rows.insert(image.id.clone(), self.images.len().into());
+        self.images.push(Image { captions: start..self.captions.len(), ..image });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, split: Split, captions: &[&str]) -> Entry {
+        Entry {
+            id: id.into(),
+            file: id.into(),
+            split,
+            captions: captions.iter().map(|&c| c.into()).collect(),
+        }
+    }
+
+    fn corpus(splits: &[Split]) -> Corpus {
+        let mut builder = Builder::new(Path::new("c"), "line", Some(Path::new("photos")));
+        for (i, &split) in splits.iter().enumerate() {
+            builder.push(i + 1, entry(&format!("{i}.png"), split, &["one", "two"][..1 + i % 2])).unwrap();
+        }
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn captions_are_contiguous_and_know_their_image() {
+        let corpus = corpus(&[Split::Train, Split::Test, Split::Train]);
+        assert_eq!(corpus.captions_of(ImageIdx(1)), 1..3);
+        assert_eq!((0..4).map(|i| corpus.owner(i).0).collect::<Vec<_>>(), [0, 1, 1, 2]);
+        assert_eq!(corpus.find("2.png"), Some(ImageIdx(2)));
+        assert_eq!(corpus.find("3.png"), None);
+        assert_eq!(corpus.file(ImageIdx(2)), Some(Path::new("photos/2.png")));
+    }
+
+    #[test]
+    fn only_train_captions_become_pairs() {
+        let corpus = corpus(&[Split::Train, Split::Test, Split::Val, Split::Train]);
+        let pairs: Vec<_> =
+            corpus.train_pairs().iter().map(|p| (p.caption().index(), p.image().row())).collect();
+        assert_eq!(pairs, [(0, 0), (4, 3), (5, 3)]);
+        assert_eq!(corpus.captions_in(Split::Test), [1, 2]);
+    }
+
+    #[test]
+    fn limiting_keeps_the_proportion_and_the_first_images_of_each_split() {
+        let splits = [vec![Split::Test], vec![Split::Train; 6], vec![Split::Val; 3]].concat();
+        let small = corpus(&splits).limited(5);
+        let ids: Vec<_> = small.images().map(|image| small.id(image).to_owned()).collect();
+        assert_eq!(ids, ["0.png", "1.png", "2.png", "3.png", "7.png"]);
+        assert_eq!((small.captions().len(), small.owner(4)), (8, ImageIdx(3)));
+        assert_eq!(small.find("7.png"), Some(ImageIdx(4)));
+        assert_eq!(corpus(&splits).limited(0).len(), 10);
+        assert_eq!(corpus(&splits).limited(99).len(), 10);
+    }
+}

@@ -1,0 +1,51 @@
+//! From files on disk to checked values: everything a run learns from or is measured on enters here.
+//!
+//! A **corpus** ([`corpus`]) is a list of images with splits and captions. It is read from Karpathy's JSON
+//! ([`karpathy`]) or from one JSON object a line ([`jsonl`]); the default one is drawn by [`scenes`]. Its
+//! **photos** are decoded ([`photos`]) and made the size the encoder wants ([`preprocess`]); its captions
+//! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
+//! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
+//!
+//! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
+
+pub mod bpe;
+pub mod corpus;
+pub mod embeddings;
+pub mod epochs;
+pub mod jsonl;
+pub mod karpathy;
+pub mod npy;
+pub mod open;
+pub mod photos;
+pub mod preprocess;
+pub mod scenes;
+pub mod tokens;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    /// A file of the folder of real data, for tests by hand-made and by real files; says so where it is
+    /// missing.
+    pub fn shared(file: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("DSI_SHARED").map(PathBuf::from);
+        let folder = folder.unwrap_or_else(|| [env!("CARGO_MANIFEST_DIR"), "..", "shared"].iter().collect());
+        let path = folder.join(file);
+        if !path.exists() {
+            eprintln!("skipped: {} is not there (set DSI_SHARED)", path.display());
+            return None;
+        }
+        Some(path)
+    }
+
+    /// What a crash, a bad disk or an enemy makes of a file: some bytes flipped, then the end cut off.
+    pub fn damaged(bytes: &[u8], flips: &[(usize, u8)], cut: usize) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for &(at, mask) in flips {
+            let at = at % bytes.len();
+            bytes[at] ^= mask;
+        }
+        bytes.truncate(bytes.len() - cut % bytes.len());
+        bytes
+    }
+}

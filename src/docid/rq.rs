@@ -1,0 +1,292 @@
+//! Residual quantisation: an embedding becomes a sum of codewords, one per level (IRGen, TIGER, GENIUS;
+//! the quantiser itself: Chen, Guan & Wang 2010).
+//!
+//! r₀ = x; c_l = argmin_k ‖r_l − e_{l,k}‖; r_{l+1} = r_l − e_{l,c_l}; the reconstruction x̂ is Σ_l e_{l,c_l}.
+//! Each level describes what the levels above left over, so a prefix is a coarse image of the whole. The
+//! codebooks are fitted once, on the train split (images and captions stacked: the queries live there
+//! too); any later image gets its codes from them without retraining.
+
+use rayon::prelude::*;
+
+use super::{Code, Docid, DocidSet, MAX_CODES, kmeans};
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, dot};
+use crate::rng::Rng;
+
+/// Paths (points × beam) that are extended by one matrix product.
+const BLOCK: usize = 1024;
+
+/// One codebook per level, each `codes × width`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Codebooks {
+    levels: Vec<Matrix>,
+}
+
+impl Codebooks {
+    /// Codebooks made elsewhere (read from an index, trained for retrieval).
+    ///
+    /// # Errors
+    /// When there is no level, widths differ, a level has no code or more than [`MAX_CODES`], or a number is
+    /// not finite.
+    pub fn new(levels: Vec<Matrix>) -> Result<Self> {
+        let width =
+            levels.first().map(Matrix::width).ok_or_else(|| Error::input("codebooks without a level"))?;
+        for (level, book) in levels.iter().enumerate() {
+            let problem = if book.width() != width {
+                format!("is {} wide, the first is {width} wide", book.width())
+            } else if !(1..=MAX_CODES).contains(&book.rows()) {
+                format!("has {} codes; 1 to {MAX_CODES} are allowed", book.rows())
+            } else if book.data().iter().any(|x| !x.is_finite()) {
+                "has a number that is not finite".into()
+            } else {
+                continue;
+            };
+            return Err(Error::input(format!("the codebook of level {level} {problem}")));
+        }
+        Ok(Self { levels })
+    }
+
+    /// Fits `levels` codebooks of `codes` codewords to `points` (rows), level by level on the residuals,
+    /// each with k-means of `iterations` rounds.
+    ///
+    /// # Errors
+    /// When `levels` is zero, or as [`kmeans::fit`].
+    pub fn fit(
+        points: &Matrix,
+        levels: usize,
+        codes: usize,
+        iterations: usize,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        let mut residuals = points.clone();
+        let mut books = Vec::new();
+        for _ in 0..levels {
+            let book = kmeans::fit(&residuals, codes, iterations, rng)?;
+            let nearest = kmeans::assign(&residuals, &book);
+            let width = residuals.width();
+            residuals.data_mut().par_chunks_mut(width).zip(nearest).for_each(|(residual, nearest)| {
+                subtract(residual, book.row(nearest.centroid));
+            });
+            books.push(book);
+        }
+        Self::new(books)
+    }
+
+    /// The codebooks, the first level first.
+    pub fn levels(&self) -> &[Matrix] {
+        &self.levels
+    }
+
+    /// Width of the embeddings.
+    pub fn width(&self) -> usize {
+        self.levels[0].width()
+    }
+
+    /// Number of codewords of each level.
+    pub fn codes_per_level(&self) -> Vec<usize> {
+        self.levels.iter().map(Matrix::rows).collect()
+    }
+
+    /// The codes of one embedding; see [`Self::encode_all`].
+    pub fn encode(&self, x: &[f32], beam: usize) -> Vec<Code> {
+        self.encode_block(x, beam).remove(0)
+    }
+
+    /// The codes of every row of `points`, one per level. A `beam` of 1 takes the nearest codeword at each
+    /// level; a wider one keeps the best `beam` partial sums and never reconstructs worse.
+    pub fn encode_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+        let rows = (BLOCK / beam.max(1)).max(1);
+        let blocks = points.data().par_chunks(rows * self.width());
+        blocks.flat_map_iter(|block| self.encode_block(block, beam)).collect()
+    }
+
+    /// The codes of a few rows. A beam may drop the greedy path midway, hence the comparison at the end.
+    fn encode_block(&self, block: &[f32], beam: usize) -> Vec<Vec<Code>> {
+        let search = |beam| {
+            let start = Paths::start(Matrix::new(self.width(), block.to_vec()));
+            self.levels.iter().fold(start, |paths, book| paths.extended(book, beam)).best()
+        };
+        let greedy = search(1);
+        if beam <= 1 {
+            return greedy.into_iter().map(|path| path.codes).collect();
+        }
+        let better = |(wide, greedy): (Path, Path)| if greedy.error < wide.error { greedy } else { wide };
+        search(beam).into_iter().zip(greedy).map(|pair| better(pair).codes).collect()
+    }
+
+    /// Σ_l e_{l,c_l} over the given codes: all levels, or a prefix of them. Codes after the last codebook
+    /// (a collision suffix) add nothing. Every code is below the size of its level.
+    pub fn reconstruct(&self, codes: &[Code]) -> Vec<f32> {
+        let mut sum = vec![0.0; self.width()];
+        for (book, &code) in self.levels.iter().zip(codes) {
+            sum.iter_mut().zip(book.row(code as usize)).for_each(|(sum, e)| *sum += e);
+        }
+        sum
+    }
+
+    /// The reconstruction of every image (`images × width`).
+    pub fn reconstruct_all(&self, docids: &DocidSet) -> Matrix {
+        let rows = docids.iter().map(Docid::codes).flat_map(|codes| self.reconstruct(codes));
+        Matrix::new(self.width(), rows.collect())
+    }
+}
+
+/// The codes chosen so far, and ‖r‖² − ‖x‖² of what they leave over.
+#[derive(Clone)]
+struct Path {
+    codes: Vec<Code>,
+    error: f32,
+}
+
+/// The best partial encodings of a block of points, equally many for each point, best first.
+struct Paths {
+    points: usize,
+    paths: Vec<Path>,
+    /// What each path leaves over, one row per path.
+    residuals: Matrix,
+}
+
+impl Paths {
+    fn start(points: Matrix) -> Self {
+        let path = Path { codes: Vec::new(), error: 0.0 };
+        Self { points: points.rows(), paths: vec![path; points.rows()], residuals: points }
+    }
+
+    /// Every path extended by every codeword, of which the best `beam` per point stay.
+    fn extended(&self, book: &Matrix, beam: usize) -> Self {
+        let norms: Vec<f32> = book.iter().map(|e| dot(e, e)).collect();
+        let products = self.residuals.mul_transposed(book); // (path, code)
+        let per_point = self.paths.len() / self.points;
+        let keep = beam.min(per_point * book.rows());
+        let (mut paths, mut residuals) = (Vec::new(), Vec::new());
+        for first in (0..self.paths.len()).step_by(per_point) {
+            let mut steps = Vec::with_capacity(per_point * book.rows());
+            for path in first..first + per_point {
+                let error = self.paths[path].error;
+                let values =
+                    products.row(path).iter().zip(&norms).map(|(product, norm)| norm - 2.0 * product);
+                steps.extend(values.enumerate().map(|(code, value)| (error + value, path, code)));
+            }
+            keep_least(&mut steps, keep);
+            for (error, path, code) in steps {
+                let mut codes = self.paths[path].codes.clone();
+                codes.push(code as Code);
+                paths.push(Path { codes, error });
+                residuals.extend_from_slice(self.residuals.row(path));
+                let start = residuals.len() - book.width();
+                subtract(&mut residuals[start..], book.row(code));
+            }
+        }
+        Self { points: self.points, paths, residuals: Matrix::new(book.width(), residuals) }
+    }
+
+    /// The best path of each point.
+    fn best(self) -> Vec<Path> {
+        let per_point = self.paths.len() / self.points;
+        self.paths.into_iter().step_by(per_point).collect()
+    }
+}
+
+/// Keeps the `count` (> 0) steps of least error, sorted; ties go to the earlier path, then the lower code.
+fn keep_least(steps: &mut Vec<(f32, usize, usize)>, count: usize) {
+    let order = |a: &(f32, usize, usize), b: &(f32, usize, usize)| {
+        a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2)))
+    };
+    steps.select_nth_unstable_by(count - 1, order);
+    steps.truncate(count);
+    steps.sort_unstable_by(order);
+}
+
+/// `r ← r − e`.
+fn subtract(r: &mut [f32], e: &[f32]) {
+    r.iter_mut().zip(e).for_each(|(r, e)| *r -= e);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docid::kmeans::noise;
+    use crate::rng::stream;
+    use proptest::prelude::*;
+
+    /// Level 0: (0,0), (10,0); level 1: (1,0), (0,2), (−4,0).
+    fn small() -> Codebooks {
+        let first = Matrix::new(2, vec![0.0, 0.0, 10.0, 0.0]);
+        let second = Matrix::new(2, vec![1.0, 0.0, 0.0, 2.0, -4.0, 0.0]);
+        Codebooks::new(vec![first, second]).unwrap()
+    }
+
+    fn error(books: &Codebooks, x: &[f32], codes: &[Code]) -> f32 {
+        books.reconstruct(codes).iter().zip(x).map(|(a, b)| (a - b) * (a - b)).sum()
+    }
+
+    #[test]
+    fn greedy_codes_match_hand_computation() {
+        assert_eq!(small().encode(&[11.0, 0.5], 1), [1, 0]);
+        assert_eq!(small().encode(&[0.0, 1.9], 1), [0, 1]);
+        assert_eq!(small().reconstruct(&[1, 1]), [10.0, 2.0]);
+        assert_eq!(small().reconstruct(&[1, 1, 7]), [10.0, 2.0], "a suffix adds nothing");
+        assert_eq!(small().reconstruct(&[1]), [10.0, 0.0], "a prefix is a coarse reconstruction");
+    }
+
+    #[test]
+    fn a_beam_finds_the_sum_that_the_greedy_choice_misses() {
+        let x = [4.9, 0.0]; // nearer to (0,0), but (10,0) + (−4,0) = (6,0) is the best sum
+        assert_eq!(small().encode(&x, 1), [0, 0]);
+        assert_eq!(small().encode(&x, 2), [1, 2]);
+    }
+
+    #[test]
+    fn fitting_needs_a_level_and_finds_sums() {
+        assert!(Codebooks::fit(&noise(9, 2), 0, 4, 5, &mut stream(1, "rq", 0)).is_err());
+        let points = Matrix::new(1, vec![0.0, 1.0, 100.0, 101.0]);
+        let books = Codebooks::fit(&points, 2, 2, 10, &mut stream(1, "rq", 0)).unwrap();
+        for (x, codes) in points.iter().zip(books.encode_all(&points, 1)) {
+            assert_eq!(books.reconstruct(&codes), x);
+        }
+    }
+
+    #[test]
+    fn bad_codebooks_are_refused() {
+        let good = Matrix::new(2, vec![0.0; 4]);
+        let message = |levels| Codebooks::new(levels).unwrap_err().to_string();
+        assert!(message(vec![]).contains("without a level"));
+        assert!(message(vec![good.clone(), Matrix::new(1, vec![0.0])]).contains("level 1 is 1 wide"));
+        assert!(message(vec![Matrix::new(2, vec![f32::NAN, 0.0])]).contains("not finite"));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let points = noise(2500, 16);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let books = Codebooks::fit(&points, 3, 16, 4, &mut stream(1, "rq", 0)).unwrap();
+                let codes = books.encode_all(&points, 3);
+                (books, codes)
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn error_falls_with_levels_and_with_the_beam(seed: u64, beam in 2usize..9) {
+            let points = noise(60, 6);
+            let books = Codebooks::fit(&points, 4, 5, 8, &mut stream(seed, "rq", 0)).unwrap();
+            let (greedy, wide) = (books.encode_all(&points, 1), books.encode_all(&points, beam));
+            let total = |codes: &[Vec<Code>], levels: usize| -> f32 {
+                points.iter().zip(codes).map(|(x, codes)| error(&books, x, &codes[..levels])).sum()
+            };
+            for levels in 0..4 {
+                prop_assert!(total(&greedy, levels + 1) <= total(&greedy, levels) * 1.0001);
+            }
+            for (x, (greedy, wide)) in points.iter().zip(greedy.iter().zip(&wide)) {
+                prop_assert!(error(&books, x, wide) <= error(&books, x, greedy) + 1e-5);
+                let alone = error(&books, x, &books.encode(x, 1)); // equal but for rounding
+                prop_assert!((alone - error(&books, x, greedy)).abs() < 1e-5);
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What an evaluation found, as a JSON file with stable names: the source of every table.
+//!
+//! Ranks go in, one [`Row`] per (retriever, stage, query, gallery) comes out. The format carries a version;
+//! a file of another version, or with names this one does not know, is refused, never half read.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::setting::{Gallery, QueryKind, Regime, Setting, Stage};
+use super::{bootstrap, metrics};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::ids::ImageIdx;
+use crate::rng::Rng;
+
+/// The version of the format that this program writes and reads.
+const VERSION: u32 = 1;
+/// No honest report comes near this size.
+const MAX_BYTES: u64 = 16 << 20;
+/// The cut-offs at which recall is reported.
+const CUTOFFS: [usize; 3] = [1, 5, 10];
+
+/// All rows of one evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    version: u32,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Split whose queries were asked.
+    pub split: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Name of the encoder.
+    pub encoder: String,
+    /// One row per measured combination, in the order of the table.
+    pub rows: Vec<Row>,
+}
+
+/// One line of the table: a [`Setting`] and what was measured in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Name of the retriever.
+    pub retriever: String,
+    /// What its ranking was made with.
+    pub stage: Stage,
+    /// What was asked with.
+    pub query: QueryKind,
+    /// Which images could be returned.
+    pub gallery: Gallery,
+    /// Whether training saw them.
+    pub regime: Regime,
+    /// How many queries were asked.
+    pub queries: usize,
+    /// How many images could be returned.
+    pub images: usize,
+    /// Cut-off → recall, in 0..=1.
+    pub recall: BTreeMap<usize, f64>,
+    /// Cut-off → `[low, high]`, the 95% interval of recall over images.
+    pub recall_ci95: BTreeMap<usize, [f64; 2]>,
+    /// Mean reciprocal rank at 10, in 0..=1.
+    pub mrr10: f64,
+    /// nDCG at 10, in 0..=1.
+    pub ndcg10: f64,
+    /// Median rank of the right image.
+    pub median_rank: f64,
+    /// Mean number of candidates scored per query.
+    pub touched: f64,
+    /// Mean time per query in milliseconds.
+    pub ms_per_query: f64,
+}
+
+impl Row {
+    /// Measures from `ranks[q]`, the one-based rank of query `q`'s right image (`None`: not returned), and
+    /// `clusters[q]`, that image, by which the bootstrap resamples.
+    ///
+    /// # Errors
+    /// When there are no queries or no resamples, ranks and clusters differ in number, or touched or time
+    /// is not finite: none of these has a meaning in a table.
+    pub fn measure(
+        setting: Setting,
+        ranks: &[Option<usize>],
+        clusters: &[ImageIdx],
+        resamples: usize,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        check(&setting, ranks, clusters, resamples)?;
+        let mut interval = |k| {
+            let hits: Vec<f64> = ranks.iter().map(|&rank| metrics::hit(rank, k)).collect();
+            bootstrap::interval95(&hits, clusters, resamples, rng)
+        };
+        Ok(Self {
+            queries: ranks.len(),
+            images: setting.images,
+            recall: CUTOFFS.map(|k| (k, metrics::recall_at(ranks, k))).into(),
+            recall_ci95: CUTOFFS.map(|k| (k, interval(k))).into(),
+            mrr10: metrics::mrr_at(ranks, 10),
+            ndcg10: metrics::ndcg_at(ranks, 10),
+            median_rank: metrics::median_rank(ranks, setting.images),
+            retriever: setting.retriever,
+            stage: setting.stage,
+            query: setting.query,
+            gallery: setting.gallery,
+            regime: setting.regime,
+            touched: setting.touched,
+            ms_per_query: setting.ms_per_query,
+        })
+    }
+}
+
+fn check(setting: &Setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resamples: usize) -> Result<()> {
+    let refuse = |what: String| Err(Error::input(format!("cannot measure {}: {what}", setting.retriever)));
+    if ranks.is_empty() {
+        return refuse("no queries were asked; choose a split that has some".into());
+    }
+    if ranks.len() != clusters.len() {
+        return refuse(format!(
+            "{} ranks but {} right images; each query has one",
+            ranks.len(),
+            clusters.len()
+        ));
+    }
+    if resamples == 0 {
+        return refuse("0 bootstrap resamples; at least 1 is needed, 1000 is usual".into());
+    }
+    let (touched, ms) = (setting.touched, setting.ms_per_query);
+    if !(touched.is_finite() && ms.is_finite()) {
+        return refuse(format!("touched {touched} and {ms} ms per query must both be finite"));
+    }
+    Ok(())
+}
+
+impl Report {
+    /// A report without rows.
+    pub fn new(dataset: String, split: String, seed: u64, encoder: String) -> Self {
+        Self { version: VERSION, dataset, split, seed, encoder, rows: Vec::new() }
+    }
+
+    /// Writes the report as JSON, all or nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        file::write_atomic(path, |out| {
+            serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
+            writeln!(out)
+        })
+    }
+
+    /// Reads a report that [`Report::write`] wrote.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is of another version, or is not exactly such a report.
+    pub fn read(path: &Path) -> Result<Self> {
+        /// Looked at first, so that a newer file is called newer and not malformed.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let text = file::read_text(path, MAX_BYTES)?;
+        let malformed = |e: serde_json::Error| Error::file(path, format!("is not an evaluation report: {e}"));
+        let Versioned { version } = serde_json::from_str(&text).map_err(malformed)?;
+        if version != VERSION {
+            let what =
+                format!("is a report of version {version}, this program reads {VERSION}; evaluate again");
+            return Err(Error::file(path, what));
+        }
+        serde_json::from_str(&text).map_err(malformed)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::rng::stream;
+
+    fn setting() -> Setting {
+        Setting {
+            retriever: "generative".into(),
+            stage: Stage::Decoder,
+            query: QueryKind::Caption,
+            gallery: Gallery::Split,
+            regime: Regime::Inductive,
+            images: 1000,
+            touched: 50.0,
+            ms_per_query: 1.5,
+        }
+    }
+
+    /// Four queries over two images; every figure is exact in binary, so that JSON gives it back.
+    pub fn sample() -> Report {
+        let mut report = Report::new("scenes".into(), "test".into(), 7, "clip".into());
+        let ranks = [Some(1), Some(2), None, Some(1)];
+        let clusters = [0, 0, 3, 3].map(ImageIdx);
+        report.rows.push(Row::measure(setting(), &ranks, &clusters, 100, &mut stream(1, "test", 0)).unwrap());
+        report
+    }
+
+    #[test]
+    fn a_row_holds_what_the_ranks_say() {
+        let row = sample().rows.remove(0);
+        assert_eq!((row.queries, row.images), (4, 1000));
+        assert_eq!(row.recall, BTreeMap::from([(1, 0.5), (5, 0.75), (10, 0.75)]));
+        assert_eq!((row.mrr10, row.median_rank), (0.625, 1.5));
+        // Resampling two images, each with one hit of two at 1, can only ever give a half.
+        assert_eq!(row.recall_ci95[&1], [0.5, 0.5]);
+        assert_eq!(row.recall_ci95[&5], [0.5, 1.0]);
+    }
+
+    #[test]
+    fn the_file_has_the_stable_names_and_numeric_order_and_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eval/report.json");
+        sample().write(&path).unwrap();
+        assert_eq!(Report::read(&path).unwrap(), sample());
+        let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
+        let head = r#"{"version":1,"dataset":"scenes","split":"test","seed":7,"encoder":"clip","rows":[{"#;
+        let row = concat!(
+            r#""retriever":"generative","stage":"decoder","query":"caption","gallery":"split","#,
+            r#""regime":"inductive","queries":4,"images":1000,"recall":{"1":0.5,"5":0.75,"10":0.75},"#,
+            r#""recall_ci95":{"1":[0.5,0.5],"5":[0.5,1.0],"10":[0.5,1.0]},"mrr10":0.625,"ndcg10":"#,
+        );
+        assert!(text.starts_with(&format!("{head}{row}")), "{text}");
+        assert!(text.ends_with(r#","median_rank":1.5,"touched":50.0,"ms_per_query":1.5}]}"#), "{text}");
+    }
+
+    #[test]
+    fn files_of_another_version_or_with_unknown_names_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let text = serde_json::to_string(&sample()).unwrap();
+        for (from, to, said) in [
+            (r#""version":1"#, r#""version":2,"new":0"#, "version 2"),
+            (r#""seed":7"#, r#""seed":7,"sead":8"#, "sead"),
+            (r#""queries":4"#, r#""queries":4,"more":1"#, "more"),
+            (r#""decoder""#, r#""decodr""#, "decodr"),
+            (r#""5":0.75"#, r#""five":0.75"#, "quotes"),
+            (r#"{"version""#, r#"["version""#, "report.json"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            let error = Report::read(&path).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_not_measured() {
+        let measure = |setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resamples| {
+            Row::measure(setting, ranks, clusters, resamples, &mut stream(1, "test", 0))
+                .unwrap_err()
+                .to_string()
+        };
+        let one = [ImageIdx(0)];
+        assert!(measure(setting(), &[], &[], 9).contains("no queries"));
+        assert!(measure(setting(), &[None, None], &one, 9).contains("2 ranks but 1"));
+        assert!(measure(setting(), &[None], &one, 0).contains("resamples"));
+        let timeless = Setting { ms_per_query: f64::NAN, ..setting() };
+        assert!(measure(timeless, &[None], &one, 9).contains("NaN ms"));
+    }
+}

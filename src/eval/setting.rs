@@ -1,0 +1,88 @@
+//! What a row of an evaluation measures: who was asked what, and over which images.
+//!
+//! A number without its setting means nothing, so each of these words stands in every row of
+//! [`super::report`] and every line of [`super::table`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An enum whose values have one word each, in the JSON as in tables.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $value:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $value,)+ }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$value => $word,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// What a ranking was made with.
+    Stage {
+        /// The decoder's scores alone.
+        Decoder = "decoder",
+        /// The decoder's scores fused with the geometry of the codebook.
+        Geometry = "geometry",
+        /// Candidates ordered again by the exact cosine.
+        Rerank = "rerank",
+        /// Every image of the gallery scored: dense, sparse, BM25.
+        Exact = "exact",
+    }
+}
+
+words! {
+    /// What was asked with.
+    QueryKind {
+        /// A sentence.
+        Caption = "caption",
+        /// A photo.
+        Image = "image",
+    }
+}
+
+words! {
+    /// Which images could be returned.
+    Gallery {
+        /// Those of the evaluated split.
+        Split = "split",
+        /// All images of the corpus.
+        Corpus = "corpus",
+    }
+}
+
+words! {
+    /// Whether training saw the images of the gallery.
+    Regime {
+        /// Gallery images were memorised as image→docid pairs.
+        Transductive = "transductive",
+        /// Gallery images only got a docid, from the frozen codebook.
+        Inductive = "inductive",
+    }
+}
+
+/// What a row measures, and the figures that ranks do not tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Name of the retriever.
+    pub retriever: String,
+    /// What its ranking was made with.
+    pub stage: Stage,
+    /// What was asked with.
+    pub query: QueryKind,
+    /// Which images could be returned.
+    pub gallery: Gallery,
+    /// Whether training saw them.
+    pub regime: Regime,
+    /// How many images could be returned.
+    pub images: usize,
+    /// Mean number of candidates scored per query.
+    pub touched: f64,
+    /// Mean time per query in milliseconds.
+    pub ms_per_query: f64,
+}

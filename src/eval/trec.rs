@@ -1,0 +1,194 @@
+//! Run and qrels files in the format of TREC: the way out to `trec_eval`, `ir_measures` and their kin,
+//! with which anyone can check the metrics reported here.
+//!
+//! - run: `qid Q0 docno rank score tag`; qrels: `qid 0 docno 1`; one line per image, fields split by spaces.
+//! - **Ids** may hold anything but fields may not hold white space, so white space, control characters
+//!   and `%` are percent-encoded (UTF-8 bytes, as in URLs), alike in both files and reversibly.
+//! - **Scores.** Readers ignore the rank, sort by score again and break ties by docno. A score that is not
+//!   below the one before it is therefore written as the next lower `f32`, so that their order is ours.
+//!   Scores are written in the digits of an `f64`, so that readers of either width see the same `f32`.
+//! - A query whose list is empty has no line in the run; it still counts as a miss, because the qrels have
+//!   it (`trec_eval` needs `-c` for that; `ir_measures` does it always).
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::file::write_atomic;
+use crate::ids::ImageIdx;
+use crate::retriever::ranked::RankedList;
+
+/// Scores beyond this, infinities too, are written as this: it leaves ten million floats below
+/// `-LARGEST_SCORE` to descend through, so even a list of infinities keeps its order.
+const LARGEST_SCORE: f32 = 1e38;
+
+/// Writes a run file: for each query id its ranked list. `docno` gives an image its outside name, `tag`
+/// names the system.
+///
+/// # Errors
+/// When the file cannot be written, or an id or the tag is empty.
+pub fn write_run<'a, Q: AsRef<str>>(
+    path: &Path,
+    tag: &str,
+    lists: impl IntoIterator<Item = (Q, &'a RankedList)>,
+    docno: impl Fn(ImageIdx) -> &'a str,
+) -> Result<()> {
+    write_atomic(path, |out| {
+        let tag = field(tag)?;
+        for (query, list) in lists {
+            let query = field(query.as_ref())?;
+            for (position, (hit, score)) in list.hits().iter().zip(strict_scores(list)).enumerate() {
+                let (docno, rank) = (field(docno(hit.image))?, position + 1);
+                writeln!(out, "{query} Q0 {docno} {rank} {:?} {tag}", f64::from(score))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Writes a qrels file: for each query id the outside name of its one right image.
+///
+/// # Errors
+/// When the file cannot be written, or an id is empty.
+pub fn write_qrels<Q: AsRef<str>, D: AsRef<str>>(
+    path: &Path,
+    right: impl IntoIterator<Item = (Q, D)>,
+) -> Result<()> {
+    write_atomic(path, |out| {
+        for (query, docno) in right {
+            writeln!(out, "{} 0 {} 1", field(query.as_ref())?, field(docno.as_ref())?)?;
+        }
+        Ok(())
+    })
+}
+
+/// The scores of a list, lowered where needed so that each is below the one before it.
+fn strict_scores(list: &RankedList) -> impl Iterator<Item = f32> {
+    let mut ceiling = LARGEST_SCORE;
+    list.hits().iter().map(move |hit| {
+        let score = hit.score.max(-LARGEST_SCORE).min(ceiling);
+        ceiling = score.next_down();
+        score
+    })
+}
+
+/// An id as one field of a line.
+fn field(id: &str) -> io::Result<String> {
+    if id.is_empty() {
+        return Err(io::Error::other(
+            "an id is empty, and TREC files have no way to write that; give it a name",
+        ));
+    }
+    let mut out = String::with_capacity(id.len());
+    for char in id.chars() {
+        if char.is_whitespace() || char.is_control() || char == '%' {
+            for byte in char.encode_utf8(&mut [0; 4]).bytes() {
+                write!(out, "%{byte:02X}").expect("invariant: a string takes every write");
+            }
+        } else {
+            out.push(char);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::metrics::{mrr_at, ndcg_at, recall_at};
+    use crate::retriever::ranked::Hit;
+    use proptest::prelude::*;
+
+    fn list(scores: &[f32]) -> RankedList {
+        RankedList::new(scores.iter().enumerate().map(|(row, &score)| Hit { image: row.into(), score }))
+    }
+
+    #[test]
+    fn files_have_the_lines_of_the_standard() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let names = ["a b.jpg", "c%\u{2003}.jpg"];
+        let (first, second) = (list(&[0.5, 0.75]), list(&[]));
+        let lists = [("q 1", &first), ("q2", &second)];
+        write_run(&path, "my run", lists, |image| names[image.row()]).unwrap();
+        let run = "q%201 Q0 c%25%E2%80%83.jpg 1 0.75 my%20run\nq%201 Q0 a%20b.jpg 2 0.5 my%20run\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), run);
+
+        write_qrels(&path, [("q 1", names[0]), ("q2", names[1])]).unwrap();
+        let qrels = "q%201 0 a%20b.jpg 1\nq2 0 c%25%E2%80%83.jpg 1\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), qrels);
+        assert!(write_qrels(&path, [("", "a")]).unwrap_err().to_string().contains("empty"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), qrels, "a refused write leaves the old file");
+    }
+
+    #[test]
+    fn equal_scores_descend_by_the_smallest_step() {
+        let written: Vec<f32> = strict_scores(&list(&[1.0, 1.0, 0.5, -0.0, 0.0])).collect();
+        assert_eq!(written, [1.0, 1.0 - f32::EPSILON / 2.0, 0.5, 0.0, -1e-45]);
+    }
+
+    proptest! {
+        #[test]
+        fn readers_of_either_width_recover_the_order(
+            raw in prop::collection::vec(
+                prop_oneof![
+                    any::<f32>(),
+                    (-2i8..2).prop_map(f32::from),
+                    prop::sample::select(vec![f32::INFINITY, f32::NEG_INFINITY, f32::MIN, f32::MAX]),
+                ],
+                0..40,
+            ),
+        ) {
+            let ranked = list(&raw);
+            let text: Vec<String> = strict_scores(&ranked).map(|s| format!("{:?}", f64::from(s))).collect();
+            let narrow: Vec<f32> = text.iter().map(|s| s.parse().unwrap()).collect();
+            let wide: Vec<f64> = text.iter().map(|s| s.parse().unwrap()).collect();
+            prop_assert!(narrow.iter().all(|s| s.is_finite()) && narrow.windows(2).all(|w| w[0] > w[1]));
+            prop_assert!(narrow.iter().zip(&wide).all(|(&n, &w)| n == w as f32 && f64::from(n) == w));
+        }
+
+        #[test]
+        fn fields_hold_no_white_space_and_decode(id in "\\PC{0,8}[ %\t\n\u{85}\u{3000}]{1,3}\\PC{0,8}") {
+            let encoded = field(&id).unwrap();
+            prop_assert!(!encoded.contains(|c: char| c.is_whitespace() || c.is_control()));
+            let mut bytes = Vec::new();
+            let mut rest = encoded.as_bytes();
+            while let Some((&byte, tail)) = rest.split_first() {
+                let escaped = byte == b'%';
+                let hex = || u8::from_str_radix(std::str::from_utf8(&tail[..2]).unwrap(), 16).unwrap();
+                bytes.push(if escaped { hex() } else { byte });
+                rest = if escaped { &tail[2..] } else { tail };
+            }
+            prop_assert_eq!(String::from_utf8(bytes).unwrap(), id);
+        }
+    }
+
+    /// Ten queries over twelve images with only four different scores, so that ties decide most ranks; the
+    /// last list is empty. The expected numbers are those of ir_measures 0.4.3 on the files written here:
+    ///
+    /// ```python
+    /// run, qrels = ir_measures.read_trec_run("x.run"), ir_measures.read_trec_qrels("x.qrels")
+    /// ir_measures.calc_aggregate([R@1, R@5, R@10, RR@10, nDCG@10], qrels, run)
+    /// ```
+    #[test]
+    fn metrics_agree_with_ir_measures_on_the_written_files() {
+        let names: Vec<String> = (0..12).map(|row| format!("image {row}")).collect();
+        let queries: Vec<String> = (0..10).map(|query| format!("q{query}")).collect();
+        let scores = |query: usize| (0..12).map(|row| ((query * 5 + row * 7) % 4) as f32).collect::<Vec<_>>();
+        let mut lists: Vec<RankedList> = (0..9).map(|query| list(&scores(query)).truncated(11)).collect();
+        lists.push(list(&[]));
+        let right: Vec<usize> = (0..10).map(|query| (query * 3 + 1) % 12).collect();
+
+        let folder = tempfile::tempdir().unwrap();
+        let (run, qrels) = (folder.path().join("x.run"), folder.path().join("x.qrels"));
+        write_run(&run, "test", queries.iter().zip(&lists), |image| &names[image.row()]).unwrap();
+        write_qrels(&qrels, queries.iter().zip(right.iter().map(|&row| &names[row]))).unwrap();
+
+        let ranks: Vec<Option<usize>> =
+            lists.iter().zip(&right).map(|(list, &row)| list.rank_of(row.into())).collect();
+        assert_eq!([1, 5, 10].map(|k| recall_at(&ranks, k)), [0.3, 0.5, 0.9]);
+        assert!((mrr_at(&ranks, 10) - 0.44722222222222224).abs() < 1e-12);
+        assert!((ndcg_at(&ranks, 10) - 0.5494849252042335).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,218 @@
+//! Checkpoints: `checkpoints/step-N/` with the weights, the optimiser's moments and where the run stands.
+//!
+//! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and `best`,
+//! which hold the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before.
+//! There is no generator state to keep: every random stream is derived from the seed and the step.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::file;
+use crate::nn::tensors;
+
+/// The format of `meta.json`; another is refused.
+const VERSION: u32 = 1;
+const META: &str = "meta.json";
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// Which checkpoint of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The newest: what `--resume` goes on from.
+    Last,
+    /// The one with the best validation score: what is evaluated and searched with.
+    Best,
+}
+
+impl Which {
+    fn pointer(self) -> &'static str {
+        match self {
+            Self::Last => "last",
+            Self::Best => "best",
+        }
+    }
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps taken.
+    pub step: usize,
+    /// The step and score of the best validation so far.
+    pub best: Option<(usize, f64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    version: u32,
+    #[serde(flatten)]
+    progress: Progress,
+    /// BLAKE3 of each file, so that a flipped bit is found before it is trained on.
+    blake3: BTreeMap<String, String>,
+}
+
+/// What a checkpoint holds.
+pub struct Checkpoint {
+    /// Where the run stands.
+    pub progress: Progress,
+    /// The model's parameters.
+    pub weights: BTreeMap<String, Tensor>,
+    /// The optimiser's moments.
+    pub optimizer: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint below `folder` and points `last`, and `best` where it is the best, at it; then
+    /// removes all that neither points at.
+    ///
+    /// # Errors
+    /// When the disk refuses (full, read-only); the checkpoints before are untouched then.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let temporary = tempfile::TempDir::new_in(folder).map_err(Error::io("create", folder))?;
+        let at = temporary.path();
+        tensors::write(&at.join(WEIGHTS), &self.weights)?;
+        tensors::write(&at.join(OPTIMIZER), &self.optimizer)?;
+        let hash = |name: &str| Ok((name.to_owned(), hash(&at.join(name))?));
+        let blake3 = [WEIGHTS, OPTIMIZER].into_iter().map(hash).collect::<Result<_>>()?;
+        let meta = Meta { version: VERSION, progress: self.progress.clone(), blake3 };
+        let json = serde_json::to_string_pretty(&meta).map_err(|e| Error::file(at, e.to_string()))?;
+        file::write_atomic(&at.join(META), |out| writeln!(out, "{json}"))?;
+
+        let name = format!("step-{}", self.progress.step);
+        let target = folder.join(&name);
+        if target.exists() {
+            fs::remove_dir_all(&target).map_err(Error::io("replace", &target))?;
+        }
+        fs::rename(at, &target).map_err(Error::io("write", &target))?;
+        file::sync_folder(folder).map_err(Error::io("write", folder))?;
+        let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
+        for which in [Some(Which::Last), is_best.then_some(Which::Best)].into_iter().flatten() {
+            file::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "{name}"))?;
+        }
+        prune(folder)
+    }
+
+    /// Reads the checkpoint that `which` points at.
+    ///
+    /// # Errors
+    /// When there is none, or it is truncated, altered or of another version.
+    pub fn read(folder: &Path, which: Which) -> Result<Self> {
+        let at = locate(folder, which)?;
+        let meta = read_meta(&at)?;
+        let tensors = |name: &str| -> Result<BTreeMap<String, Tensor>> {
+            let path = at.join(name);
+            if meta.blake3.get(name) != Some(&hash(&path)?) {
+                return Err(Error::file(&path, "was truncated or altered since it was written; restore it from a copy, or train again"));
+            }
+            tensors::read(&path)
+        };
+        Ok(Self { weights: tensors(WEIGHTS)?, optimizer: tensors(OPTIMIZER)?, progress: meta.progress })
+    }
+}
+
+/// Where the checkpoint that `which` points at lies. Without a `best` one, that is the last.
+///
+/// # Errors
+/// When the folder has no checkpoint.
+pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
+    let pointers = [which.pointer(), Which::Last.pointer()].map(|name| folder.join(name));
+    let Some(pointer) = pointers.iter().find(|path| path.exists()) else {
+        return Err(Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)"));
+    };
+    let name = file::read_text(pointer, 64)?;
+    let step = name.trim().strip_prefix("step-").and_then(|step| step.parse::<usize>().ok());
+    let step = step.ok_or_else(|| Error::file(pointer, "does not name a checkpoint (step-N)"))?;
+    Ok(folder.join(format!("step-{step}")))
+}
+
+fn read_meta(at: &Path) -> Result<Meta> {
+    let path = at.join(META);
+    let text = file::read_text(&path, 1 << 16)?;
+    let version = |value: &serde_json::Value| value.get("version").and_then(serde_json::Value::as_u64);
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}")))?;
+    match version(&value) {
+        Some(found) if found != u64::from(VERSION) => Err(Error::file(
+            &path,
+            format!("has format version {found}; this program reads version {VERSION}"),
+        )),
+        _ => serde_json::from_value(value).map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}"))),
+    }
+}
+
+fn hash(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut reader = fs::File::open(path).map_err(Error::io("read", path))?;
+    std::io::copy(&mut reader, &mut hasher).map_err(Error::io("read", path))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Removes every checkpoint that no pointer names, and folders that a crash left half-written.
+fn prune(folder: &Path) -> Result<()> {
+    let kept = [Which::Last, Which::Best].map(|which| locate(folder, which));
+    let kept: Vec<PathBuf> = kept.into_iter().collect::<Result<_>>()?;
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if path.is_dir() && !kept.contains(&path) {
+            fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn checkpoint(step: usize, best: usize) -> Checkpoint {
+        let tensor = Tensor::new(&[step as f32], &Device::Cpu).unwrap();
+        let named = |name: &str| BTreeMap::from([(name.to_owned(), tensor.clone())]);
+        Checkpoint {
+            progress: Progress { step, best: Some((best, 0.5)) },
+            weights: named("w"),
+            optimizer: named("m.w"),
+        }
+    }
+
+    #[test]
+    fn last_and_best_are_kept_and_the_rest_is_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        for (step, best) in [(10, 10), (20, 20), (30, 20), (40, 20)] {
+            checkpoint(step, best).write(folder.path()).unwrap();
+        }
+        let read = |which| Checkpoint::read(folder.path(), which).unwrap();
+        assert_eq!(read(Which::Last).progress.step, 40);
+        assert_eq!(read(Which::Best).weights["w"].to_vec1::<f32>().unwrap(), [20.0]);
+        let folders = fs::read_dir(folder.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+        assert_eq!(folders, 2);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let fails = |part: &str| {
+            let message = Checkpoint::read(folder.path(), Which::Last).err().unwrap().to_string();
+            assert!(message.contains(part), "{message}");
+        };
+        fails("train first");
+        checkpoint(7, 7).write(folder.path()).unwrap();
+        let weights = folder.path().join("step-7").join(WEIGHTS);
+        let bytes = fs::read(&weights).unwrap();
+        fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();
+        fails("truncated or altered");
+        fs::write(&weights, bytes).unwrap();
+        let meta = folder.path().join("step-7").join(META);
+        fs::write(&meta, fs::read_to_string(&meta).unwrap().replace("\"version\": 1", "\"version\": 9")).unwrap();
+        fails("format version 9");
+        fs::write(folder.path().join("last"), "../../etc").unwrap();
+        fails("does not name a checkpoint");
+    }
+}

@@ -1,0 +1,195 @@
+//! The shape of a CLIP, as Hugging Face's `config.json` states it. What the file omits has that library's default.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::file;
+use crate::nn::activation::Activation;
+
+/// The whole model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClipConfig {
+    /// Names the layout; always `clip`.
+    pub model_type: String,
+    /// Width of the joint space.
+    pub projection_dim: usize,
+    /// Initial logarithm of the inverse temperature.
+    pub logit_scale_init_value: f64,
+    /// The text tower.
+    pub text_config: TextConfig,
+    /// The vision tower.
+    pub vision_config: VisionConfig,
+}
+
+/// The text tower.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TextConfig {
+    /// Number of tokens in the vocabulary.
+    pub vocab_size: usize,
+    /// Width of a token.
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of a block.
+    pub num_attention_heads: usize,
+    /// Longest text in tokens, start and end included.
+    pub max_position_embeddings: usize,
+    /// Non-linearity of the MLP.
+    pub hidden_act: Activation,
+    /// Added to variances.
+    pub layer_norm_eps: f64,
+}
+
+/// The vision tower.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VisionConfig {
+    /// Width of a patch token.
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of a block.
+    pub num_attention_heads: usize,
+    /// Colour channels.
+    pub num_channels: usize,
+    /// Side of the square photo in pixels.
+    pub image_size: usize,
+    /// Side of a square patch in pixels.
+    pub patch_size: usize,
+    /// Non-linearity of the MLP.
+    pub hidden_act: Activation,
+    /// Added to variances.
+    pub layer_norm_eps: f64,
+}
+
+impl Default for ClipConfig {
+    fn default() -> Self {
+        Self {
+            model_type: "clip".to_owned(),
+            projection_dim: 512,
+            logit_scale_init_value: 2.6592,
+            text_config: TextConfig::default(),
+            vision_config: VisionConfig::default(),
+        }
+    }
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+}
+
+impl Default for VisionConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            num_channels: 3,
+            image_size: 224,
+            patch_size: 32,
+            hidden_act: Activation::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
+}
+
+impl VisionConfig {
+    /// Patches along one side.
+    pub fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+}
+
+impl ClipConfig {
+    /// Reads `config.json`.
+    ///
+    /// # Errors
+    /// When the file is missing, not JSON, or states a shape that cannot be built.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = file::read_text(path, 1 << 20)?;
+        let config: Self = serde_json::from_str(&text).map_err(|error| {
+            Error::line(path, error.line(), format!("is not a CLIP configuration: {error}"))
+        })?;
+        config.check().map_err(|what| Error::file(path, what))?;
+        Ok(config)
+    }
+
+    /// Bounds that keep a hostile file from asking for absurd memory, and the divisions the towers rely on.
+    fn check(&self) -> Result<(), String> {
+        let (t, v) = (&self.text_config, &self.vision_config);
+        let sizes = [
+            ("projection_dim", self.projection_dim, 1 << 14),
+            ("text_config.vocab_size", t.vocab_size, 1 << 20),
+            ("text_config.hidden_size", t.hidden_size, 1 << 14),
+            ("text_config.intermediate_size", t.intermediate_size, 1 << 16),
+            ("text_config.num_hidden_layers", t.num_hidden_layers, 256),
+            ("text_config.num_attention_heads", t.num_attention_heads, 256),
+            ("text_config.max_position_embeddings", t.max_position_embeddings, 1 << 14),
+            ("vision_config.hidden_size", v.hidden_size, 1 << 14),
+            ("vision_config.intermediate_size", v.intermediate_size, 1 << 16),
+            ("vision_config.num_hidden_layers", v.num_hidden_layers, 256),
+            ("vision_config.num_attention_heads", v.num_attention_heads, 256),
+            ("vision_config.num_channels", v.num_channels, 4),
+            ("vision_config.image_size", v.image_size, 1 << 12),
+            ("vision_config.patch_size", v.patch_size, 1 << 10),
+        ];
+        if let Some((key, value, most)) = sizes.iter().find(|(_, value, most)| *value == 0 || value > most) {
+            return Err(format!("{key} is {value}; 1 to {most} allowed"));
+        }
+        let divisions = [
+            ("text_config.hidden_size by num_attention_heads", t.hidden_size, t.num_attention_heads),
+            ("vision_config.hidden_size by num_attention_heads", v.hidden_size, v.num_attention_heads),
+            ("vision_config.image_size by patch_size", v.image_size, v.patch_size),
+        ];
+        match divisions.iter().find(|(_, whole, part)| whole % part != 0) {
+            Some((what, whole, part)) => Err(format!("{what}: {part} does not divide {whole}")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn omitted_keys_have_hugging_faces_defaults() {
+        let config: ClipConfig = serde_json::from_str(
+            r#"{"projection_dim": 768, "text_config": {"hidden_size": 768}, "other": 1}"#,
+        )
+        .unwrap();
+        assert_eq!(config.projection_dim, 768);
+        assert_eq!(config.text_config.hidden_size, 768);
+        assert_eq!(config.text_config.vocab_size, 49408);
+        assert_eq!(config.vision_config.patch_size, 32);
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn impossible_shapes_are_refused_by_key() {
+        let refused = |json: &str| serde_json::from_str::<ClipConfig>(json).unwrap().check().unwrap_err();
+        assert!(refused(r#"{"text_config": {"hidden_size": 0}}"#).contains("text_config.hidden_size is 0"));
+        assert!(refused(r#"{"vision_config": {"patch_size": 33}}"#).contains("33 does not divide 224"));
+        assert!(refused(r#"{"projection_dim": 99999999}"#).contains("1 to 16384"));
+    }
+}

@@ -1,0 +1,167 @@
+//! A CLIP on disk, in Hugging Face's layout: `config.json` and `model.safetensors`.
+//!
+//! (The folder also holds `tokenizer.json` and `preprocessor_config.json`; `data` reads those.)
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Clip, ClipConfig};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::nn::params::{Builder, Params};
+use crate::nn::tensors;
+
+/// Name of the shape file.
+pub const CONFIG: &str = "config.json";
+/// Name of the weights file.
+pub const WEIGHTS: &str = "model.safetensors";
+
+/// Reads a CLIP; `trainable` parameters become variables, others never see a gradient.
+///
+/// # Errors
+/// When a file is missing or broken, or a tensor is missing, extra, misshapen or not finite: all are named.
+pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
+    let config = ClipConfig::read(&folder.join(CONFIG))?;
+    let weights = folder.join(WEIGHTS);
+    let mut found = tensors::read(&weights)?;
+    // Older versions of transformers saved the constant 0, 1, 2, … as a tensor.
+    found.retain(|name, _| !name.ends_with(".position_ids"));
+    let builder = Builder::loaded(found, trainable, device);
+    let clip = Clip::new(&builder.root(), &config)?;
+    Ok((clip, builder.finish(&weights)?, config))
+}
+
+/// Writes a CLIP; weights are rounded to f16, half the size at no loss that retrieval would notice.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(folder: &Path, params: &Params, config: &ClipConfig) -> Result<()> {
+    let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(DType::F16)?));
+    let rounded = params.iter().map(half).collect::<Result<BTreeMap<_, _>>>()?;
+    tensors::write(&folder.join(WEIGHTS), &rounded)?;
+    let path = folder.join(CONFIG);
+    let json = serde_json::to_string_pretty(config)
+        .map_err(|error| Error::file(&path, format!("cannot be encoded: {error}")))?;
+    file::write_atomic(&path, |out| writeln!(out, "{json}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::clip::contrastive::contrastive_loss;
+    use crate::model::clip::{TokenBatch, config};
+
+    fn tiny() -> ClipConfig {
+        ClipConfig {
+            projection_dim: 6,
+            text_config: config::TextConfig {
+                vocab_size: 11,
+                hidden_size: 8,
+                intermediate_size: 12,
+                num_hidden_layers: 2,
+                num_attention_heads: 2,
+                max_position_embeddings: 7,
+                ..Default::default()
+            },
+            vision_config: config::VisionConfig {
+                hidden_size: 8,
+                intermediate_size: 12,
+                num_hidden_layers: 2,
+                num_attention_heads: 2,
+                image_size: 8,
+                patch_size: 4,
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+    }
+
+    fn loss(clip: &Clip, dtype: DType) -> Tensor {
+        let pixels: Vec<f32> = (0..3 * 3 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+        let pixels = Tensor::from_vec(pixels, (3, 3, 8, 8), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let captions: [&[u32]; 3] = [&[9, 1, 2, 10], &[9, 3, 10], &[9, 4, 5, 6, 10]];
+        let unit = |x: Tensor| tensors::unit_rows(&x).unwrap();
+        let images = unit(clip.embed_images(&pixels).unwrap());
+        let texts = unit(clip.embed_text(&TokenBatch::new(captions.into_iter())).unwrap());
+        contrastive_loss(&images, &texts, &clip.logit_scale).unwrap()
+    }
+
+    fn value(loss: &Tensor) -> f64 {
+        loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    }
+
+    /// Every trainable tensor receives a gradient, and it is the slope of the loss: central differences in f64
+    /// for the composed operations; the fused f32 kernels then agree with those.
+    #[test]
+    fn every_parameter_has_the_gradient_of_finite_differences() {
+        let builder = Builder::fresh_f64(3);
+        let clip = Clip::new(&builder.root(), &tiny()).unwrap();
+        let params = builder.finish(Path::new("x")).unwrap();
+        let exact = loss(&clip, DType::F64).backward().unwrap();
+
+        let fused_builder = Builder::fresh(3, &Device::Cpu);
+        let fused_clip = Clip::new(&fused_builder.root(), &tiny()).unwrap();
+        let fused_params = fused_builder.finish(Path::new("x")).unwrap();
+        let fused = loss(&fused_clip, DType::F32).backward().unwrap();
+
+        for (name, tensor) in params.iter() {
+            let gradient = exact.get(tensor).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+            // Adding the same vector to every key does not change a softmax.
+            assert!(norm > 1e-9 || name.ends_with("k_proj.bias"), "{name} has gradient zero");
+            for at in [0, gradient.len() / 2, gradient.len() - 1] {
+                let slope = central_difference(&clip, tensor, at);
+                assert!(
+                    (gradient[at] - slope).abs() < 1e-6 * (1.0 + norm),
+                    "{name}[{at}]: {} {slope}",
+                    gradient[at]
+                );
+            }
+            let ours = fused
+                .get(fused_params.get(name).unwrap())
+                .unwrap_or_else(|| panic!("{name}: no fused gradient"));
+            let ours = ours.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (a, b) in ours.iter().zip(&gradient) {
+                assert!((f64::from(*a) - b).abs() < 1e-4 * norm + 1e-6, "{name}: fused {a}, composed {b}");
+            }
+        }
+    }
+
+    fn central_difference(clip: &Clip, tensor: &Tensor, at: usize) -> f64 {
+        let var = candle_core::Var::from_tensor(tensor).unwrap();
+        let original = tensor.copy().unwrap();
+        let nudged = |by: f64| {
+            let mut values = original.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            values[at] += by;
+            var.set(&Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap()).unwrap();
+            value(&loss(clip, DType::F64))
+        };
+        let slope = (nudged(1e-5) - nudged(-1e-5)) / 2e-5;
+        var.set(&original).unwrap();
+        slope
+    }
+
+    #[test]
+    fn a_folder_round_trips_and_names_what_is_wrong() {
+        let builder = Builder::fresh(3, &Device::Cpu);
+        let clip = Clip::new(&builder.root(), &tiny()).unwrap();
+        let params = builder.finish(Path::new("x")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &params, &tiny()).unwrap();
+        let (back, _, config) = read(folder.path(), false, &Device::Cpu).unwrap();
+        assert_eq!(config, tiny());
+        let (a, b) = (value(&loss(&clip, DType::F32)), value(&loss(&back, DType::F32)));
+        assert!((a - b).abs() < 1e-2, "{a} {b}");
+
+        let wider = ClipConfig { projection_dim: 7, ..tiny() };
+        let json = serde_json::to_string(&wider).unwrap();
+        std::fs::write(folder.path().join(CONFIG), json).unwrap();
+        let message = read(folder.path(), false, &Device::Cpu).unwrap_err().to_string();
+        assert!(message.contains("text_projection.weight has shape [6, 8], [7, 8] expected"), "{message}");
+        std::fs::write(folder.path().join(WEIGHTS), b"<html>not found</html>").unwrap();
+        assert!(read(folder.path(), false, &Device::Cpu).unwrap_err().to_string().contains("safetensors"));
+    }
+}

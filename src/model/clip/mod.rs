@@ -1,0 +1,74 @@
+//! CLIP (Radford et al. 2021): two towers that put photos and captions into one space.
+//!
+//! Written from differentiable operations, so that it can be trained (`dsi pretrain`) and fine-tuned; candle's
+//! own implementation silently trains a third of its tensors. Parameter names are those of Hugging Face's
+//! `CLIPModel`; a folder in that layout loads as it is.
+
+mod block;
+pub mod config;
+pub mod contrastive;
+pub mod folder;
+mod text;
+mod vision;
+
+use candle_core::Tensor;
+
+pub use config::ClipConfig;
+pub use text::TokenBatch;
+
+use crate::error::Result;
+use crate::nn::layers::Linear;
+use crate::nn::params::{Init, Scope};
+use text::TextTower;
+use vision::VisionTower;
+
+/// Both towers with their projections into the joint space.
+#[derive(Debug, Clone)]
+pub struct Clip {
+    text: TextTower,
+    vision: VisionTower,
+    text_projection: Linear,
+    visual_projection: Linear,
+    /// Logarithm of the inverse temperature of the contrastive loss; a scalar.
+    pub logit_scale: Tensor,
+}
+
+impl Clip {
+    /// The parameters of a CLIP of this shape.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn new(scope: &Scope, config: &ClipConfig) -> Result<Self> {
+        let projection = |name: &str, width: usize| {
+            let std = Init::Normal((width as f32).powf(-0.5));
+            Linear::without_bias(&scope.sub(name), width, config.projection_dim, std)
+        };
+        Ok(Self {
+            text: TextTower::new(&scope.sub("text_model"), &config.text_config)?,
+            vision: VisionTower::new(&scope.sub("vision_model"), &config.vision_config)?,
+            text_projection: projection("text_projection", config.text_config.hidden_size)?,
+            visual_projection: projection("visual_projection", config.vision_config.hidden_size)?,
+            logit_scale: scope.param(
+                "logit_scale",
+                (),
+                Init::Constant(config.logit_scale_init_value as f32),
+            )?,
+        })
+    }
+
+    /// Captions → (batch, projection), not normalised.
+    ///
+    /// # Errors
+    /// When a caption is longer than the model's positions.
+    pub fn embed_text(&self, captions: &TokenBatch) -> Result<Tensor> {
+        self.text_projection.forward(&self.text.forward(captions)?)
+    }
+
+    /// Normalised pixels (batch, channels, side, side) → (batch, projection), not normalised.
+    ///
+    /// # Errors
+    /// When the photos are not of the model's size.
+    pub fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.visual_projection.forward(&self.vision.forward(pixels)?)
+    }
+}

@@ -1,0 +1,77 @@
+//! The vision tower: a vision transformer (Dosovitskiy et al. 2021) whose class token, projected, is the
+//! photo's embedding.
+
+use candle_core::Tensor;
+
+use super::block::{Encoder, Stack};
+use super::config::VisionConfig;
+use crate::error::Result;
+use crate::nn::layers::{Embedding, LayerNorm};
+use crate::nn::params::{Init, Scope};
+
+/// Patch, class and position embeddings, norm, blocks, norm.
+#[derive(Debug, Clone)]
+pub struct VisionTower {
+    class: Tensor,
+    patch: Tensor,
+    positions: Embedding,
+    pre_norm: LayerNorm,
+    encoder: Encoder,
+    post_norm: LayerNorm,
+    config: VisionConfig,
+}
+
+impl VisionTower {
+    /// Parameters under `vision_model`. (`pre_layrnorm` is how the published checkpoints spell it.)
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn new(scope: &Scope, config: &VisionConfig) -> Result<Self> {
+        let (width, patch, embeddings) = (config.hidden_size, config.patch_size, scope.sub("embeddings"));
+        let stack = Stack {
+            width,
+            mlp: config.intermediate_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            causal: false,
+        };
+        let std = Init::Normal((width as f32).powf(-0.5));
+        let pixels = Init::Normal(((config.num_channels * patch * patch) as f32).powf(-0.5));
+        let kernel = (width, config.num_channels, patch, patch);
+        let positions = config.grid() * config.grid() + 1;
+        Ok(Self {
+            class: embeddings.param("class_embedding", width, std)?,
+            patch: embeddings.sub("patch_embedding").param("weight", kernel, pixels)?,
+            positions: Embedding::new(&embeddings.sub("position_embedding"), positions, width, std)?,
+            pre_norm: LayerNorm::new(&scope.sub("pre_layrnorm"), width, config.layer_norm_eps)?,
+            encoder: Encoder::new(scope, &stack)?,
+            post_norm: LayerNorm::new(&scope.sub("post_layernorm"), width, config.layer_norm_eps)?,
+            config: config.clone(),
+        })
+    }
+
+    /// Normalised pixels (batch, channels, side, side) → the class token's state (batch, width).
+    ///
+    /// # Errors
+    /// When the photos are not of the model's size.
+    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
+        let batch = pixels.dim(0)?;
+        let patches = self.patches(pixels)?; // (batch, grid², width)
+        let class = self.class.broadcast_as((batch, 1, self.class.elem_count()))?;
+        let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?;
+        let x = self.encoder.forward(&self.pre_norm.forward(&x)?)?;
+        self.post_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
+    }
+
+    /// A convolution whose stride is its kernel is a multiplication of cut-out patches; twice as fast here.
+    fn patches(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (grid, side, channels) = (self.config.grid(), self.config.patch_size, self.config.num_channels);
+        let batch = pixels.dim(0)?;
+        let cut = pixels.reshape(vec![batch, channels, grid, side, grid, side])?;
+        let flat =
+            cut.permute(vec![0, 2, 4, 1, 3, 5])?.reshape((batch * grid * grid, channels * side * side))?;
+        Ok(flat.matmul(&self.patch.flatten_from(1)?.t()?)?.reshape((batch, grid * grid, ()))?)
+    }
+}

@@ -1,0 +1,78 @@
+//! Between tensors, matrices of plain numbers, and safetensors files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::file;
+use crate::matrix::Matrix;
+
+/// A tensor (rows, width) of a matrix.
+///
+/// # Errors
+/// When the device refuses.
+pub fn from_matrix(matrix: &Matrix, device: &Device) -> Result<Tensor> {
+    Ok(Tensor::from_slice(matrix.data(), (matrix.rows(), matrix.width()), device)?)
+}
+
+/// The matrix of a two-dimensional tensor, as f32.
+///
+/// # Errors
+/// When the tensor has not two dimensions.
+pub fn to_matrix(tensor: &Tensor) -> Result<Matrix> {
+    let (_, width) = tensor.dims2()?;
+    Ok(Matrix::new(width, tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
+}
+
+/// Rows of a two-dimensional tensor scaled to unit length.
+///
+/// # Errors
+/// When the device refuses.
+pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_div(&(x.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?)?)
+}
+
+/// Reads all tensors of a safetensors file onto the CPU.
+///
+/// # Errors
+/// When the file cannot be read or is not safetensors (truncated, an error page saved under its name).
+pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = file::read(path, 1 << 36)?;
+    let parsed = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
+    let tensors = parsed.map_err(|error| {
+        Error::file(path, format!("is not a whole safetensors file ({error}); fetch or write it again"))
+    })?;
+    Ok(tensors.into_iter().collect())
+}
+
+/// Writes tensors in alphabetical order, atomically; the same tensors give the same bytes.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let bytes = safetensors::serialize(tensors, None)
+        .map_err(|error| Error::file(path, format!("cannot be encoded: {error}")))?;
+    file::write_atomic(path, |out| out.write_all(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_round_trip_and_truncation_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let tensor = Tensor::new(&[[1.5f32, -2.0]], &Device::Cpu).unwrap();
+        write(&path, &[("a.b".to_owned(), tensor)].into()).unwrap();
+        let back = read(&path).unwrap();
+        assert_eq!(to_matrix(&back["a.b"]).unwrap().data(), [1.5, -2.0]);
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            assert!(read(&path).unwrap_err().to_string().contains("w.safetensors"));
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Where things lie in a run folder: one experiment, everything needed to repeat, resume or serve it.
+
+use std::path::{Path, PathBuf};
+
+/// The folder given by `--out` or `--run`.
+#[derive(Debug, Clone)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// The run in this folder, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The resolved configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// What training measured: one JSON object a line.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// The checkpoints, `step-N` each, with the pointers `last` and `best`.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    /// The docids and what they were made with.
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    /// Reports: `DATASET-SPLIT.json`, `.run`, `.qrels`.
+    pub fn eval(&self) -> PathBuf {
+        self.0.join("eval")
+    }
+}
