@@ -1,14 +1,27 @@
 //! The command line: one file a command, no logic. Results go to stdout, everything else to stderr.
 
+mod data;
+mod eval;
+mod index;
 mod pretrain;
+mod search;
+mod train;
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
+use crate::eval::report::Report;
+use crate::eval::table::report_table;
+use crate::file;
+use crate::model::features::{self, Prepared};
+use crate::model::index::Index;
+use crate::retriever::build::{Model, Parts};
+use crate::run::RunFolder;
 use crate::train::stop::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -21,7 +34,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Data(data::Data),
     Pretrain(pretrain::Pretrain),
+    Index(index::Index),
+    Train(train::Train),
+    Eval(eval::Eval),
+    Search(search::Search),
 }
 
 /// Parses the arguments and runs the command they name.
@@ -31,9 +49,16 @@ enum Command {
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new("dsi=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_target(false).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    log.without_time().with_target(false).init();
     match cli.command {
+        Command::Data(command) => command.run(),
         Command::Pretrain(command) => command.run(),
+        Command::Index(command) => command.run(),
+        Command::Train(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Search(command) => command.run(),
     }
 }
 
@@ -83,4 +108,84 @@ fn stop_on_ctrl_c() -> Result<Stop> {
         eprintln!("stopping after this step; press Ctrl-C again to leave at once");
     })?;
     Ok(stop)
+}
+
+/// What decides the weights of a run: a resumed run must agree in all of it.
+const DECIDES_WEIGHTS: [&str; 6] = ["seed", "data", "encoder", "index", "decoder", "train"];
+/// What decides its index.
+const DECIDES_INDEX: [&str; 4] = ["seed", "data", "encoder", "index"];
+
+fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
+    RunFolder::new(out.unwrap_or_else(|| format!("runs/{}", config.data.name).into()))
+}
+
+/// Makes the run folder ready: refuses to overwrite a run, refuses to resume another one, prints and keeps the
+/// resolved configuration.
+fn open_run(run: &RunFolder, config: &Config, resume: bool, force: bool) -> Result<()> {
+    let at = run.path().display();
+    if force && run.config().exists() {
+        for folder in [run.checkpoints(), run.index(), run.eval()] {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            }
+        }
+    } else if run.config().exists() {
+        let before = Config::load(&run.config(), &[])?;
+        let trained = run.checkpoints().exists();
+        if trained && !resume {
+            bail!("{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out");
+        }
+        let differences = before.differences(config, if trained { &DECIDES_WEIGHTS } else { &DECIDES_INDEX });
+        if !differences.is_empty() {
+            bail!("{at} holds a run of another configuration (there, then here); choose another --out, or --force:\n  {}", differences.join("\n  "));
+        }
+    } else if resume {
+        bail!("{at} holds no run to resume");
+    }
+    let text = config.to_toml();
+    eprint!("{text}");
+    Ok(file::write_atomic(&run.config(), |out| out.write_all(text.as_bytes()))?)
+}
+
+/// A trained run, opened for evaluation or search.
+struct Opened {
+    config: Config,
+    run: RunFolder,
+    prepared: Prepared,
+    parts: Parts,
+}
+
+impl Opened {
+    fn new(run: PathBuf, overrides: &[String]) -> Result<Self> {
+        let run = RunFolder::new(run);
+        if !run.config().exists() {
+            bail!("{} holds no run; make one with dsi train --config FILE", run.path().display());
+        }
+        let trained = Config::load(&run.config(), &[])?;
+        let config = Config::load(&run.config(), overrides)?;
+        let differences = trained.differences(&config, &DECIDES_WEIGHTS);
+        if !differences.is_empty() {
+            bail!("a trained run cannot be changed in (there, then here):\n  {}", differences.join("\n  "));
+        }
+        let device = device(config.device)?;
+        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        let index = Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint)?;
+        let model = Model::trained(&config, &index, &run, &device)?;
+        let parts = Parts::new(&config, &prepared, index, model.dsi)?;
+        Ok(Self { config, run, prepared, parts })
+    }
+}
+
+/// The table, or the JSON, of a report on stdout.
+fn print_report(report: &Report, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(report)?)?;
+    } else {
+        write!(out, "{}", report_table(report))?;
+        if let Some(share) = report.memorisation {
+            writeln!(out, "\nimage→docid memorisation (decoder alone): {:.1}%", 100.0 * share)?;
+        }
+    }
+    Ok(())
 }

@@ -102,12 +102,18 @@ choice! {
     /// A part of a corpus (`restval` counts as train).
     Split {
         /// What is learnt from.
+        #[serde(alias = "restval")]
         Train = "train",
         /// What is chosen on.
         Val = "val",
         /// What is reported on.
         Test = "test",
     }
+}
+
+impl Split {
+    /// The three splits in their usual order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 }
 
 choice! {

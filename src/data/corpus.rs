@@ -20,38 +20,7 @@ use crate::ids::ImageIdx;
 
 mod builder;
 
-/// The part of the corpus an image and its captions belong to (Karpathy's `restval` is read as train).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// Learned from.
-    #[serde(alias = "restval")]
-    Train,
-    /// Chosen on.
-    Val,
-    /// Reported on.
-    Test,
-}
-
-impl Split {
-    /// The three splits in their usual order.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
-
-    /// The word used in files and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-            Self::Test => "test",
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use crate::config::Split;
 
 /// A caption of the train split, by its position in the corpus. Only a [`Corpus`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +71,16 @@ struct Image {
 
 #[allow(clippy::len_without_is_empty)] // a corpus is never empty
 impl Corpus {
+    /// Hash of names, splits and captions: equal corpora have equal ones.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for image in self.images() {
+            hasher.update(format!("{:?} {}\n", self.id(image), self.split(image)).as_bytes());
+            self.captions_of(image).for_each(|n| _ = hasher.update(format!("{:?}\n", self.caption(n)).as_bytes()));
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// Number of images, at least one.
     pub fn len(&self) -> usize {
         self.images.len()

@@ -12,6 +12,7 @@ pub mod bpe;
 pub mod corpus;
 pub mod embeddings;
 pub mod epochs;
+pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
 pub mod npy;

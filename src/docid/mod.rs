@@ -40,19 +40,7 @@ pub type Code = u32;
 /// The most codes a level may have; the output head of a level holds a row for each.
 pub const MAX_CODES: usize = 1 << 20;
 
-/// How docids are made; the table above says what each is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// One code per image.
-    Atomic,
-    /// Digits of an arbitrary number.
-    Numeric,
-    /// Path in a hierarchical k-means.
-    Tree,
-    /// Residual quantisation.
-    Rq,
-}
+pub use crate::config::Family;
 
 /// The name of one image: one code per level. Written `12-3-45`; in JSON `[12,3,45]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

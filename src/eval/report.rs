@@ -38,6 +38,8 @@ pub struct Report {
     pub encoder: String,
     /// One row per measured combination, in the order of the table.
     pub rows: Vec<Row>,
+    /// Share of images whose own photo makes the decoder spell their docid: not retrieval, so reported apart.
+    pub memorisation: Option<f64>,
 }
 
 /// One line of the table: a [`Setting`] and what was measured in it.
@@ -137,7 +139,7 @@ fn check(setting: &Setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resa
 impl Report {
     /// A report without rows.
     pub fn new(dataset: String, split: String, seed: u64, encoder: String) -> Self {
-        Self { version: VERSION, dataset, split, seed, encoder, rows: Vec::new() }
+        Self { version: VERSION, dataset, split, seed, encoder, rows: Vec::new(), memorisation: None }
     }
 
     /// Writes the report as JSON, all or nothing.

@@ -56,15 +56,7 @@ words! {
     }
 }
 
-words! {
-    /// Whether training saw the images of the gallery.
-    Regime {
-        /// Gallery images were memorised as image→docid pairs.
-        Transductive = "transductive",
-        /// Gallery images only got a docid, from the frozen codebook.
-        Inductive = "inductive",
-    }
-}
+pub use crate::config::Regime;
 
 /// What a row measures, and the figures that ranks do not tell.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,15 @@
-//! The models: CLIP, the decoder, their checkpoints.
+//! The models: CLIP, the decoder, the joint model with its losses and its search, checkpoints.
 
+pub mod align;
+pub mod beam;
 pub mod checkpoint;
 pub mod clip;
+pub mod decoder;
+pub mod dsi;
 pub mod encoder;
+pub mod features;
+pub mod grounding;
+pub mod index;
+pub mod losses;
 pub mod modality;
+pub mod search;

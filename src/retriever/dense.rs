@@ -1,14 +1,11 @@
 //! Exact search: the cosine of the query with every image of the gallery.
 
-use std::sync::Arc;
-
+use super::embedder::Embedder;
 use super::topk::top_k;
 use super::{Hit, Query, RankedList, Retriever};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::model::encoder::Encoder;
-use crate::model::modality::Modality;
 
 /// The dense row that every table has beside the generative ones.
 pub struct Dense {
@@ -45,60 +42,10 @@ impl Retriever for Dense {
     }
 }
 
-/// Embeds the queries of a retriever: with CLIP, or not at all where only ready-made embeddings exist.
-#[derive(Clone)]
-pub struct Embedder(Option<Arc<Encoder>>);
-
-impl Embedder {
-    /// Captions and photos are embedded by this encoder.
-    pub fn clip(encoder: Arc<Encoder>) -> Self {
-        Self(Some(encoder))
-    }
-
-    /// Only queries that are embeddings already can be answered.
-    pub fn none() -> Self {
-        Self(None)
-    }
-
-    /// The unit rows of the queries, and what each is made of.
-    ///
-    /// # Errors
-    /// When a query cannot be embedded.
-    pub fn embed(&self, queries: &[Query]) -> Result<(Matrix, Vec<Modality>)> {
-        let mut rows = Vec::new();
-        let mut modalities = Vec::with_capacity(queries.len());
-        for query in queries {
-            let (modality, row) = self.one(query)?;
-            modalities.push(modality);
-            rows.push(row);
-        }
-        let width = rows.first().map_or(1, Vec::len);
-        if rows.iter().any(|row| row.len() != width) {
-            return Err(Error::input("the embeddings of a batch of queries differ in width"));
-        }
-        Ok((Matrix::new(width, rows.concat()), modalities))
-    }
-
-    fn one(&self, query: &Query) -> Result<(Modality, Vec<f32>)> {
-        let encoder = || {
-            self.0.as_deref().ok_or_else(|| {
-                Error::input("ready-made features cannot embed a new caption or photo; use encoder.kind = \"clip\"")
-            })
-        };
-        match query {
-            Query::Embedding(modality, row) => Ok((*modality, row.clone())),
-            Query::Caption(text) => Ok((Modality::Caption, encoder()?.captions(&[text], &|_| ())?.row(0).to_vec())),
-            Query::Image(path) => {
-                let row = encoder()?.photos(&[path], &|_| ())?.pop().expect("invariant: one row a photo")?;
-                Ok((Modality::Image, row))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::modality::Modality;
 
     #[test]
     fn ranks_by_cosine_and_serves_the_gallery_alone() {

@@ -3,8 +3,12 @@
 //! A [`Retriever`] turns queries into [`RankedList`]s; what stands behind it (a decoder, exact search) is nobody
 //! else's business. A new retriever is one file here, one arm in `build`, one line in the contract test.
 
+pub mod build;
 pub mod dense;
+pub mod embedder;
+pub mod generative;
 pub mod ranked;
+pub mod rerank;
 pub mod topk;
 
 use std::path::PathBuf;

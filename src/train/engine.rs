@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use candle_core::Tensor;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::log::Log;
 use super::stop::Stop;
@@ -15,6 +15,7 @@ use crate::model::checkpoint::{Checkpoint, Progress, Which};
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::Params;
 use crate::nn::schedule::warmup_cosine;
+use crate::progress;
 use crate::run::RunFolder;
 
 /// The loss of one step.
@@ -112,7 +113,7 @@ impl<'a> Engine<'a> {
             tracing::info!("resuming at step {} of {}", progress.step, plan.steps);
         }
         let log = Log::open(&run.metrics(), adamw.steps())?;
-        let bar = progress_bar(plan.steps, adamw.steps());
+        let bar = progress::bar(plan.steps, "training").with_position(adamw.steps() as u64);
         Ok(Self { task, plan, run, adamw, best, log, bar })
     }
 
@@ -170,10 +171,4 @@ impl<'a> Engine<'a> {
 
 fn scalar(x: &Tensor) -> Result<f64> {
     Ok(f64::from(x.to_scalar::<f32>()?))
-}
-
-fn progress_bar(steps: usize, done: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {msg}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(steps as u64).with_style(style).with_position(done as u64)
 }

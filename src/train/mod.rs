@@ -1,6 +1,9 @@
-//! Training: the loop and its tasks.
+//! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
+//! training of the decoder.
 
 pub mod engine;
+pub mod joint;
 pub mod log;
 pub mod pretrain;
 pub mod stop;
+pub mod teacher;

@@ -1,0 +1,50 @@
+//! `dsi eval`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::{Opened, print_report};
+use crate::data::corpus::Split;
+use crate::eval;
+
+/// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi eval --dataset scenes
+  dsi eval --run runs/mine --split val --json
+  dsi eval --run runs/mine --set search.beam=100 --set eval.exhaustive=true")]
+pub struct Eval {
+    /// The data set: that of the run; without --run, the run is runs/NAME.
+    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    dataset: Option<String>,
+    /// The run folder that `dsi train` made.
+    #[arg(long, value_name = "RUN")]
+    run: Option<PathBuf>,
+    /// The split whose captions and photos are asked: train, val or test [default: eval.split].
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<String>,
+    /// Override a search or eval key of the run's configuration (repeatable).
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Eval {
+    pub fn run(self) -> Result<()> {
+        let run = self.run.unwrap_or_else(|| format!("runs/{}", self.dataset.as_deref().unwrap_or_default()).into());
+        let split = self.split.map(|split| format!("eval.split={split}"));
+        let overrides: Vec<String> = self.set.into_iter().chain(split).collect();
+        let opened = Opened::new(run, &overrides)?;
+        let name = &opened.config.data.name;
+        if let Some(wanted) = self.dataset.filter(|wanted| wanted != name) {
+            bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
+        }
+        let split: Split = opened.config.eval.split;
+        let report = eval::evaluate(&opened.config, &opened.prepared, &opened.parts, split, &opened.run)?;
+        print_report(&report, self.json)
+    }
+}

@@ -1,0 +1,42 @@
+//! `dsi index`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{ConfigArgs, device, run_folder};
+use crate::model::features;
+
+/// Give every image its docid, and say whether the docids can work before anything is trained on them.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi index --config configs/scenes.toml
+  dsi index --config configs/features.toml --set index.levels=12 --out runs/deep")]
+pub struct Index {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The run folder [default: runs/NAME, NAME being data.name].
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Index {
+    pub fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let run = run_folder(self.out, &config);
+        super::open_run(&run, &config, false, false)?;
+        let device = device(config.device)?;
+        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        let index = crate::index::build(&config, &prepared, &run, &device)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&index.meta.gates)?);
+        } else {
+            println!("{}", crate::index::report::table(&index.meta.gates));
+        }
+        Ok(())
+    }
+}

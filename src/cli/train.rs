@@ -1,0 +1,47 @@
+//! `dsi train`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{ConfigArgs, device, open_run, print_report, run_folder, stop_on_ctrl_c};
+use crate::model::features;
+use crate::retriever::build::{Model, Parts};
+use crate::{eval, index, train};
+
+/// Do the whole job: embed the corpus, build the index if there is none, train the decoder, print the test table.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi train --config configs/scenes.toml
+  dsi train --config configs/features.toml --set data.root=my-embeddings --out runs/mine
+  dsi train --config configs/scenes.toml --resume")]
+pub struct Train {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The run folder [default: runs/NAME, NAME being data.name].
+    #[arg(long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// Go on from the last checkpoint in the run folder, to exactly the weights an unbroken run would have.
+    #[arg(long)]
+    resume: bool,
+    /// Throw away what an earlier run left in the run folder.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
+}
+
+impl Train {
+    pub fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let run = run_folder(self.out, &config);
+        let device = device(config.device)?;
+        let stop = stop_on_ctrl_c()?;
+        open_run(&run, &config, self.resume, self.force)?;
+        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        let index = index::open(&config, &prepared, &run, &device)?;
+        train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;
+        let model = Model::trained(&config, &index, &run, &device)?;
+        let parts = Parts::new(&config, &prepared, index, model.dsi)?;
+        print_report(&eval::evaluate(&config, &prepared, &parts, config.eval.split, &run)?, false)
+    }
+}

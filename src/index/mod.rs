@@ -1,0 +1,131 @@
+//! Building an index: align, then quantise, then look at the figures before anything is trained on it.
+
+pub mod align;
+pub mod report;
+
+use candle_core::Device;
+
+use crate::config::{Config, Family, Index as Section};
+use crate::data::corpus::{Corpus, Split};
+use crate::docid::collide::{self, Collisions};
+use crate::docid::gates::{GateReport, Limits};
+use crate::docid::rq::Codebooks;
+use crate::docid::tree::Tree;
+use crate::docid::trie::Trie;
+use crate::docid::{DocidSet, atomic, numeric, reconstruction};
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+use crate::model::features::Prepared;
+use crate::model::index::{Index, Meta};
+use crate::model::modality::Modality;
+use crate::rng;
+use crate::run::RunFolder;
+
+/// The most vectors a codebook is fitted on; more make it slower, not better.
+const MOST_POINTS: usize = 100_000;
+
+/// The index of a run: read where there is one, otherwise built, checked and written.
+///
+/// # Errors
+/// When the index on disk belongs to something else, or the one built fails its gates.
+pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Index> {
+    if Index::exists(&run.index()) {
+        return Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint);
+    }
+    build(config, prepared, run, device)
+}
+
+/// Builds the index, prints its figures to the log and writes it.
+///
+/// # Errors
+/// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
+pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Index> {
+    let (section, corpus) = (&config.index, &prepared.corpus);
+    let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
+    let images = align.apply(Modality::Image, &prepared.embeddings.images);
+    let captions = align.apply(Modality::Caption, &prepared.embeddings.captions);
+    let Named { docids, codebooks, family_levels, collisions } = name(section, corpus, &images, &captions, config.seed)?;
+    let mut gates = GateReport::new(&docids, family_levels, collisions);
+    if let Some(books) = &codebooks {
+        gates = measured(gates, section, corpus, &images, &captions, &docids, books);
+    }
+    tracing::info!("index {}:\n{}", section.family, report::table(&gates));
+    let limits = Limits {
+        min_perplexity: section.min_perplexity,
+        max_collisions: section.max_collisions,
+        min_survival: section.min_survival,
+    };
+    let refusals = gates.refuse(&limits);
+    if !refusals.is_empty() {
+        return Err(Error::input(format!("this index cannot work:\n  {}", refusals.join("\n  "))));
+    }
+    let meta = Meta::new(section.family, &docids, corpus.fingerprint(), prepared.fingerprint.clone(), gates);
+    let index = Index { meta, docids, codebooks, align };
+    index.write(&run.index(), corpus)?;
+    Ok(index)
+}
+
+struct Named {
+    docids: DocidSet,
+    codebooks: Option<Codebooks>,
+    /// Levels the family made; one more is the suffix of the collision rule.
+    family_levels: usize,
+    /// None where equal codes are no fault.
+    collisions: Option<Collisions>,
+}
+
+/// Gives every image its docid. What is learned is learned from the train split: its images and, for residual
+/// quantisation, which must serve captions too, its captions.
+fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, seed: u64) -> Result<Named> {
+    let mut rng = rng::stream(seed, "docids", 0);
+    let fixed = |docids: DocidSet| Named { family_levels: docids.levels(), docids, codebooks: None, collisions: None };
+    let train = images.select(&corpus.images_in(Split::Train).iter().map(|i| i.row()).collect::<Vec<_>>());
+    match section.family {
+        Family::Atomic => Ok(fixed(atomic::atomic(corpus.len())?)),
+        Family::Numeric => Ok(fixed(numeric::numeric(corpus.len(), section.codes, &mut rng)?)),
+        Family::Tree => {
+            let tree = Tree::fit(&train, section.codes, section.iterations, &mut rng)?;
+            let (docids, _) = collide::unique(tree.encode_all(images), &tree.codes_per_level())?;
+            let family_levels = tree.codes_per_level().len();
+            Ok(Named { docids, codebooks: None, family_levels, collisions: None })
+        }
+        Family::Rq => {
+            let spoken: Vec<usize> = corpus.train_pairs().iter().map(|pair| pair.caption().index()).collect();
+            let points = thinned(&train.stacked(&captions.select(&spoken)));
+            let books = Codebooks::fit(&points, section.levels, section.codes, section.iterations, &mut rng)?;
+            let codes = books.encode_all(images, section.encode_beam);
+            let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
+            Ok(Named { docids, codebooks: Some(books), family_levels: section.levels, collisions: Some(collisions) })
+        }
+    }
+}
+
+/// Every n-th row, so that at most [`MOST_POINTS`] are left.
+fn thinned(points: &Matrix) -> Matrix {
+    let stride = points.rows().div_ceil(MOST_POINTS).max(1);
+    points.select(&(0..points.rows()).step_by(stride).collect::<Vec<_>>())
+}
+
+/// Figures of the codebooks, on val captions where there are any, else on train captions.
+fn measured(
+    gates: GateReport,
+    section: &Section,
+    corpus: &Corpus,
+    images: &Matrix,
+    captions: &Matrix,
+    docids: &DocidSet,
+    books: &Codebooks,
+) -> GateReport {
+    let asked = [Split::Val, Split::Train].into_iter().map(|split| corpus.captions_in(split));
+    let mut asked = asked.into_iter().find(|captions| !captions.is_empty()).unwrap_or_default();
+    asked.truncate(2000);
+    let gold: Vec<ImageIdx> = asked.iter().map(|&caption| corpus.owner(caption)).collect();
+    let queries = captions.select(&asked);
+    let (ks, beam) = ([1, 5, 10], section.survival_beam);
+    let survival = reconstruction::prefix_survival(&queries, &gold, docids, books, &Trie::new(docids), beam);
+    gates
+        .with_cosines(reconstruction::cosines(images, docids, books))
+        .with_survival(beam, survival)
+        .with_recall(&ks, reconstruction::recall(&queries, &gold, &books.reconstruct_all(docids), &ks))
+}

@@ -1,0 +1,146 @@
+//! From a configuration to a corpus with its embeddings: computed once by the frozen encoder, then cached.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use super::encoder::Encoder;
+use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
+use crate::data::corpus::Corpus;
+use crate::data::embeddings::{self, Embeddings};
+use crate::data::{hub, open};
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+use crate::nn::tensors;
+use crate::progress;
+
+/// A corpus, its embeddings, and what made them.
+pub struct Prepared {
+    /// The corpus, without the images that were skipped.
+    pub corpus: Corpus,
+    /// Unit rows in corpus order.
+    pub embeddings: Embeddings,
+    /// The encoder for new captions and photos; none where the embeddings were brought along.
+    pub encoder: Option<Arc<Encoder>>,
+    /// Hash of the encoder, so that an index is never used with another one.
+    pub fingerprint: String,
+}
+
+/// Opens the corpus and embeds it, or reads the embeddings it brings or an earlier run has cached.
+///
+/// # Errors
+/// When the corpus or the encoder cannot be read, or a photo cannot and is not to be skipped.
+pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<Prepared> {
+    let bar = progress::bar(data.train + data.val + data.test, "drawing scenes");
+    let corpus = open::open(data, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    let kept = corpus.proportional(data.limit);
+    if encoder.kind == EncoderKind::Features {
+        let root = Path::new(&data.root);
+        let embeddings = embeddings::read_features(root, &corpus)?.keeping(&corpus, &kept);
+        let fingerprint = format!("features of {}", data.name);
+        return Ok(Prepared { corpus: corpus.keeping(&kept)?, embeddings, encoder: None, fingerprint });
+    }
+    let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
+    let corpus = corpus.keeping(&kept)?;
+    let (corpus, embeddings) = embed(corpus, &model, Path::new(&encoder.cache), data.on_bad_image)?;
+    let fingerprint = model.fingerprint().to_owned();
+    Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint })
+}
+
+fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> Result<(Corpus, Embeddings)> {
+    let files = files(&corpus)?;
+    let path = cache.join(format!("{}.safetensors", key(&corpus, &files, model)));
+    if let Some((kept, embeddings)) = read_cache(&path, &corpus) {
+        report_skipped(corpus.len() - kept.len(), on_bad)?;
+        return Ok((corpus.keeping(&kept)?, embeddings));
+    }
+    let bar = progress::bar(files.len() + corpus.captions().len(), "encoding photos and captions");
+    let photos = model.photos(&files, &|n| bar.inc(n as u64))?;
+    let (kept, images) = sound(photos, on_bad)?;
+    let corpus = corpus.keeping(&kept)?;
+    let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
+    let captions = model.captions(&captions, &|n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let embeddings = Embeddings { images, captions };
+    write_cache(&path, &kept, &embeddings)?;
+    Ok((corpus, embeddings))
+}
+
+fn files(corpus: &Corpus) -> Result<Vec<PathBuf>> {
+    let file = |image| {
+        let file = corpus.file(image).map(Path::to_path_buf);
+        file.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
+    };
+    corpus.images().map(file).collect()
+}
+
+/// The photos that could be read, as corpus rows and embeddings; the first fault is an error unless skipped.
+fn sound(photos: Vec<Result<Vec<f32>>>, on_bad: OnBadImage) -> Result<(Vec<ImageIdx>, Matrix)> {
+    let (mut kept, mut rows, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, photo) in photos.into_iter().enumerate() {
+        match photo {
+            Ok(embedding) => {
+                kept.push(ImageIdx::from(row));
+                rows.push(embedding);
+            }
+            Err(error) if on_bad == OnBadImage::Error => return Err(error),
+            Err(error) => faults.push(error),
+        }
+    }
+    faults.iter().take(5).for_each(|fault| tracing::warn!("skipped: {fault}"));
+    report_skipped(faults.len(), on_bad)?;
+    Ok((kept, Matrix::new(rows.first().map_or(1, Vec::len), rows.concat())))
+}
+
+fn report_skipped(count: usize, on_bad: OnBadImage) -> Result<()> {
+    match (count, on_bad) {
+        (0, _) => Ok(()),
+        (_, OnBadImage::Skip) => {
+            tracing::warn!("{count} images were left out: their photos cannot be read");
+            Ok(())
+        }
+        (_, OnBadImage::Error) => Err(Error::input(format!(
+            "{count} photos could not be read; mend them, or set data.on_bad_image = \"skip\" to leave them out"
+        ))),
+    }
+}
+
+/// Hash of everything the embeddings depend on: encoder, names, captions, and the bytes of every photo.
+fn key(corpus: &Corpus, files: &[PathBuf], model: &Encoder) -> String {
+    let photos: Vec<[u8; 32]> = files
+        .par_iter()
+        .map(|path| std::fs::read(path).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes()))
+        .collect();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(model.fingerprint().as_bytes());
+    hasher.update(corpus.fingerprint().as_bytes());
+    photos.iter().for_each(|hash| _ = hasher.update(hash));
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// The cached embeddings, if they are whole and of this corpus; anything else is computed again.
+fn read_cache(path: &Path, corpus: &Corpus) -> Option<(Vec<ImageIdx>, Embeddings)> {
+    let mut tensors = tensors::read(path).ok()?;
+    let kept: Vec<u32> = tensors.remove("kept")?.to_vec1().ok()?;
+    let mut matrix = |name| tensors::to_matrix(&tensors.remove(name)?).ok();
+    let embeddings = Embeddings { images: matrix("images")?, captions: matrix("captions")? };
+    let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx).collect();
+    let captions: usize = kept.iter().filter(|i| i.row() < corpus.len()).map(|&i| corpus.captions_of(i).len()).sum();
+    let fits = kept.len() == embeddings.images.rows() && captions == embeddings.captions.rows();
+    (fits && kept.is_sorted_by(|a, b| a < b)).then_some((kept, embeddings))
+}
+
+fn write_cache(path: &Path, kept: &[ImageIdx], embeddings: &Embeddings) -> Result<()> {
+    let kept: Vec<u32> = kept.iter().map(|image| image.0).collect();
+    let named = |name: &str, tensor: Tensor| (name.to_owned(), tensor);
+    let tensors = [
+        named("kept", Tensor::from_vec(kept.clone(), kept.len(), &Device::Cpu)?),
+        named("images", tensors::from_matrix(&embeddings.images, &Device::Cpu)?),
+        named("captions", tensors::from_matrix(&embeddings.captions, &Device::Cpu)?),
+    ];
+    tensors::write(path, &tensors.into())
+}

@@ -1,0 +1,114 @@
+//! Grounded logits: what the codebooks already know about a query, as the decoder's starting point.
+//!
+//! With r_l = W·q − Σ_{j<l} e_{j,c_j}, level l scores code k by α_l·(2⟨r_l, e_{l,k}⟩ − ‖e_{l,k}‖²).
+//! Summed over the levels of a docid that is α·(‖Wq‖² − ‖Wq − x̂‖²): nearest reconstruction. W starts as the
+//! identity and α at 1/(2τ), so an untrained decoder *is* beam search over reconstructions.
+
+use candle_core::{Device, Tensor};
+
+use crate::docid::rq::Codebooks;
+use crate::error::Result;
+use crate::nn::layers::Linear;
+use crate::nn::params::{Init, Scope};
+use crate::nn::tensors;
+
+/// The frozen codebooks with the trained W and α.
+#[derive(Debug, Clone)]
+pub struct Grounding {
+    map: Linear,
+    /// ln α, (1, levels)
+    log_alpha: Tensor,
+    books: Books,
+}
+
+/// Codebooks as tensors; nothing here is trained.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// One (codes, width) a level.
+    levels: Vec<Tensor>,
+    /// ‖e‖² of each code, one (1, codes) a level.
+    squares: Vec<Tensor>,
+}
+
+impl Books {
+    /// The codebooks on a device.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn new(codebooks: &Codebooks, device: &Device) -> Result<Self> {
+        let levels: Vec<Tensor> =
+            codebooks.levels().iter().map(|book| tensors::from_matrix(book, device)).collect::<Result<_>>()?;
+        let squares = levels.iter().map(|book| Ok(book.sqr()?.sum(1)?.unsqueeze(0)?)).collect::<Result<_>>()?;
+        Ok(Self { levels, squares })
+    }
+
+    /// Number of levels that have a codebook (a suffix level has none).
+    pub fn levels(&self) -> usize {
+        self.levels.len()
+    }
+
+    /// 2⟨r, e⟩ − ‖e‖² for every code of a level: residuals (rows, width) → (rows, codes).
+    ///
+    /// # Errors
+    /// When the widths differ.
+    pub fn geometry(&self, level: usize, residuals: &Tensor) -> Result<Tensor> {
+        let products = residuals.matmul(&self.levels[level].t()?)?;
+        Ok((products * 2.0)?.broadcast_sub(&self.squares[level])?)
+    }
+
+    /// The residuals after these codes (rows) of a level were taken off them.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn subtract(&self, level: usize, residuals: &Tensor, codes: &Tensor) -> Result<Tensor> {
+        Ok((residuals - self.levels[level].index_select(codes, 0)?)?)
+    }
+}
+
+impl Grounding {
+    /// W (width, width), identity at first, and ln α, one a level.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn new(scope: &Scope, books: Books, width: usize, temperature: f64) -> Result<Self> {
+        let alpha = Init::Constant((0.5 / temperature).ln() as f32);
+        Ok(Self {
+            map: Linear::without_bias(&scope.sub("map"), width, width, Init::Identity)?,
+            log_alpha: scope.param("log_alpha", (1, books.levels()), alpha)?,
+            books,
+        })
+    }
+
+    /// The codebooks.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// W·q: (rows, width) → (rows, width).
+    ///
+    /// # Errors
+    /// When the widths differ.
+    pub fn map(&self, queries: &Tensor) -> Result<Tensor> {
+        self.map.forward(queries)
+    }
+
+    /// α_l·(2⟨r, e⟩ − ‖e‖²) for every code: (rows, width) → (rows, codes).
+    ///
+    /// # Errors
+    /// When the widths differ.
+    pub fn logits(&self, level: usize, residuals: &Tensor) -> Result<Tensor> {
+        let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?; // (1, 1)
+        Ok(self.books.geometry(level, residuals)?.broadcast_mul(&alpha)?)
+    }
+
+    /// The same for one code a row only: codes (queries, candidates) of level `level`, and `mapped` = W·q
+    /// (queries, width) with the offsets −2⟨x̂_{<l}, e⟩ − ‖e‖² of those codes (queries, candidates).
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn chosen(&self, level: usize, mapped: &Tensor, codes: &Tensor, offsets: &Tensor) -> Result<Tensor> {
+        let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?;
+        let products = (mapped.matmul(&self.books.levels[level].t()?)? * 2.0)?; // (queries, codes)
+        Ok((products.gather(codes, 1)? + offsets)?.broadcast_mul(&alpha)?)
+    }
+}

@@ -1,0 +1,168 @@
+//! The index: the docids of a corpus, what they were made with, and the gates they passed.
+//!
+//! On disk a folder: `index.json` (version, family, figures), `docids.jsonl` (an image a line, to be read by
+//! people too), `vectors.safetensors` (alignment and codebooks).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+
+use super::align::Align;
+use super::modality::Modality;
+use crate::config::Family;
+use crate::data::corpus::Corpus;
+use crate::docid::gates::GateReport;
+use crate::docid::rq::Codebooks;
+use crate::docid::{Docid, DocidSet};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::ids::ImageIdx;
+use crate::nn::tensors;
+
+const VERSION: u64 = 1;
+const META: &str = "index.json";
+const DOCIDS: &str = "docids.jsonl";
+const VECTORS: &str = "vectors.safetensors";
+
+/// Everything between an encoder and a decoder.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// What the index is about.
+    pub meta: Meta,
+    /// One docid an image of the corpus.
+    pub docids: DocidSet,
+    /// The codebooks, where the family has them.
+    pub codebooks: Option<Codebooks>,
+    /// What queries and images go through before they meet the codebooks.
+    pub align: Align,
+}
+
+/// What an index was made of, and how well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    version: u64,
+    /// The docid family.
+    pub family: Family,
+    /// Codes at each level.
+    pub codes_per_level: Vec<usize>,
+    /// [`Corpus::fingerprint`].
+    pub corpus: String,
+    /// Hash of the encoder.
+    pub encoder: String,
+    /// The figures of the gates.
+    pub gates: GateReport,
+}
+
+impl Meta {
+    /// The current version of the format.
+    pub fn new(family: Family, docids: &DocidSet, corpus: String, encoder: String, gates: GateReport) -> Self {
+        Self { version: VERSION, family, codes_per_level: docids.codes_per_level().to_vec(), corpus, encoder, gates }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    image: String,
+    docid: Docid,
+}
+
+impl Index {
+    /// Writes the folder; `index.json` comes last and vouches for the rest.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, folder: &Path, corpus: &Corpus) -> Result<()> {
+        file::write_atomic(&folder.join(DOCIDS), |out| {
+            for (image, docid) in corpus.images().zip(self.docids.iter()) {
+                let line = Line { image: corpus.id(image).to_owned(), docid: docid.clone() };
+                writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            }
+            Ok(())
+        })?;
+        let mut vectors = BTreeMap::new();
+        for modality in Modality::ALL {
+            let map = tensors::from_matrix(self.align.map(modality), &Device::Cpu)?;
+            vectors.insert(align_name(modality), map);
+        }
+        for (level, book) in self.codebooks.iter().flat_map(|books| books.levels().iter().enumerate()) {
+            vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
+        }
+        tensors::write(&folder.join(VECTORS), &vectors)?;
+        let path = folder.join(META);
+        let json = serde_json::to_string_pretty(&self.meta).map_err(|e| Error::file(&path, e.to_string()))?;
+        file::write_atomic(&path, |out| writeln!(out, "{json}"))
+    }
+
+    /// Whether a whole index lies in the folder.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(META).exists()
+    }
+
+    /// Reads the folder, for this corpus and this encoder.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, of another version, or made for another corpus or encoder.
+    pub fn read(folder: &Path, corpus: &Corpus, encoder: &str) -> Result<Self> {
+        let meta = read_meta(&folder.join(META))?;
+        let remedy = "use the configuration it was made with, or make it again with dsi index --out RUN --force";
+        for (what, ours, theirs) in [("corpus", corpus.fingerprint(), &meta.corpus), ("encoder", encoder.to_owned(), &meta.encoder)] {
+            if ours != *theirs {
+                return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));
+            }
+        }
+        let docids = read_docids(&folder.join(DOCIDS), corpus, &meta)?;
+        let path = folder.join(VECTORS);
+        let mut vectors = tensors::read(&path)?;
+        let mut take = |name: String| {
+            let tensor = vectors.remove(&name);
+            tensor.ok_or_else(|| Error::file(&path, format!("tensor {name} is missing"))).and_then(|t| tensors::to_matrix(&t))
+        };
+        let [caption, image] = Modality::ALL.map(|modality| take(align_name(modality)));
+        let levels = if meta.family == Family::Rq { meta.codes_per_level.len() - usize::from(meta.gates.suffix) } else { 0 };
+        let books = (0..levels).map(|level| take(book_name(level))).collect::<Result<Vec<_>>>()?;
+        let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
+        Ok(Self { align: Align::new(caption?, image?), codebooks, docids, meta })
+    }
+}
+
+fn align_name(modality: Modality) -> String {
+    match modality {
+        Modality::Caption => "align.caption".to_owned(),
+        Modality::Image => "align.image".to_owned(),
+    }
+}
+
+fn book_name(level: usize) -> String {
+    format!("codebook.{level}")
+}
+
+fn read_meta(path: &Path) -> Result<Meta> {
+    let text = file::read_text(path, 1 << 20)?;
+    let broken = |error: serde_json::Error| Error::file(path, format!("is not an index's description: {error}"));
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(broken)?;
+    match value.get("version").and_then(serde_json::Value::as_u64) {
+        Some(VERSION) => serde_json::from_value(value).map_err(broken),
+        found => {
+            let found = found.map_or("no format version".to_owned(), |v| format!("format version {v}"));
+            Err(Error::file(path, format!("has {found}; this program reads version {VERSION}")))
+        }
+    }
+}
+
+fn read_docids(path: &Path, corpus: &Corpus, meta: &Meta) -> Result<DocidSet> {
+    let text = file::read_text(path, 1 << 32)?;
+    let mut docids = Vec::with_capacity(corpus.len());
+    for (number, line) in (1..).zip(text.lines()) {
+        let line: Line = serde_json::from_str(line).map_err(|e| Error::line(path, number, e.to_string()))?;
+        if corpus.find(&line.image) != Some(ImageIdx::from(docids.len())) {
+            return Err(Error::line(path, number, format!("image {} is not the corpus's next one", line.image)));
+        }
+        docids.push(line.docid);
+    }
+    if docids.len() != corpus.len() {
+        return Err(Error::file(path, format!("names {} images, the corpus has {}", docids.len(), corpus.len())));
+    }
+    DocidSet::new(docids, meta.codes_per_level.clone()).map_err(|error| Error::file(path, error.to_string()))
+}

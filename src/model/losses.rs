@@ -1,0 +1,108 @@
+//! The objectives of joint training, each under its formula.
+
+use candle_core::{D, Tensor};
+
+use crate::error::Result;
+
+/// What a masked-out entry of a softmax is given: far below any logit, yet finite.
+const HIDDEN: f32 = -1e9;
+
+/// The prefixes that a query's candidates are made of, level by level, and how likely each should be.
+///
+/// Candidates that share a prefix share its entry: the first of them stands for it, the others are hidden, and it
+/// gets the mass of all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrefixTargets {
+    /// Zero where a candidate stands for its prefix, −10⁹ where another does. (candidates, levels)
+    pub hidden: Vec<f32>,
+    /// t_l(p): the mass of all candidates under the prefix. (candidates, levels)
+    pub mass: Vec<f32>,
+}
+
+impl PrefixTargets {
+    /// `docids`: the candidates' codes; `mass`: each candidate's share of the target distribution.
+    pub fn new(docids: &[&[u32]], mass: &[f32]) -> Self {
+        let levels = docids.first().map_or(0, |codes| codes.len());
+        let mut targets = Self { hidden: vec![0.0; docids.len() * levels], mass: vec![0.0; docids.len() * levels] };
+        for level in 0..levels {
+            for (candidate, codes) in docids.iter().enumerate() {
+                let prefix = &codes[..=level];
+                let first = docids.iter().position(|other| other.starts_with(prefix)).unwrap_or(candidate);
+                targets.mass[first * levels + level] += mass[candidate];
+                if first != candidate {
+                    targets.hidden[candidate * levels + level] = HIDDEN;
+                }
+            }
+        }
+        targets
+    }
+}
+
+/// Prefix-wise listwise loss: with S_l(p) the sum of the logits of prefix p's first l levels,
+///
+/// −1/L · Σ_l Σ_p t_l(p) · log( exp S_l(p) / Σ_p' exp S_l(p') ), averaged over queries.
+///
+/// `scores`: per level (queries, candidates, levels); `hidden`, `mass`: [`PrefixTargets`] of the same shape.
+///
+/// # Errors
+/// When shapes differ.
+pub fn listwise(scores: &Tensor, hidden: &Tensor, mass: &Tensor) -> Result<Tensor> {
+    let (queries, _, levels) = scores.dims3()?;
+    let sums = cumulated(scores)?;
+    let log_p = candle_nn::ops::log_softmax(&(sums + hidden)?, 1)?;
+    Ok(((log_p * mass)?.sum_all()? * (-1.0 / (queries * levels) as f64))?)
+}
+
+/// S_l = Σ_{j≤l} of the step scores: (queries, candidates, levels) → the same shape.
+///
+/// # Errors
+/// When the device refuses.
+pub fn cumulated(scores: &Tensor) -> Result<Tensor> {
+    let levels = scores.dim(D::Minus1)?;
+    let upper: Vec<f32> = (0..levels * levels).map(|i| if i / levels <= i % levels { 1.0 } else { 0.0 }).collect();
+    let upper = Tensor::from_vec(upper, (levels, levels), scores.device())?.to_dtype(scores.dtype())?;
+    Ok(scores.flatten_to(1)?.matmul(&upper)?.reshape(scores.shape())?)
+}
+
+/// The DSI objective, cross-entropy per level: −1/L · Σ_l log p(c_l | q, c_{<l}), averaged over queries.
+///
+/// `log_p`: log-probabilities of the gold docid's codes (queries, 1, levels).
+///
+/// # Errors
+/// When the device refuses.
+pub fn cross_entropy(log_p: &Tensor) -> Result<Tensor> {
+    Ok(log_p.mean_all()?.neg()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn candidates_that_share_a_prefix_share_its_mass() {
+        let docids: [&[u32]; 3] = [&[1, 2], &[1, 3], &[4, 2]];
+        let targets = PrefixTargets::new(&docids, &[0.5, 0.3, 0.2]);
+        assert_eq!(targets.mass, [0.8, 0.5, 0.0, 0.3, 0.2, 0.2]);
+        assert_eq!(targets.hidden, [0.0, 0.0, HIDDEN, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_listwise_loss_agrees_with_hand_computation() {
+        let docids: [&[u32]; 2] = [&[1, 2], &[3, 2]];
+        let targets = PrefixTargets::new(&docids, &[1.0, 0.0]);
+        let tensor = |values: Vec<f32>| Tensor::from_vec(values, (1, 2, 2), &Device::Cpu).unwrap();
+        let scores = tensor(vec![2f32.ln(), 3f32.ln(), 0.0, 0.0]);
+        let loss = listwise(&scores, &tensor(targets.hidden), &tensor(targets.mass)).unwrap();
+        // Level 1: p = 2/3; level 2: p = 6/7.
+        let expected = -0.5 * ((2.0f32 / 3.0).ln() + (6.0f32 / 7.0).ln());
+        assert!((loss.to_scalar::<f32>().unwrap() - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn sums_run_along_the_levels() {
+        let scores = Tensor::new(&[[[1f32, 2.0, 4.0], [0.0, 1.0, 0.0]]], &Device::Cpu).unwrap();
+        let sums = cumulated(&scores).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(sums, [1.0, 3.0, 7.0, 0.0, 1.0, 1.0]);
+    }
+}

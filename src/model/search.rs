@@ -1,0 +1,81 @@
+//! Trie-constrained beam search, batched over queries × beams; and the exhaustive scoring of a whole gallery.
+
+use candle_core::Tensor;
+
+use super::beam::{Hypothesis, extend};
+use super::dsi::{Catalogue, Dsi, Queries};
+use super::grounding::Books;
+use crate::docid::trie::Trie;
+use crate::error::Result;
+use crate::ids::ImageIdx;
+use crate::nn::dropout::Dropout;
+
+/// How wide, and by what beside the model.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Hypotheses kept at each level.
+    pub beam: usize,
+    /// Codebooks and the weight of their geometry, 2⟨q − x̂_{<l}, e⟩ − ‖e‖², in the step score. It is added as it
+    /// is, not normalised per step: a step's mean is evidence too.
+    pub geometry: Option<(&'a Books, f64)>,
+}
+
+/// The best images of the trie for each query, best first, at most `beam` each, none twice.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+    let mut decoding = dsi.begin(queries)?;
+    let mut beams: Vec<Vec<Hypothesis>> = vec![Vec::new(); queries.len()];
+    // Rows of the batch a query has at the current level: all queries have equally many.
+    let mut rows = 1;
+    let mut codes = None;
+    for level in 0..trie.levels() {
+        let scores = dsi.next(&mut decoding, codes.as_ref(), settings.geometry)?.to_vec2::<f32>()?;
+        for (query, beams) in beams.iter_mut().enumerate() {
+            *beams = extend(trie, level, beams, |row| &scores[query * rows + row], settings.beam);
+        }
+        if level + 1 < trie.levels() {
+            let kept = beams.iter().map(Vec::len).max().unwrap_or(0);
+            let (parents, chosen) = padded(trie, level, &beams, rows, kept);
+            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.len() * kept, dsi.device());
+            let (parents, chosen) = (tensor(parents)?, tensor(chosen)?);
+            dsi.advance(&mut decoding, &parents, &chosen, settings.geometry.map(|(books, _)| books))?;
+            (rows, codes) = (kept, Some(chosen));
+        }
+    }
+    let found = |beams: Vec<Hypothesis>| beams.iter().map(|h| (trie.image(h.node), h.score)).collect();
+    Ok(beams.into_iter().map(found).collect())
+}
+
+/// Parent rows and codes of all hypotheses, `kept` a query. A query with fewer repeats its first one: the
+/// batch stays rectangular, and nothing reads the scores of those rows.
+fn padded(trie: &Trie, level: usize, beams: &[Vec<Hypothesis>], rows: usize, kept: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut parents = Vec::with_capacity(beams.len() * kept);
+    let mut codes = Vec::with_capacity(beams.len() * kept);
+    for (query, beams) in beams.iter().enumerate() {
+        for slot in 0..kept {
+            let hypothesis = beams.get(slot).unwrap_or(&beams[0]);
+            parents.push((query * rows) as u32 + hypothesis.parent);
+            codes.push(trie.code(level, hypothesis.node));
+        }
+    }
+    (parents, codes)
+}
+
+/// The score of every image of `gallery` for each query, by teacher forcing: no search, hence no search error.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn exhaustive(dsi: &Dsi, catalogue: &Catalogue, gallery: &[ImageIdx], queries: &Queries) -> Result<Vec<Vec<f32>>> {
+    /// Docids scored at once for all queries.
+    const CHUNK: usize = 64;
+    let mut scores = vec![Vec::with_capacity(gallery.len()); queries.len()];
+    for chunk in gallery.chunks(CHUNK) {
+        let rows: Vec<usize> = chunk.iter().map(|image| image.row()).collect();
+        let candidates = catalogue.candidates(&vec![rows; queries.len()], dsi.device())?;
+        let sums = dsi.step_scores(queries, &candidates, &mut Dropout::off())?.sum(2)?.to_vec2::<f32>()?;
+        scores.iter_mut().zip(sums).for_each(|(all, part)| all.extend(part));
+    }
+    Ok(scores)
+}

@@ -1,0 +1,60 @@
+//! The first half of every retriever: queries in, unit embeddings out.
+
+use std::sync::Arc;
+
+use super::Query;
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+use crate::model::encoder::Encoder;
+use crate::model::modality::Modality;
+
+/// Embeds the queries of a retriever: with CLIP, or not at all where only ready-made embeddings exist.
+#[derive(Clone)]
+pub struct Embedder(Option<Arc<Encoder>>);
+
+impl Embedder {
+    /// Captions and photos are embedded by this encoder.
+    pub fn clip(encoder: Arc<Encoder>) -> Self {
+        Self(Some(encoder))
+    }
+
+    /// Only queries that are embeddings already can be answered.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// The unit rows of the queries, and what each is made of.
+    ///
+    /// # Errors
+    /// When a query cannot be embedded.
+    pub fn embed(&self, queries: &[Query]) -> Result<(Matrix, Vec<Modality>)> {
+        let mut rows = Vec::new();
+        let mut modalities = Vec::with_capacity(queries.len());
+        for query in queries {
+            let (modality, row) = self.one(query)?;
+            modalities.push(modality);
+            rows.push(row);
+        }
+        let width = rows.first().map_or(1, Vec::len);
+        if rows.iter().any(|row| row.len() != width) {
+            return Err(Error::input("the embeddings of a batch of queries differ in width"));
+        }
+        Ok((Matrix::new(width, rows.concat()), modalities))
+    }
+
+    fn one(&self, query: &Query) -> Result<(Modality, Vec<f32>)> {
+        let encoder = || {
+            self.0.as_deref().ok_or_else(|| {
+                Error::input("ready-made features cannot embed a new caption or photo; use encoder.kind = \"clip\"")
+            })
+        };
+        match query {
+            Query::Embedding(modality, row) => Ok((*modality, row.clone())),
+            Query::Caption(text) => Ok((Modality::Caption, encoder()?.captions(&[text], &|_| ())?.row(0).to_vec())),
+            Query::Image(path) => {
+                let row = encoder()?.photos(&[path], &|_| ())?.pop().expect("invariant: one row a photo")?;
+                Ok((Modality::Image, row))
+            }
+        }
+    }
+}
