@@ -37,7 +37,7 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let write = || -> std::io::Result<()> {
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        let mut temporary = builder().tempfile_in(folder)?;
         let mut buffer = BufWriter::new(temporary.as_file_mut());
         fill(&mut buffer)?;
         buffer.flush()?;
@@ -47,6 +47,15 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
         sync_folder(folder)
     };
     write().map_err(Error::io("write", path))
+}
+
+/// Temporary files with the permissions of ordinary ones (the user's mask applies), not of secrets.
+fn builder() -> tempfile::Builder<'static, 'static> {
+    #[cfg_attr(not(unix), allow(unused_mut, reason = "permissions are a matter of unix"))]
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Makes a rename or creation inside `folder` durable.

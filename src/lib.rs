@@ -1,4 +1,31 @@
-//! dsi
+//! A generative image retriever: CLIP encoders feed one autoregressive decoder that spells the *docid* of the
+//! wanted image, code by code. The index is the decoder's weights and a trie of the valid docids.
+//!
+//! ```text
+//! caption ─┐            ┌─ memory ─┐
+//!          ├─ encoder ──┤          ├─ decoder ── beam over the trie ── docids = images ─ (re-rank)
+//! photo ───┘            └─ W·q, codebooks: grounded logits ─┘
+//! ```
+//!
+//! # Where things are
+//! Imports go down this list only; a test reads them.
+//!
+//! | layer | what it holds |
+//! |---|---|
+//! | `main`, [`cli`] | one file a command; no logic |
+//! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
+//! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
+//! | [`model`] | CLIP, the alignment, the grounded decoder, its losses and its search, index and checkpoint folders |
+//! | [`docid`] | pure: k-means, residual quantisation, trees, the trie, the figures behind the gates |
+//! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
+//! | [`data`] | corpora, photos, tokens, `.npy`, the hub, and the built-in `scenes` |
+//! | [`config`] | one TOML file is one experiment |
+//! | [`error`], [`file`], [`ids`], [`matrix`], [`progress`], [`rng`], [`run`] | the base |
+//!
+//! # How a run flows
+//! `config` → [`model::features::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
+//! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::build`] →
+//! [`eval::evaluate`] (ranked lists, figures, table).
 
 pub mod cli;
 pub mod config;

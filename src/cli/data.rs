@@ -33,7 +33,8 @@ impl Data {
         let corpus = open::open(&config.data, &|| bar.inc(1))?;
         bar.finish_and_clear();
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
-        let counts = Split::ALL.map(|split| (split, corpus.images_in(split).len(), corpus.captions_in(split).len()));
+        let counts =
+            Split::ALL.map(|split| (split, corpus.images_in(split).len(), corpus.captions_in(split).len()));
         if self.json {
             let of = |(split, images, captions): (Split, usize, usize)| {
                 (split.to_string(), json!({"images": images, "captions": captions}))
@@ -42,7 +43,9 @@ impl Data {
         } else {
             let columns = [("split", Align::Left), ("images", Align::Right), ("captions", Align::Right)];
             let mut table = Table::new(columns);
-            counts.iter().for_each(|(split, i, c)| table.push([split.to_string(), i.to_string(), c.to_string()]));
+            counts
+                .iter()
+                .for_each(|(split, i, c)| table.push([split.to_string(), i.to_string(), c.to_string()]));
             print!("{table}");
         }
         if self.check { check(&corpus) } else { Ok(()) }
@@ -61,8 +64,9 @@ fn check(corpus: &Corpus) -> Result<()> {
     let faults: Vec<_> = files.par_iter().filter_map(decode).collect();
     bar.finish_and_clear();
     faults.iter().for_each(|fault| eprintln!("{fault}"));
-    match faults.len() {
-        0 => Ok(eprintln!("all {} photos can be decoded", files.len())),
-        n => bail!("{n} of {} photos cannot be decoded", files.len()),
+    if !faults.is_empty() {
+        bail!("{} of {} photos cannot be decoded", faults.len(), files.len());
     }
+    eprintln!("all {} photos can be decoded", files.len());
+    Ok(())
 }

@@ -35,7 +35,9 @@ pub struct Eval {
 
 impl Eval {
     pub fn run(self) -> Result<()> {
-        let run = self.run.unwrap_or_else(|| format!("runs/{}", self.dataset.as_deref().unwrap_or_default()).into());
+        let run = self
+            .run
+            .unwrap_or_else(|| format!("runs/{}", self.dataset.as_deref().unwrap_or_default()).into());
         let split = self.split.map(|split| format!("eval.split={split}"));
         let overrides: Vec<String> = self.set.into_iter().chain(split).collect();
         let opened = Opened::new(run, &overrides)?;

@@ -50,7 +50,8 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new("dsi=info"));
     let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     log.without_time().with_target(false).init();
     match cli.command {
         Command::Data(command) => command.run(),
@@ -126,18 +127,24 @@ fn open_run(run: &RunFolder, config: &Config, resume: bool, force: bool) -> Resu
     if force && run.config().exists() {
         for folder in [run.checkpoints(), run.index(), run.eval()] {
             if folder.exists() {
-                std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+                std::fs::remove_dir_all(&folder)
+                    .with_context(|| format!("cannot remove {}", folder.display()))?;
             }
         }
     } else if run.config().exists() {
         let before = Config::load(&run.config(), &[])?;
         let trained = run.checkpoints().exists();
         if trained && !resume {
-            bail!("{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out");
+            bail!(
+                "{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out"
+            );
         }
         let differences = before.differences(config, if trained { &DECIDES_WEIGHTS } else { &DECIDES_INDEX });
         if !differences.is_empty() {
-            bail!("{at} holds a run of another configuration (there, then here); choose another --out, or --force:\n  {}", differences.join("\n  "));
+            bail!(
+                "{at} holds a run of another configuration (there, then here); choose another --out, or --force:\n  {}",
+                differences.join("\n  ")
+            );
         }
     } else if resume {
         bail!("{at} holds no run to resume");

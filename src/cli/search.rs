@@ -57,10 +57,12 @@ impl Search {
 
 impl Opened {
     fn print_table(&self, hits: &[Hit]) -> Result<()> {
-        let columns = [("rank", Align::Right), ("score", Align::Right), ("image", Align::Left), ("docid", Align::Left)];
+        let columns =
+            [("rank", Align::Right), ("score", Align::Right), ("image", Align::Left), ("docid", Align::Left)];
         let mut table = Table::new(columns);
         for (rank, hit) in (1..).zip(hits) {
-            let (name, docid) = (self.prepared.corpus.id(hit.image), self.parts.index().docids.get(hit.image));
+            let (name, docid) =
+                (self.prepared.corpus.id(hit.image), self.parts.index().docids.get(hit.image));
             table.push([format!("{rank}"), format!("{:.3}", hit.score), name.to_owned(), docid.to_string()]);
         }
         print!("{table}");

@@ -129,7 +129,7 @@ section! {
         /// (image, caption) pairs in a step of the alignment.
         align_batch: usize = 512,
         /// Learning rate of the alignment.
-        align_lr: f64 = 1e-3,
+        align_lr: f64 = 3e-4,
         /// Temperature τ of the alignment's contrastive loss.
         align_temperature: f64 = 0.05,
         /// Weight decay of A, which pulls the alignment towards the identity.

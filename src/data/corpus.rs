@@ -8,11 +8,8 @@
 //! [`TrainCaption`] or a [`TrainPair`], and only this file makes them, from the train split.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 pub use self::builder::{Builder, Entry};
 use crate::error::{Error, Result};
@@ -76,7 +73,8 @@ impl Corpus {
         let mut hasher = blake3::Hasher::new();
         for image in self.images() {
             hasher.update(format!("{:?} {}\n", self.id(image), self.split(image)).as_bytes());
-            self.captions_of(image).for_each(|n| _ = hasher.update(format!("{:?}\n", self.caption(n)).as_bytes()));
+            self.captions_of(image)
+                .for_each(|n| _ = hasher.update(format!("{:?}\n", self.caption(n)).as_bytes()));
         }
         hasher.finalize().to_hex().to_string()
     }

@@ -67,6 +67,8 @@ pub struct GateReport {
     pub beam: Option<usize>,
     /// Recall of search by reconstructions; empty when not measured.
     pub recall: Vec<RecallAt>,
+    /// Recall of exact search in the space that was quantised: what no docid can beat without training.
+    pub exact: Vec<RecallAt>,
 }
 
 impl GateReport {
@@ -80,6 +82,7 @@ impl GateReport {
             collisions: collisions.map(|collisions| collisions.share()),
             beam: None,
             recall: Vec::new(),
+            exact: Vec::new(),
         }
     }
 
@@ -95,10 +98,11 @@ impl GateReport {
         Self { beam: Some(beam), ..self }
     }
 
-    /// Adds the shares of [`super::reconstruction::recall`] at `ks`.
-    pub fn with_recall(self, ks: &[usize], recall: Vec<f64>) -> Self {
-        let recall = ks.iter().zip(recall).map(|(&k, recall)| RecallAt { k, recall }).collect();
-        Self { recall, ..self }
+    /// Adds the recall, at each of `ks`, of search by reconstructions and of exact search.
+    pub fn with_recall(self, ks: &[usize], reconstructions: Vec<f64>, exact: Vec<f64>) -> Self {
+        let at =
+            |recall: Vec<f64>| ks.iter().zip(recall).map(|(&k, recall)| RecallAt { k, recall }).collect();
+        Self { recall: at(reconstructions), exact: at(exact), ..self }
     }
 
     /// Every gate that the index fails: the figure, the limit, the remedy. Empty when it may be used.
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_report_survives_its_file() {
-        let report = report().with_cosines(vec![0.5, 0.75]).with_recall(&[1, 10], vec![0.25, 0.5]);
+        let report =
+            report().with_cosines(vec![0.5, 0.75]).with_recall(&[1, 10], vec![0.25, 0.5], vec![0.5, 0.75]);
         assert_eq!(report.levels[1].cosine, Some(0.75));
         assert_eq!(report.levels[2].cosine, None);
         let text = serde_json::to_string(&report).unwrap();

@@ -50,19 +50,29 @@ struct Questions {
 ///
 /// # Errors
 /// When the split is empty or the disk refuses.
-pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, split: Split, run: &RunFolder) -> Result<Report> {
+pub fn evaluate(
+    config: &Config,
+    prepared: &Prepared,
+    parts: &Parts,
+    split: Split,
+    run: &RunFolder,
+) -> Result<Report> {
     let corpus = &prepared.corpus;
     if corpus.images_in(split).is_empty() {
-        return Err(Error::input(format!("the corpus has no images in its {split} split; choose another --split")));
+        return Err(Error::input(format!(
+            "the corpus has no images in its {split} split; choose another --split"
+        )));
     }
     let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
-    let mut report = Report::new(config.data.name.clone(), split.to_string(), config.seed, encoder.to_owned());
+    let mut report =
+        Report::new(config.data.name.clone(), split.to_string(), config.seed, encoder.to_owned());
     let stem = run.eval().join(format!("{}-{split}", config.data.name));
     let questions = [captions(prepared, split), images(prepared, &corpus.images_in(split))];
     let galleries = galleries(config.eval.gallery, corpus, split);
     let kinds: Vec<_> = KINDS.into_iter().filter(|&(kind, _)| parts.has(kind)).collect();
     // The run file has the last stage of the generative retriever, for captions over the first gallery.
-    let main = kinds.iter().rposition(|&(kind, _)| matches!(kind, Kind::Decoder | Kind::Geometry | Kind::Rerank));
+    let main =
+        kinds.iter().rposition(|&(kind, _)| matches!(kind, Kind::Decoder | Kind::Geometry | Kind::Rerank));
     let bar = progress::bar(questions.len() * galleries.len() * kinds.len(), "measuring");
     for (q, questions) in questions.iter().enumerate() {
         for (g, (gallery, images)) in galleries.iter().enumerate() {
@@ -96,7 +106,8 @@ fn galleries(wanted: config::Gallery, corpus: &Corpus, split: Split) -> Vec<(Gal
 fn captions(prepared: &Prepared, split: Split) -> Questions {
     let corpus = &prepared.corpus;
     let captions = corpus.captions_in(split);
-    let query = |&n: &usize| Query::Embedding(Modality::Caption, prepared.embeddings.captions.row(n).to_vec());
+    let query =
+        |&n: &usize| Query::Embedding(Modality::Caption, prepared.embeddings.captions.row(n).to_vec());
     let id = |&n: &usize| {
         let image = corpus.owner(n);
         format!("{}#{}", corpus.id(image), n - corpus.captions_of(image).start)
@@ -130,7 +141,9 @@ fn measure(
     let began = Instant::now();
     let mut lists = Vec::with_capacity(questions.queries.len());
     let mut ranks = Vec::with_capacity(questions.queries.len());
-    for (queries, gold) in questions.queries.chunks(config.eval.batch).zip(questions.gold.chunks(config.eval.batch)) {
+    for (queries, gold) in
+        questions.queries.chunks(config.eval.batch).zip(questions.gold.chunks(config.eval.batch))
+    {
         for (list, &image) in retriever.retrieve(queries, images.len())?.into_iter().zip(gold) {
             ranks.push(list.rank_of(image));
             lists.push(list.truncated(DEPTH));

@@ -20,7 +20,13 @@ use crate::progress;
 ///
 /// # Errors
 /// When the device refuses or the loss diverges.
-pub fn learn(section: &Section, embeddings: &Embeddings, pairs: &[TrainPair], seed: u64, device: &Device) -> Result<Align> {
+pub fn learn(
+    section: &Section,
+    embeddings: &Embeddings,
+    pairs: &[TrainPair],
+    seed: u64,
+    device: &Device,
+) -> Result<Align> {
     let width = embeddings.images.width();
     if section.align_steps == 0 || pairs.is_empty() {
         return Ok(Align::identity(width));
@@ -34,7 +40,8 @@ pub fn learn(section: &Section, embeddings: &Embeddings, pairs: &[TrainPair], se
     let mut adamw = AdamW::new(&params)?;
     let bar = progress::bar(section.align_steps, "aligning");
     for step in 0..section.align_steps {
-        let batch: Vec<&TrainPair> = epochs.batch(step, section.align_batch).into_iter().map(|i| &pairs[i]).collect();
+        let batch: Vec<&TrainPair> =
+            epochs.batch(step, section.align_batch).into_iter().map(|i| &pairs[i]).collect();
         let images = rows(&embeddings.images, batch.iter().map(|pair| pair.image().row()), device)?;
         let captions = rows(&embeddings.captions, batch.iter().map(|pair| pair.caption().index()), device)?;
         let loss = contrastive_loss(&moved(&images, &image)?, &moved(&captions, &caption)?, &scale)?;

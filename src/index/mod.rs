@@ -45,7 +45,8 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
     let captions = align.apply(Modality::Caption, &prepared.embeddings.captions);
-    let Named { docids, codebooks, family_levels, collisions } = name(section, corpus, &images, &captions, config.seed)?;
+    let Named { docids, codebooks, family_levels, collisions } =
+        name(section, corpus, &images, &captions, config.seed)?;
     let mut gates = GateReport::new(&docids, family_levels, collisions);
     if let Some(books) = &codebooks {
         gates = measured(gates, section, corpus, &images, &captions, &docids, books);
@@ -79,7 +80,12 @@ struct Named {
 /// quantisation, which must serve captions too, its captions.
 fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, seed: u64) -> Result<Named> {
     let mut rng = rng::stream(seed, "docids", 0);
-    let fixed = |docids: DocidSet| Named { family_levels: docids.levels(), docids, codebooks: None, collisions: None };
+    let fixed = |docids: DocidSet| Named {
+        family_levels: docids.levels(),
+        docids,
+        codebooks: None,
+        collisions: None,
+    };
     let train = images.select(&corpus.images_in(Split::Train).iter().map(|i| i.row()).collect::<Vec<_>>());
     match section.family {
         Family::Atomic => Ok(fixed(atomic::atomic(corpus.len())?)),
@@ -96,7 +102,12 @@ fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, 
             let books = Codebooks::fit(&points, section.levels, section.codes, section.iterations, &mut rng)?;
             let codes = books.encode_all(images, section.encode_beam);
             let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
-            Ok(Named { docids, codebooks: Some(books), family_levels: section.levels, collisions: Some(collisions) })
+            Ok(Named {
+                docids,
+                codebooks: Some(books),
+                family_levels: section.levels,
+                collisions: Some(collisions),
+            })
         }
     }
 }
@@ -127,5 +138,9 @@ fn measured(
     gates
         .with_cosines(reconstruction::cosines(images, docids, books))
         .with_survival(beam, survival)
-        .with_recall(&ks, reconstruction::recall(&queries, &gold, &books.reconstruct_all(docids), &ks))
+        .with_recall(
+            &ks,
+            reconstruction::recall(&queries, &gold, &books.reconstruct_all(docids), &ks),
+            reconstruction::recall(&queries, &gold, images, &ks),
+        )
 }

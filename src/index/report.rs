@@ -1,6 +1,6 @@
 //! The figures of the gates as a table for people.
 
-use crate::docid::gates::GateReport;
+use crate::docid::gates::{GateReport, RecallAt};
 use crate::eval::table::{Align, Table};
 
 /// One row a level, then the figures of the whole index.
@@ -13,14 +13,17 @@ pub fn table(gates: &GateReport) -> String {
         let (codes, used) = (level.codes.to_string(), level.used.to_string());
         table.push([number.to_string(), codes, used, perplexity, share(level.cosine), share(level.survival)]);
     }
-    let recall: Vec<String> = gates.recall.iter().map(|r| format!("R@{} {:.1}%", r.k, 100.0 * r.recall)).collect();
+    let recalls = |of: &[RecallAt]| {
+        of.iter().map(|r| format!("R@{} {:.1}%", r.k, 100.0 * r.recall)).collect::<Vec<_>>().join(", ")
+    };
     let mut text = table.to_string();
     text += &format!("{} images", gates.images);
     if let Some(share) = gates.collisions {
         text += &format!(", {:.1}% share their codes with another", 100.0 * share);
     }
-    if !recall.is_empty() {
-        text += &format!("; search by reconstruction alone over all of them: {}", recall.join(", "));
+    if !gates.recall.is_empty() {
+        text += &format!("\nsearch over all of them by reconstruction alone: {}", recalls(&gates.recall));
+        text += &format!("; by aligned embeddings: {}", recalls(&gates.exact));
     }
     text
 }

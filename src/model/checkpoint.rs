@@ -109,7 +109,10 @@ impl Checkpoint {
         let tensors = |name: &str| -> Result<BTreeMap<String, Tensor>> {
             let path = at.join(name);
             if meta.blake3.get(name) != Some(&hash(&path)?) {
-                return Err(Error::file(&path, "was truncated or altered since it was written; restore it from a copy, or train again"));
+                return Err(Error::file(
+                    &path,
+                    "was truncated or altered since it was written; restore it from a copy, or train again",
+                ));
             }
             tensors::read(&path)
         };
@@ -136,14 +139,15 @@ fn read_meta(at: &Path) -> Result<Meta> {
     let path = at.join(META);
     let text = file::read_text(&path, 1 << 16)?;
     let version = |value: &serde_json::Value| value.get("version").and_then(serde_json::Value::as_u64);
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}")))?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}")))?;
     match version(&value) {
         Some(found) if found != u64::from(VERSION) => Err(Error::file(
             &path,
             format!("has format version {found}; this program reads version {VERSION}"),
         )),
-        _ => serde_json::from_value(value).map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}"))),
+        _ => serde_json::from_value(value)
+            .map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}"))),
     }
 }
 
@@ -191,7 +195,8 @@ mod tests {
         let read = |which| Checkpoint::read(folder.path(), which).unwrap();
         assert_eq!(read(Which::Last).progress.step, 40);
         assert_eq!(read(Which::Best).weights["w"].to_vec1::<f32>().unwrap(), [20.0]);
-        let folders = fs::read_dir(folder.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+        let folders =
+            fs::read_dir(folder.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(folders, 2);
     }
 
@@ -210,7 +215,8 @@ mod tests {
         fails("truncated or altered");
         fs::write(&weights, bytes).unwrap();
         let meta = folder.path().join("step-7").join(META);
-        fs::write(&meta, fs::read_to_string(&meta).unwrap().replace("\"version\": 1", "\"version\": 9")).unwrap();
+        fs::write(&meta, fs::read_to_string(&meta).unwrap().replace("\"version\": 1", "\"version\": 9"))
+            .unwrap();
         fails("format version 9");
         fs::write(folder.path().join("last"), "../../etc").unwrap();
         fails("does not name a checkpoint");

@@ -82,7 +82,8 @@ impl Block {
     fn new(scope: &Scope, shape: &Shape) -> Result<Self> {
         let width = shape.width;
         let std_out = STD / (2.0 * shape.layers as f32).sqrt();
-        let attention = AttentionShape { width, heads: shape.heads, std_in: (width as f32).powf(-0.5), std_out };
+        let attention =
+            AttentionShape { width, heads: shape.heads, std_in: (width as f32).powf(-0.5), std_out };
         Ok(Self {
             norm1: LayerNorm::new(&scope.sub("norm1"), width, EPS)?,
             itself: Attention::new(&scope.sub("self_attn"), attention)?,
@@ -111,7 +112,8 @@ impl Decoder {
         let token = |level: usize| {
             Embedding::new(&scope.sub("tokens").sub(level), shape.codes[level], width, Init::Normal(STD))
         };
-        let to_head = |level: usize| Linear::new(&scope.sub("heads").sub(level), width, shape.codes[level], head);
+        let to_head =
+            |level: usize| Linear::new(&scope.sub("heads").sub(level), width, shape.codes[level], head);
         Ok(Self {
             to_memory: Linear::new(&scope.sub("to_memory"), shape.query, shape.memory * width, into_memory)?,
             modality: Embedding::new(&scope.sub("modality"), 2, width, Init::Normal(STD))?,
@@ -164,7 +166,8 @@ impl Decoder {
         for (block, kv) in self.blocks.iter().zip(&memory.0) {
             let attended = block.itself.over_itself(&block.norm1.forward(&x)?, true)?;
             x = (x + dropout.apply(&attended)?)?;
-            let beside = block.norm2.forward(&x)?.reshape((queries, candidates * levels, self.shape.width))?;
+            let beside =
+                block.norm2.forward(&x)?.reshape((queries, candidates * levels, self.shape.width))?;
             let attended = block.memory.over(&beside, kv)?.reshape(x.shape())?;
             x = (x + dropout.apply(&attended)?)?;
             x = (&x + dropout.apply(&block.mlp(&x)?)?)?;
@@ -177,7 +180,13 @@ impl Decoder {
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn step(&self, level: usize, codes: Option<&Tensor>, memory: &Memory, cache: &mut Cache) -> Result<Tensor> {
+    pub fn step(
+        &self,
+        level: usize,
+        codes: Option<&Tensor>,
+        memory: &Memory,
+        cache: &mut Cache,
+    ) -> Result<Tensor> {
         let (width, queries) = (self.shape.width, memory.0[0].dim(0)?);
         let token = match codes {
             Some(codes) => self.tokens[level - 1].forward(codes)?,

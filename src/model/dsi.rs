@@ -5,8 +5,8 @@ use candle_core::{D, Device, Tensor};
 use super::decoder::{Cache, Decoder, Memory, Shape};
 use super::grounding::{Books, Grounding};
 use super::modality::Modality;
-use crate::docid::{Docid, DocidSet};
 use crate::docid::rq::Codebooks;
+use crate::docid::{Docid, DocidSet};
 use crate::error::Result;
 use crate::matrix::{Matrix, dot};
 use crate::nn::dropout::Dropout;
@@ -54,7 +54,7 @@ impl Queries {
     }
 
     /// Number of queries.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.modalities.elem_count()
     }
 }
@@ -83,7 +83,10 @@ impl Catalogue {
         let levels = docids.levels();
         let mut offsets = Matrix::zeros(docids.images(), levels);
         if let Some(codebooks) = codebooks {
-            docids.iter().enumerate().for_each(|(row, docid)| fill_offsets(docid, codebooks, offsets.row_mut(row)));
+            docids
+                .iter()
+                .enumerate()
+                .for_each(|(row, docid)| fill_offsets(docid, codebooks, offsets.row_mut(row)));
         }
         Self { docids, offsets }
     }
@@ -134,9 +137,15 @@ impl Dsi {
     ///
     /// # Errors
     /// When the device refuses.
-    pub fn new(scope: &Scope, shape: Shape, grounding: Option<(Books, f64)>, scoring: Scoring) -> Result<Self> {
+    pub fn new(
+        scope: &Scope,
+        shape: Shape,
+        grounding: Option<(Books, f64)>,
+        scoring: Scoring,
+    ) -> Result<Self> {
         let width = shape.query;
-        let ground = |(books, temperature)| Grounding::new(&scope.sub("grounding"), books, width, temperature);
+        let ground =
+            |(books, temperature)| Grounding::new(&scope.sub("grounding"), books, width, temperature);
         let grounding = grounding.map(ground).transpose()?;
         Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, scoring })
     }
@@ -150,7 +159,12 @@ impl Dsi {
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn step_scores(&self, queries: &Queries, candidates: &Candidates, dropout: &mut Dropout) -> Result<Tensor> {
+    pub fn step_scores(
+        &self,
+        queries: &Queries,
+        candidates: &Candidates,
+        dropout: &mut Dropout,
+    ) -> Result<Tensor> {
         let (count, per_query, levels) = candidates.codes.dims3()?;
         let memory = self.decoder.memory(&queries.embeddings, &queries.modalities)?;
         let states = self.decoder.forward(&memory, &candidates.codes, dropout)?; // (rows, levels, d)
@@ -161,7 +175,10 @@ impl Dsi {
             let codes = candidates.codes.narrow(2, level, 1)?.squeeze(2)?.contiguous()?; // (queries, candidates)
             let score = match self.scoring {
                 Scoring::Logit => {
-                    let own = self.decoder.chosen(level, &states, &codes.flatten_all()?)?.reshape((count, per_query))?;
+                    let own = self
+                        .decoder
+                        .chosen(level, &states, &codes.flatten_all()?)?
+                        .reshape((count, per_query))?;
                     match (&self.grounding, &mapped) {
                         (Some(grounding), Some(mapped)) if level < grounding.books().levels() => {
                             let offsets = candidates.offsets.narrow(2, level, 1)?.squeeze(2)?.contiguous()?;
@@ -183,7 +200,12 @@ impl Dsi {
     }
 
     /// Wq − x̂_{<l} of every candidate: (queries · candidates, width), where level `level` is grounded.
-    fn residuals(&self, mapped: Option<&Tensor>, candidates: &Candidates, level: usize) -> Result<Option<Tensor>> {
+    fn residuals(
+        &self,
+        mapped: Option<&Tensor>,
+        candidates: &Candidates,
+        level: usize,
+    ) -> Result<Option<Tensor>> {
         let (Some(grounding), Some(mapped)) = (&self.grounding, mapped) else { return Ok(None) };
         let (count, per_query, _) = candidates.codes.dims3()?;
         let width = mapped.dim(1)?;
@@ -252,7 +274,13 @@ impl Dsi {
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn advance(&self, decoding: &mut Decoding, parents: &Tensor, codes: &Tensor, books: Option<&Books>) -> Result<()> {
+    pub fn advance(
+        &self,
+        decoding: &mut Decoding,
+        parents: &Tensor,
+        codes: &Tensor,
+        books: Option<&Books>,
+    ) -> Result<()> {
         let level = decoding.level - 1;
         decoding.cache = decoding.cache.reordered(parents)?;
         if let (Some(grounding), Some(mapped)) = (&self.grounding, &decoding.mapped) {
@@ -270,7 +298,13 @@ impl Dsi {
     }
 }
 
-fn taken_off(books: &Books, level: usize, residuals: &Tensor, parents: &Tensor, codes: &Tensor) -> Result<Tensor> {
+fn taken_off(
+    books: &Books,
+    level: usize,
+    residuals: &Tensor,
+    parents: &Tensor,
+    codes: &Tensor,
+) -> Result<Tensor> {
     let kept = residuals.index_select(parents, 0)?;
     if level < books.levels() { books.subtract(level, &kept, codes) } else { Ok(kept) }
 }

@@ -83,14 +83,20 @@ impl Encoder {
     ///
     /// # Errors
     /// When the device refuses; a photo that cannot be read is an error of its own row only.
-    pub fn photos<P: AsRef<Path> + Sync>(&self, files: &[P], done: &dyn Fn(usize)) -> Result<Vec<Result<Vec<f32>>>> {
+    pub fn photos<P: AsRef<Path> + Sync>(
+        &self,
+        files: &[P],
+        done: &dyn Fn(usize),
+    ) -> Result<Vec<Result<Vec<f32>>>> {
         let mut rows = Vec::with_capacity(files.len());
         for batch in files.chunks(self.batch) {
             let decoded = photos::decode_batch(batch, &self.preprocess);
             let good: Vec<&[u8]> = decoded.iter().filter_map(|p| p.as_deref().ok()).collect();
             let embedded = match good.is_empty() {
                 true => Matrix::default(),
-                false => self.unit(&self.clip.embed_images(&pixels(&good, &self.preprocess, &self.device)?)?)?,
+                false => {
+                    self.unit(&self.clip.embed_images(&pixels(&good, &self.preprocess, &self.device)?)?)?
+                }
             };
             let mut embedded = embedded.iter();
             rows.extend(decoded.into_iter().map(|photo| {
@@ -114,7 +120,10 @@ pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Res
     use rayon::prelude::*;
     let side = preprocess.side();
     let mut values = vec![0.0f32; photos.len() * 3 * side * side];
-    values.par_chunks_mut(3 * side * side).zip(photos).for_each(|(out, photo)| preprocess.normalize(photo, out));
+    values
+        .par_chunks_mut(3 * side * side)
+        .zip(photos)
+        .for_each(|(out, photo)| preprocess.normalize(photo, out));
     Ok(Tensor::from_vec(values, (photos.len(), 3, side, side), device)?)
 }
 

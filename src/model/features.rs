@@ -129,7 +129,8 @@ fn read_cache(path: &Path, corpus: &Corpus) -> Option<(Vec<ImageIdx>, Embeddings
     let mut matrix = |name| tensors::to_matrix(&tensors.remove(name)?).ok();
     let embeddings = Embeddings { images: matrix("images")?, captions: matrix("captions")? };
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx).collect();
-    let captions: usize = kept.iter().filter(|i| i.row() < corpus.len()).map(|&i| corpus.captions_of(i).len()).sum();
+    let captions: usize =
+        kept.iter().filter(|i| i.row() < corpus.len()).map(|&i| corpus.captions_of(i).len()).sum();
     let fits = kept.len() == embeddings.images.rows() && captions == embeddings.captions.rows();
     (fits && kept.is_sorted_by(|a, b| a < b)).then_some((kept, embeddings))
 }

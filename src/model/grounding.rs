@@ -36,9 +36,13 @@ impl Books {
     /// # Errors
     /// When the device refuses.
     pub fn new(codebooks: &Codebooks, device: &Device) -> Result<Self> {
-        let levels: Vec<Tensor> =
-            codebooks.levels().iter().map(|book| tensors::from_matrix(book, device)).collect::<Result<_>>()?;
-        let squares = levels.iter().map(|book| Ok(book.sqr()?.sum(1)?.unsqueeze(0)?)).collect::<Result<_>>()?;
+        let levels: Vec<Tensor> = codebooks
+            .levels()
+            .iter()
+            .map(|book| tensors::from_matrix(book, device))
+            .collect::<Result<_>>()?;
+        let squares =
+            levels.iter().map(|book| Ok(book.sqr()?.sum(1)?.unsqueeze(0)?)).collect::<Result<_>>()?;
         Ok(Self { levels, squares })
     }
 

@@ -57,8 +57,21 @@ pub struct Meta {
 
 impl Meta {
     /// The current version of the format.
-    pub fn new(family: Family, docids: &DocidSet, corpus: String, encoder: String, gates: GateReport) -> Self {
-        Self { version: VERSION, family, codes_per_level: docids.codes_per_level().to_vec(), corpus, encoder, gates }
+    pub fn new(
+        family: Family,
+        docids: &DocidSet,
+        corpus: String,
+        encoder: String,
+        gates: GateReport,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            family,
+            codes_per_level: docids.codes_per_level().to_vec(),
+            corpus,
+            encoder,
+            gates,
+        }
     }
 }
 
@@ -106,8 +119,11 @@ impl Index {
     /// When a file is missing or broken, of another version, or made for another corpus or encoder.
     pub fn read(folder: &Path, corpus: &Corpus, encoder: &str) -> Result<Self> {
         let meta = read_meta(&folder.join(META))?;
-        let remedy = "use the configuration it was made with, or make it again with dsi index --out RUN --force";
-        for (what, ours, theirs) in [("corpus", corpus.fingerprint(), &meta.corpus), ("encoder", encoder.to_owned(), &meta.encoder)] {
+        let remedy =
+            "use the configuration it was made with, or make it again with dsi index --out RUN --force";
+        for (what, ours, theirs) in
+            [("corpus", corpus.fingerprint(), &meta.corpus), ("encoder", encoder.to_owned(), &meta.encoder)]
+        {
             if ours != *theirs {
                 return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));
             }
@@ -117,10 +133,16 @@ impl Index {
         let mut vectors = tensors::read(&path)?;
         let mut take = |name: String| {
             let tensor = vectors.remove(&name);
-            tensor.ok_or_else(|| Error::file(&path, format!("tensor {name} is missing"))).and_then(|t| tensors::to_matrix(&t))
+            tensor
+                .ok_or_else(|| Error::file(&path, format!("tensor {name} is missing")))
+                .and_then(|t| tensors::to_matrix(&t))
         };
         let [caption, image] = Modality::ALL.map(|modality| take(align_name(modality)));
-        let levels = if meta.family == Family::Rq { meta.codes_per_level.len() - usize::from(meta.gates.suffix) } else { 0 };
+        let levels = if meta.family == Family::Rq {
+            meta.codes_per_level.len() - usize::from(meta.gates.suffix)
+        } else {
+            0
+        };
         let books = (0..levels).map(|level| take(book_name(level))).collect::<Result<Vec<_>>>()?;
         let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
         Ok(Self { align: Align::new(caption?, image?), codebooks, docids, meta })
@@ -140,7 +162,8 @@ fn book_name(level: usize) -> String {
 
 fn read_meta(path: &Path) -> Result<Meta> {
     let text = file::read_text(path, 1 << 20)?;
-    let broken = |error: serde_json::Error| Error::file(path, format!("is not an index's description: {error}"));
+    let broken =
+        |error: serde_json::Error| Error::file(path, format!("is not an index's description: {error}"));
     let value: serde_json::Value = serde_json::from_str(&text).map_err(broken)?;
     match value.get("version").and_then(serde_json::Value::as_u64) {
         Some(VERSION) => serde_json::from_value(value).map_err(broken),
@@ -157,12 +180,19 @@ fn read_docids(path: &Path, corpus: &Corpus, meta: &Meta) -> Result<DocidSet> {
     for (number, line) in (1..).zip(text.lines()) {
         let line: Line = serde_json::from_str(line).map_err(|e| Error::line(path, number, e.to_string()))?;
         if corpus.find(&line.image) != Some(ImageIdx::from(docids.len())) {
-            return Err(Error::line(path, number, format!("image {} is not the corpus's next one", line.image)));
+            return Err(Error::line(
+                path,
+                number,
+                format!("image {} is not the corpus's next one", line.image),
+            ));
         }
         docids.push(line.docid);
     }
     if docids.len() != corpus.len() {
-        return Err(Error::file(path, format!("names {} images, the corpus has {}", docids.len(), corpus.len())));
+        return Err(Error::file(
+            path,
+            format!("names {} images, the corpus has {}", docids.len(), corpus.len()),
+        ));
     }
     DocidSet::new(docids, meta.codes_per_level.clone()).map_err(|error| Error::file(path, error.to_string()))
 }

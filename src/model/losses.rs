@@ -23,7 +23,8 @@ impl PrefixTargets {
     /// `docids`: the candidates' codes; `mass`: each candidate's share of the target distribution.
     pub fn new(docids: &[&[u32]], mass: &[f32]) -> Self {
         let levels = docids.first().map_or(0, |codes| codes.len());
-        let mut targets = Self { hidden: vec![0.0; docids.len() * levels], mass: vec![0.0; docids.len() * levels] };
+        let mut targets =
+            Self { hidden: vec![0.0; docids.len() * levels], mass: vec![0.0; docids.len() * levels] };
         for level in 0..levels {
             for (candidate, codes) in docids.iter().enumerate() {
                 let prefix = &codes[..=level];
@@ -59,7 +60,8 @@ pub fn listwise(scores: &Tensor, hidden: &Tensor, mass: &Tensor) -> Result<Tenso
 /// When the device refuses.
 pub fn cumulated(scores: &Tensor) -> Result<Tensor> {
     let levels = scores.dim(D::Minus1)?;
-    let upper: Vec<f32> = (0..levels * levels).map(|i| if i / levels <= i % levels { 1.0 } else { 0.0 }).collect();
+    let upper: Vec<f32> =
+        (0..levels * levels).map(|i| if i / levels <= i % levels { 1.0 } else { 0.0 }).collect();
     let upper = Tensor::from_vec(upper, (levels, levels), scores.device())?.to_dtype(scores.dtype())?;
     Ok(scores.flatten_to(1)?.matmul(&upper)?.reshape(scores.shape())?)
 }

@@ -24,9 +24,14 @@ pub struct Settings<'a> {
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+pub fn beam_search(
+    dsi: &Dsi,
+    trie: &Trie,
+    queries: &Queries,
+    settings: Settings,
+) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
     let mut decoding = dsi.begin(queries)?;
-    let mut beams: Vec<Vec<Hypothesis>> = vec![Vec::new(); queries.len()];
+    let mut beams: Vec<Vec<Hypothesis>> = vec![Vec::new(); queries.count()];
     // Rows of the batch a query has at the current level: all queries have equally many.
     let mut rows = 1;
     let mut codes = None;
@@ -38,7 +43,7 @@ pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings
         if level + 1 < trie.levels() {
             let kept = beams.iter().map(Vec::len).max().unwrap_or(0);
             let (parents, chosen) = padded(trie, level, &beams, rows, kept);
-            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.len() * kept, dsi.device());
+            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.count() * kept, dsi.device());
             let (parents, chosen) = (tensor(parents)?, tensor(chosen)?);
             dsi.advance(&mut decoding, &parents, &chosen, settings.geometry.map(|(books, _)| books))?;
             (rows, codes) = (kept, Some(chosen));
@@ -50,7 +55,13 @@ pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings
 
 /// Parent rows and codes of all hypotheses, `kept` a query. A query with fewer repeats its first one: the
 /// batch stays rectangular, and nothing reads the scores of those rows.
-fn padded(trie: &Trie, level: usize, beams: &[Vec<Hypothesis>], rows: usize, kept: usize) -> (Vec<u32>, Vec<u32>) {
+fn padded(
+    trie: &Trie,
+    level: usize,
+    beams: &[Vec<Hypothesis>],
+    rows: usize,
+    kept: usize,
+) -> (Vec<u32>, Vec<u32>) {
     let mut parents = Vec::with_capacity(beams.len() * kept);
     let mut codes = Vec::with_capacity(beams.len() * kept);
     for (query, beams) in beams.iter().enumerate() {
@@ -67,13 +78,18 @@ fn padded(trie: &Trie, level: usize, beams: &[Vec<Hypothesis>], rows: usize, kep
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn exhaustive(dsi: &Dsi, catalogue: &Catalogue, gallery: &[ImageIdx], queries: &Queries) -> Result<Vec<Vec<f32>>> {
+pub fn exhaustive(
+    dsi: &Dsi,
+    catalogue: &Catalogue,
+    gallery: &[ImageIdx],
+    queries: &Queries,
+) -> Result<Vec<Vec<f32>>> {
     /// Docids scored at once for all queries.
     const CHUNK: usize = 64;
-    let mut scores = vec![Vec::with_capacity(gallery.len()); queries.len()];
+    let mut scores = vec![Vec::with_capacity(gallery.len()); queries.count()];
     for chunk in gallery.chunks(CHUNK) {
         let rows: Vec<usize> = chunk.iter().map(|image| image.row()).collect();
-        let candidates = catalogue.candidates(&vec![rows; queries.len()], dsi.device())?;
+        let candidates = catalogue.candidates(&vec![rows; queries.count()], dsi.device())?;
         let sums = dsi.step_scores(queries, &candidates, &mut Dropout::off())?.sum(2)?.to_vec2::<f32>()?;
         scores.iter_mut().zip(sums).for_each(|(all, part)| all.extend(part));
     }

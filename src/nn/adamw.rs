@@ -45,6 +45,9 @@ impl AdamW {
     /// When a parameter is not a variable.
     pub fn new(params: &Params) -> Result<Self> {
         let slot = |(name, tensor): (&str, &Tensor)| -> Result<Slot> {
+            if !tensor.is_variable() {
+                return Err(Error::input(format!("parameter {name} is frozen and cannot be optimised")));
+            }
             let zeros = || Var::from_tensor(&tensor.zeros_like()?);
             Ok(Slot { name: name.to_owned(), var: Var::from_tensor(tensor)?, m: zeros()?, v: zeros()? })
         };

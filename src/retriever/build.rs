@@ -161,7 +161,8 @@ impl Parts {
     fn beam(&self, gallery: &[ImageIdx], with_geometry: bool) -> Generative {
         // In nats, as a grounded logit: λ/(2τ).
         let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
-        let geometry = self.books.clone().filter(|_| with_geometry && weight > 0.0).map(|books| (books, weight));
+        let geometry =
+            self.books.clone().filter(|_| with_geometry && weight > 0.0).map(|books| (books, weight));
         self.generative(gallery, Search::Beam { width: self.config.search.beam, geometry })
     }
 

@@ -53,7 +53,11 @@ mod tests {
         let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::none());
         let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
         let images = |k| -> Vec<u32> {
-            dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0].hits().iter().map(|h| h.image.0).collect()
+            dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]
+                .hits()
+                .iter()
+                .map(|h| h.image.0)
+                .collect()
         };
         assert_eq!(images(2), [7, 9]);
         assert_eq!(images(10), [7, 9, 4]);

@@ -45,12 +45,16 @@ impl Embedder {
     fn one(&self, query: &Query) -> Result<(Modality, Vec<f32>)> {
         let encoder = || {
             self.0.as_deref().ok_or_else(|| {
-                Error::input("ready-made features cannot embed a new caption or photo; use encoder.kind = \"clip\"")
+                Error::input(
+                    "ready-made features cannot embed a new caption or photo; use encoder.kind = \"clip\"",
+                )
             })
         };
         match query {
             Query::Embedding(modality, row) => Ok((*modality, row.clone())),
-            Query::Caption(text) => Ok((Modality::Caption, encoder()?.captions(&[text], &|_| ())?.row(0).to_vec())),
+            Query::Caption(text) => {
+                Ok((Modality::Caption, encoder()?.captions(&[text], &|_| ())?.row(0).to_vec()))
+            }
             Query::Image(path) => {
                 let row = encoder()?.photos(&[path], &|_| ())?.pop().expect("invariant: one row a photo")?;
                 Ok((Modality::Image, row))

@@ -54,7 +54,10 @@ impl Generative {
             Search::Beam { width, geometry } => {
                 let geometry = geometry.as_ref().map(|(books, weight)| (&**books, *weight));
                 let settings = Settings { beam: *width, geometry };
-                Ok(search::beam_search(&self.dsi, &self.trie, &queries, settings)?.into_iter().map(hits).collect())
+                Ok(search::beam_search(&self.dsi, &self.trie, &queries, settings)?
+                    .into_iter()
+                    .map(hits)
+                    .collect())
             }
             Search::Exhaustive(catalogue) => {
                 let images = self.trie.images();

@@ -93,7 +93,8 @@ pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &
         if stop.requested() && engine.adamw.steps() < plan.steps {
             engine.save()?;
             engine.bar.abandon();
-            let text = format!("saved at step {} of {}; go on with --resume", engine.adamw.steps(), plan.steps);
+            let text =
+                format!("saved at step {} of {}; go on with --resume", engine.adamw.steps(), plan.steps);
             return Err(Error::Stopped(text));
         }
     }
@@ -106,7 +107,8 @@ impl<'a> Engine<'a> {
         let mut adamw = AdamW::new(task.params())?;
         let mut best = None;
         if resume {
-            let Checkpoint { progress, weights, optimizer } = Checkpoint::read(&run.checkpoints(), Which::Last)?;
+            let Checkpoint { progress, weights, optimizer } =
+                Checkpoint::read(&run.checkpoints(), Which::Last)?;
             task.params().assign(weights, &run.checkpoints())?;
             adamw.restore(optimizer, progress.step, &run.checkpoints())?;
             best = progress.best;

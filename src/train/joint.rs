@@ -79,7 +79,13 @@ struct Joint<'a> {
 }
 
 impl<'a> Joint<'a> {
-    fn new(config: &'a Config, prepared: &Prepared, index: &Index, model: Model, device: &'a Device) -> Result<Self> {
+    fn new(
+        config: &'a Config,
+        prepared: &Prepared,
+        index: &Index,
+        model: Model,
+        device: &'a Device,
+    ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
         let pairs = corpus.train_pairs();
         if pairs.is_empty() {
@@ -123,7 +129,8 @@ impl<'a> Joint<'a> {
     fn batch(&self, step: usize) -> (Matrix, Vec<Modality>, Vec<usize>) {
         let spoken = (self.section.batch as f64 * self.section.caption_share).round() as usize;
         let pairs = self.caption_order.batch(step, spoken).into_iter().map(|i| self.pairs[i]);
-        let seen = self.image_order.batch(step, self.section.batch - spoken).into_iter().map(|i| self.memorised[i]);
+        let seen =
+            self.image_order.batch(step, self.section.batch - spoken).into_iter().map(|i| self.memorised[i]);
         let (captions, mut gold): (Vec<usize>, Vec<usize>) =
             pairs.map(|pair| (pair.caption().index(), pair.image().row())).unzip();
         let photos: Vec<usize> = seen.map(ImageIdx::row).collect();
@@ -140,7 +147,8 @@ impl<'a> Joint<'a> {
         let targets: Vec<PrefixTargets> = lessons
             .iter()
             .map(|lesson| {
-                let codes: Vec<&[u32]> = lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
+                let codes: Vec<&[u32]> =
+                    lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
                 PrefixTargets::new(&codes, &lesson.mass)
             })
             .collect();
@@ -184,7 +192,11 @@ impl Task for Joint<'_> {
             Loss::Listwise => self.listwise(&queries, &self.teacher.lessons(&rows, &gold), &mut dropout)?,
             Loss::CrossEntropy => {
                 let gold: Vec<Vec<usize>> = gold.iter().map(|&row| vec![row]).collect();
-                cross_entropy(&self.model.dsi.step_scores(&queries, &self.candidates(&gold)?, &mut dropout)?)?
+                cross_entropy(&self.model.dsi.step_scores(
+                    &queries,
+                    &self.candidates(&gold)?,
+                    &mut dropout,
+                )?)?
             }
         };
         Ok(StepLoss { total, parts: Vec::new(), pairs: modalities.len() })
@@ -205,7 +217,8 @@ impl Task for Joint<'_> {
     fn validate(&self) -> Result<Validation> {
         let (queries, gold): (Vec<Query>, Vec<ImageIdx>) = self.questions.iter().cloned().unzip();
         let lists = self.validation.retrieve(&queries, 10)?;
-        let found: Vec<Option<usize>> = lists.iter().zip(&gold).map(|(list, &image)| list.rank_of(image)).collect();
+        let found: Vec<Option<usize>> =
+            lists.iter().zip(&gold).map(|(list, &image)| list.rank_of(image)).collect();
         let recall = |k: usize| {
             let hits = found.iter().flatten().filter(|&&rank| rank <= k).count();
             hits as f64 / found.len().max(1) as f64

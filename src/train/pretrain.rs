@@ -34,7 +34,14 @@ const LARGEST_SCALE: f64 = 100.0;
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
-pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, device: &Device, stop: &Stop) -> Result<()> {
+pub fn pretrain(
+    config: &Config,
+    corpus: &Corpus,
+    run: &RunFolder,
+    resume: bool,
+    device: &Device,
+    stop: &Stop,
+) -> Result<()> {
     let section = &config.pretrain;
     let train_captions = corpus.train_pairs().into_iter().map(|pair| corpus.caption(pair.caption().index()));
     let tokens = Tokens::train(train_captions, section.vocabulary)?;
@@ -47,7 +54,8 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
     let examples = |split| Examples::read(corpus, split, &tokens, &preprocess, section.context);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let epochs = Epochs::new(config.seed, "pretrain order", train.photos.len());
-    let task = Contrastive { clip, params, train, val, epochs, preprocess, section, seed: config.seed, device };
+    let task =
+        Contrastive { clip, params, train, val, epochs, preprocess, section, seed: config.seed, device };
     engine::train(&task, plan(section), run, resume, stop)?;
 
     let out = Path::new(&section.out);
@@ -102,13 +110,23 @@ struct Examples {
 }
 
 impl Examples {
-    fn read(corpus: &Corpus, split: Split, tokens: &Tokens, preprocess: &Preprocess, context: usize) -> Result<Self> {
+    fn read(
+        corpus: &Corpus,
+        split: Split,
+        tokens: &Tokens,
+        preprocess: &Preprocess,
+        context: usize,
+    ) -> Result<Self> {
         let images = corpus.images_in(split);
         if images.is_empty() {
-            return Err(Error::input(format!("the corpus has no images in its {split} split; pretraining needs some")));
+            return Err(Error::input(format!(
+                "the corpus has no images in its {split} split; pretraining needs some"
+            )));
         }
         let file = |&image: &ImageIdx| {
-            corpus.file(image).ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
+            corpus
+                .file(image)
+                .ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
         };
         let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
         let photos = photos::decode_batch(&files, preprocess).into_iter().collect::<Result<_>>()?;
@@ -163,7 +181,8 @@ impl Task for Contrastive<'_> {
 
     /// No decay for biases, norms, embeddings and the temperature.
     fn group(&self, parameter: &str) -> Group {
-        let decays = parameter.ends_with(".weight") && !parameter.contains("norm") && !parameter.contains("embedding");
+        let decays =
+            parameter.ends_with(".weight") && !parameter.contains("norm") && !parameter.contains("embedding");
         Group { lr: self.section.lr, decay: if decays { self.section.weight_decay } else { 0.0 } }
     }
 

@@ -114,8 +114,9 @@ impl CustomOp2 for SelfBackward {
         let mut out = vec![0.0f32; qkv.len()];
         let per_batch = shapes.queries * shapes.query_stride;
         out.par_chunks_mut(per_batch).enumerate().for_each_init(Scratch::default, |scratch, (b, out)| {
-            let out = out.as_mut_ptr();
-            shapes.backward(b, qkv, qkv, g, out, out, scratch);
+            let to = Gradients { q: out.as_mut_ptr(), kv: out.as_mut_ptr() };
+            // SAFETY: `out` is this entry's chunk, in which q, k and v are packed.
+            unsafe { shapes.backward(b, &Saved { q: qkv, kv: qkv, g }, to, scratch) };
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -178,7 +179,9 @@ impl candle_core::CustomOp3 for CrossBackward {
             .zip(gkv.par_chunks_mut(shapes.keys * shapes.key_stride))
             .enumerate()
             .for_each_init(Scratch::default, |scratch, (b, (gq, gkv))| {
-                shapes.backward(b, q, kv, g, gq.as_mut_ptr(), gkv.as_mut_ptr(), scratch);
+                let to = Gradients { q: gq.as_mut_ptr(), kv: gkv.as_mut_ptr() };
+                // SAFETY: `gq` and `gkv` are this entry's own chunks.
+                unsafe { shapes.backward(b, &Saved { q, kv, g }, to, scratch) };
             });
         let count = out.len();
         Ok((CpuStorage::F32(out), count.into()))
@@ -206,6 +209,19 @@ fn forward(shapes: &Shapes, q: &[f32], kv: &[f32]) -> Vec<f32> {
         }
     });
     out
+}
+
+/// What the backward pass reads: the operands of the forward pass, and the gradient of its output.
+struct Saved<'a> {
+    q: &'a [f32],
+    kv: &'a [f32],
+    g: &'a [f32],
+}
+
+/// Where it writes.
+struct Gradients {
+    q: *mut f32,
+    kv: *mut f32,
 }
 
 #[derive(Default)]
@@ -252,18 +268,13 @@ impl Shapes {
         }
     }
 
-    /// Writes the gradients of one batch entry; `gq` and `gkv` point at that entry's rows (the same rows where
-    /// q, k and v are packed together).
-    fn backward(
-        &self,
-        b: usize,
-        q: &[f32],
-        kv: &[f32],
-        g: &[f32],
-        gq: *mut f32,
-        gkv: *mut f32,
-        scratch: &mut Scratch,
-    ) {
+    /// Writes the gradients of batch entry `b`, given that of the output.
+    ///
+    /// # Safety
+    /// `to` points at the entry's rows of queries and of keys and values (the same rows where they are packed
+    /// together), valid for writes and borrowed by nobody else.
+    unsafe fn backward(&self, b: usize, from: &Saved, to: Gradients, scratch: &mut Scratch) {
+        let Saved { q, kv, g } = *from;
         let (n, m, w) = (self.queries, self.keys, self.head_width);
         for head in 0..self.heads {
             self.probabilities(b, head, q, kv, &mut scratch.p);
@@ -274,9 +285,9 @@ impl Shapes {
             // SAFETY: heads, and within a head q, k and v, occupy disjoint columns of this entry's rows.
             unsafe {
                 let (dq, dk, dv) = (
-                    gq.add(head * w),
-                    gkv.add(self.key_offset + head * w),
-                    gkv.add(self.value_offset + head * w),
+                    to.q.add(head * w),
+                    to.kv.add(self.key_offset + head * w),
+                    to.kv.add(self.value_offset + head * w),
                 );
                 multiply_into([m, w, n], &scratch.p, [1, m], g, [self.width(), 1], dv, self.key_stride);
                 self.through_softmax(scratch);

@@ -34,7 +34,7 @@ fn exp(x: f32) -> f32 {
     let whole = shifted - ROUND;
     let f = scaled - whole;
     let poly = 1.0
-        + f * (0.693_147_2
+        + f * (std::f32::consts::LN_2
             + f * (0.240_226_5
                 + f * (0.055_504_11 + f * (0.009_618_13 + f * (0.001_333_355 + f * 0.000_154_35)))));
     let exponent = (shifted.to_bits() << 23).wrapping_add(127 << 23);

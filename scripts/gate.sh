@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Everything a developer checks before a change: what CI runs, and documentation, benches and dependencies.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash .ci/run
+RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
+cargo bench --locked --no-run
+if command -v cargo-deny >/dev/null; then
+  cargo deny check
+else
+  echo "skipped: cargo deny (install it with: cargo install cargo-deny)"
+fi
