@@ -19,6 +19,9 @@ pub struct Index {
     /// The run folder [default: runs/NAME, NAME being data.name].
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
+    /// Throw away what an earlier run left in the run folder.
+    #[arg(long)]
+    force: bool,
     /// Print the figures as JSON.
     #[arg(long)]
     json: bool,
@@ -28,7 +31,7 @@ impl Index {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
-        super::open_run(&run, &config, false, false)?;
+        super::open_run(&run, &config, false, self.force)?;
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         let index = crate::index::build(&config, &prepared, &run, &device)?;

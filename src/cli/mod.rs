@@ -98,12 +98,12 @@ fn device(wanted: config::Device) -> Result<candle_core::Device> {
     })
 }
 
-/// Ctrl-C asks to stop; the second one ends the program at once.
+/// Ctrl-C asks a training loop to save and stop; the second one, or one with nothing to save, ends the program.
 fn stop_on_ctrl_c() -> Result<Stop> {
     let stop = Stop::default();
     let flag = stop.clone();
     ctrlc::set_handler(move || {
-        if flag.request() {
+        if !flag.request() {
             std::process::exit(130);
         }
         eprintln!("stopping after this step; press Ctrl-C again to leave at once");

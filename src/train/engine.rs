@@ -87,6 +87,7 @@ struct Engine<'a> {
 /// [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task, the disk or a
 /// gradient that is not finite reports.
 pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &Stop) -> Result<()> {
+    let _watch = stop.watch();
     let mut engine = Engine::start(task, plan, run, resume)?;
     while engine.adamw.steps() < plan.steps {
         engine.step()?;

@@ -1,0 +1,179 @@
+//! What every retriever promises, whatever stands behind it; and that a beam as wide as the gallery errs nowhere.
+
+mod fixture;
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use candle_core::Device;
+use dsi::config::Config;
+use dsi::data::corpus::{Corpus, Split};
+use dsi::ids::ImageIdx;
+use dsi::model::features::{self, Prepared};
+use dsi::model::modality::Modality;
+use dsi::retriever::build::{Kind, Model, Parts};
+use dsi::retriever::{Query, RankedList, Retriever};
+use dsi::run::RunFolder;
+use dsi::train::stop::Stop;
+use dsi::{index, train};
+use fixture::{IMAGES, Space, VARIANTS, repository};
+
+/// A new retriever stands here, too.
+const KINDS: [Kind; 5] = [Kind::Dense, Kind::Decoder, Kind::Geometry, Kind::Rerank, Kind::Exhaustive];
+
+/// A model trained for a few steps, ready to be asked.
+struct Trained {
+    name: &'static str,
+    prepared: Prepared,
+    parts: Parts,
+}
+
+/// One for each docid family and loss, all over the same corpus.
+fn models() -> &'static [Trained] {
+    static MODELS: OnceLock<(Vec<Trained>, Space)> = OnceLock::new();
+    let (models, _) = MODELS.get_or_init(|| {
+        let space = Space::lasting("contract");
+        (VARIANTS.map(|(name, overrides)| train_one(&space, name, overrides)).into(), space)
+    });
+    models
+}
+
+fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
+    let wide = format!("search.beam={IMAGES}");
+    let overrides = space.overrides(&[overrides, &[&wide]].concat());
+    let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
+    let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);
+    let prepared = features::prepare(&config.data, &config.encoder, &device).unwrap();
+    let index = index::open(&config, &prepared, &run, &device).unwrap();
+    train::joint::train(&config, &prepared, &index, &run, false, &device, &Stop::default()).unwrap();
+    let model = Model::trained(&config, &index, &run, &device).unwrap();
+    let parts = Parts::new(&config, &prepared, index, model.dsi).unwrap();
+    Trained { name, prepared, parts }
+}
+
+/// Every model with every kind of retriever over the images of val and test, the gallery.
+fn for_each_retriever(mut check: impl FnMut(&str, &Trained, &[ImageIdx], &dyn Retriever)) {
+    for model in models() {
+        let gallery = gallery(&model.prepared.corpus);
+        for kind in KINDS {
+            let retriever = model.parts.build(kind, &gallery);
+            check(&format!("{} {kind:?}", model.name), model, &gallery, &*retriever);
+        }
+    }
+}
+
+fn gallery(corpus: &Corpus) -> Vec<ImageIdx> {
+    [Split::Val, Split::Test].into_iter().flat_map(|split| corpus.images_in(split)).collect()
+}
+
+/// Queries of each kind in a call; together they are more than a retriever decodes at once.
+const MANY: usize = 25;
+const FEW: usize = 4;
+
+/// Sentences, photos and ready embeddings, `count` of each, and a sentence twice.
+fn queries(prepared: &Prepared, count: usize) -> Vec<Query> {
+    let (corpus, embeddings) = (&prepared.corpus, &prepared.embeddings);
+    let images = || corpus.images().take(count);
+    let sentences = images().map(|i| Query::Caption(corpus.caption(corpus.captions_of(i).start).to_owned()));
+    let photos = images().map(|i| Query::Image(corpus.file(i).unwrap().to_owned()));
+    let ready = images().map(|i| Query::Embedding(Modality::Image, embeddings.images.row(i.row()).to_vec()));
+    sentences
+        .chain(photos)
+        .chain(ready)
+        .chain([Query::Caption("a cube".into()), Query::Caption("a cube".into())])
+        .collect()
+}
+
+fn images(list: &RankedList) -> Vec<ImageIdx> {
+    list.hits().iter().map(|hit| hit.image).collect()
+}
+
+#[test]
+fn lists_are_sorted_unique_short_enough_and_from_the_gallery() {
+    for_each_retriever(|name, model, gallery, retriever| {
+        let queries = queries(&model.prepared, FEW);
+        for k in [0, 1, 7, gallery.len(), 10 * IMAGES] {
+            let lists = retriever.retrieve(&queries, k).unwrap();
+            assert_eq!(lists.len(), queries.len(), "{name}");
+            for list in lists {
+                let found: BTreeSet<ImageIdx> = images(&list).into_iter().collect();
+                assert_eq!(found.len(), list.hits().len(), "{name}: an image comes twice");
+                // The beam is wider than the gallery, so every image of it can be found.
+                assert_eq!(found.len(), k.min(gallery.len()), "{name}: k = {k}");
+                assert!(found.iter().all(|image| gallery.contains(image)), "{name}: outside the gallery");
+                assert!(list.hits().is_sorted_by(|a, b| (b.score, a.image) < (a.score, b.image)), "{name}");
+                assert!(list.hits().iter().all(|hit| hit.score.is_finite()), "{name}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_longer_list_only_continues_a_shorter_one() {
+    for_each_retriever(|name, model, gallery, retriever| {
+        let queries = &queries(&model.prepared, FEW);
+        let [short, long] = [3, gallery.len()].map(|k| retriever.retrieve(queries, k).unwrap());
+        for (short, long) in short.iter().zip(&long) {
+            assert_eq!(images(short), images(long)[..3], "{name}");
+        }
+    });
+}
+
+#[test]
+fn answers_are_repeatable_to_the_bit_and_no_answer_depends_on_the_other_queries() {
+    for_each_retriever(|name, model, _, retriever| {
+        let queries = queries(&model.prepared, MANY);
+        let together = retriever.retrieve(&queries, 10).unwrap();
+        assert_eq!(together, retriever.retrieve(&queries, 10).unwrap(), "{name}");
+        assert_eq!(together[queries.len() - 2], together[queries.len() - 1], "{name}: the same query twice");
+        for (query, expected) in queries.iter().zip(&together) {
+            let alone = &retriever.retrieve(std::slice::from_ref(query), 10).unwrap()[0];
+            assert_alike(name, alone, expected, 1e-5);
+        }
+    });
+}
+
+#[test]
+fn no_queries_get_no_answers_and_a_bad_one_is_refused() {
+    for_each_retriever(|name, model, _, retriever| {
+        assert!(retriever.retrieve(&[], 10).unwrap().is_empty(), "{name}");
+        let good = queries(&model.prepared, 1).swap_remove(0);
+        let bad = [
+            Query::Caption(" ".into()),
+            Query::Image("none.png".into()),
+            Query::Embedding(Modality::Image, vec![1.0]),
+        ];
+        for bad in bad {
+            assert!(retriever.retrieve(&[good.clone(), bad.clone()], 10).is_err(), "{name}: {bad:?}");
+            assert!(retriever.retrieve(std::slice::from_ref(&bad), 10).is_err(), "{name}: {bad:?} alone");
+        }
+    });
+}
+
+#[test]
+fn a_beam_as_wide_as_the_gallery_is_exhaustive() {
+    for model in models() {
+        let everything: Vec<ImageIdx> = model.prepared.corpus.images().collect();
+        let queries = queries(&model.prepared, MANY);
+        let answers = |kind| model.parts.build(kind, &everything).retrieve(&queries, IMAGES).unwrap();
+        for (beam, exhaustive) in answers(Kind::Decoder).iter().zip(&answers(Kind::Exhaustive)) {
+            assert_eq!(beam.hits().len(), IMAGES, "{}", model.name);
+            assert_alike(model.name, beam, exhaustive, 1e-4);
+        }
+    }
+}
+
+/// The same scores in the same order, up to a rounding error relative to their size; images whose scores are
+/// that close may have changed places.
+#[track_caller]
+fn assert_alike(name: &str, left: &RankedList, right: &RankedList, tolerance: f32) {
+    assert_eq!(left.hits().len(), right.hits().len(), "{name}");
+    for (a, b) in left.hits().iter().zip(right.hits()) {
+        let close = |x: f32, y: f32| (x - y).abs() <= tolerance * x.abs().max(1.0);
+        assert!(close(a.score, b.score), "{name}: {a:?} {b:?}");
+        if a.image != b.image {
+            let elsewhere = right.hits().iter().find(|hit| hit.image == a.image);
+            assert!(elsewhere.is_none_or(|hit| close(a.score, hit.score)), "{name}: {a:?} {b:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The same seed gives the same bits: from run to run, on any number of threads, and through any interruption.
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use candle_core::Device;
+use dsi::config::Config;
+use dsi::error::Error;
+use dsi::model::features;
+use dsi::run::RunFolder;
+use dsi::train::stop::Stop;
+use dsi::{index, train};
+use fixture::{Outcome, STEPS, Space, assert_same, contents, copy, json_lines, repository};
+use serde_json::Value;
+
+/// What a run leaves that must not depend on a clock.
+fn assert_same_run(left: &Path, right: &Path) {
+    for part in ["checkpoints", "index"] {
+        assert_same(&left.join(part), &right.join(part));
+    }
+    for file in ["eval/tiny-test.run", "eval/tiny-test.qrels"] {
+        assert!(fs::read(left.join(file)).unwrap() == fs::read(right.join(file)).unwrap(), "{file}");
+    }
+    assert_eq!(metrics(left), metrics(right));
+}
+
+/// The log without its one figure that a clock decides.
+fn metrics(run: &Path) -> Vec<Value> {
+    let mut lines = json_lines(&run.join("metrics.jsonl"));
+    lines.iter_mut().for_each(|line| _ = line.as_object_mut().unwrap().remove("pairs_per_s"));
+    lines
+}
+
+#[test]
+fn equal_seeds_give_equal_bits_on_any_number_of_threads_and_another_seed_does_not() {
+    let space = Space::new();
+    for (run, seed, threads) in
+        [("a", "0", None), ("b", "0", None), ("one", "0", Some("1")), ("c", "1", None)]
+    {
+        let mut command = space.dsi::<&str>("train", &[]).out(run).args(["--seed", seed]);
+        if let Some(threads) = threads {
+            command.0.env("RAYON_NUM_THREADS", threads);
+        }
+        command.output().succeeded();
+        // The second run is to embed the corpus itself.
+        fs::remove_dir_all(space.path("cache")).unwrap();
+    }
+    assert_same_run(&space.path("a"), &space.path("b"));
+    assert_same_run(&space.path("a"), &space.path("one"));
+    let weights = |run: &str| contents(&space.path(run).join("checkpoints"));
+    assert!(weights("a") != weights("c"), "the seed decides the weights");
+}
+
+/// One call of the library's training, which stops after its first step if asked to before it begins.
+fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
+    let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
+    let index = index::open(config, &prepared, run, &Device::Cpu)?;
+    let wish = Stop::default();
+    if stop {
+        wish.request();
+    }
+    train::joint::train(config, &prepared, &index, run, resume, &Device::Cpu, &wish)
+}
+
+#[test]
+fn a_run_stopped_after_every_step_ends_as_one_that_was_not() {
+    let space = Space::new();
+    let config = Config::load(&repository("configs/scenes.toml"), &space.overrides::<&str>(&[])).unwrap();
+    let (whole, broken) = (RunFolder::new(space.path("whole")), RunFolder::new(space.path("broken")));
+    train_on(&config, &whole, false, false).unwrap();
+    for step in 1..STEPS {
+        let stopped = train_on(&config, &broken, step > 1, true).unwrap_err().to_string();
+        assert!(stopped.contains(&format!("saved at step {step} of {STEPS}")), "{stopped}");
+    }
+    train_on(&config, &broken, true, false).unwrap();
+    assert_same(&whole.checkpoints(), &broken.checkpoints());
+    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    train_on(&config, &broken, true, false).unwrap();
+    assert_same(&whole.checkpoints(), &broken.checkpoints());
+}
+
+/// Ctrl-C at whatever step it comes: the run says where it stands, and goes on to the same bits.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_is_saved_and_resumed_exactly() {
+    let space = Space::new();
+    let many = ["train.steps=300", "train.validate_every=100", "train.checkpoint_every=100"];
+    space.dsi("train", &many).out("whole").output().succeeded();
+
+    let mut process = space
+        .dsi("train", &many)
+        .out("broken")
+        .0
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = space.path("broken/metrics.jsonl");
+    while process.try_wait().unwrap().is_none() && fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+    if !killed.is_ok_and(|status| status.success()) {
+        println!("kill could not be used, or the run had ended before it");
+    }
+    let outcome = Outcome::new("the interrupted run".into(), process.wait_with_output().unwrap());
+    match outcome.code {
+        Some(0) => println!("the run had finished before it was interrupted"),
+        _ => _ = outcome.refused(&["stopped on request", "of 300", "--resume"]),
+    }
+    space.dsi("train", &many).out("broken").args(["--resume"]).output().succeeded();
+    assert_same_run(&space.path("whole"), &space.path("broken"));
+}
+
+#[test]
+fn an_earlier_run_is_overwritten_only_on_demand() {
+    let trained = fixture::trained("reproducible");
+    let (space, run) = (Space::new(), "run");
+    copy(&trained.path(run), &space.path(run));
+    let again = |more: &[&str]| trained.dsi("train", more).out(space.path(run));
+    again(&[]).output().refused(&["holds a run already", "--resume", "--force", "--out"]);
+    again(&["train.steps=13"]).args(["--resume"]).output().refused(&[
+        "another configuration",
+        "train.steps: 12",
+        "13",
+    ]);
+    again(&[]).args(["--resume", "--force"]).output().refused_with(2, &["cannot be used with"]);
+    trained
+        .dsi::<&str>("train", &[])
+        .out(space.path("none"))
+        .args(["--resume"])
+        .output()
+        .refused(&["holds no run to resume"]);
+    assert_same(&trained.path(run), &space.path(run));
+    assert!(!space.path("none").exists());
+
+    again(&["train.steps=3"]).args(["--force"]).output().succeeded();
+    assert_eq!(metrics(&space.path(run)).last().unwrap()["step"], 3);
+}
+
+/// A power cut in the middle of a write leaves half a folder beside the checkpoints, and log lines that no
+/// checkpoint knows.
+#[test]
+fn what_a_crash_leaves_does_no_harm() {
+    let trained = fixture::trained("reproducible");
+    let space = Space::new();
+    copy(&trained.path("run"), &space.path("run"));
+    space.write("run/checkpoints/.tmpHALF/weights.safetensors", b"half");
+    let log = fs::read_to_string(space.path("run/metrics.jsonl")).unwrap();
+    space.write("run/metrics.jsonl", log + "{\"step\":13,\"loss\":0.1}\n{\"step\":14,\"lo");
+    trained.dsi::<&str>("train", &[]).out(space.path("run")).args(["--resume"]).output().succeeded();
+    assert_same_run_but_debris(&trained.path("run"), &space.path("run"));
+}
+
+fn assert_same_run_but_debris(left: &Path, right: &Path) {
+    assert_eq!(metrics(left), metrics(right));
+    for file in ["eval/tiny-test.run", "checkpoints/last", "checkpoints/best"] {
+        assert!(fs::read(left.join(file)).unwrap() == fs::read(right.join(file)).unwrap(), "{file}");
+    }
+}
