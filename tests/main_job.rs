@@ -305,6 +305,21 @@ fn every_docid_family_and_loss_does_the_whole_job() {
     }
 }
 
+/// Nothing to choose a checkpoint by: the last one is taken.
+#[test]
+fn a_corpus_without_a_val_split_ends_with_its_last_weights() {
+    let space = Space::new();
+    fixture::copy(&trained().path("corpus"), &space.path("corpus"));
+    let lines = fs::read_to_string(space.path("corpus/corpus.jsonl")).unwrap();
+    space.write("corpus/corpus.jsonl", lines.replace("\"split\":\"val\"", "\"split\":\"train\""));
+    let config = space.write("own.toml", "[data]\nkind = \"jsonl\"\n");
+    let train = space.run("train").config(config).sets(fixture::SMALL).sets(&space.folders());
+    train.out("run").output().succeeded();
+    let [best, last] =
+        ["best", "last"].map(|name| fs::read_to_string(space.path("run/checkpoints").join(name)).unwrap());
+    assert_eq!(best, last);
+}
+
 /// `dsi … | head`: a reader that goes away is no reason to panic.
 #[test]
 fn a_closed_pipe_is_no_panic() {

@@ -96,6 +96,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("train.regime", OneOf(Regime::WORDS)),
     ("train.loss", OneOf(Loss::WORDS)),
     ("train.candidates", Count(2, 4096)),
+    ("train.beam_negatives", Count(0, 4096)),
+    ("train.caption_noise", SHARE),
     ("train.target_gold", SHARE),
     ("train.teacher_temperature", TEMPERATURE),
     ("train.lr", RATE),

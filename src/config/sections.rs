@@ -178,8 +178,14 @@ section! {
         regime: Regime = Regime::Transductive,
         /// The objective.
         loss: Loss = Loss::Listwise,
-        /// Candidates a query of the listwise loss: the gold image and the nearest by the teacher.
-        candidates: usize = 12,
+        /// Candidates a query of the listwise loss: the gold image, images under prefixes that the search now
+        /// keeps, and the nearest by the teacher.
+        candidates: usize = 24,
+        /// How many of them come from the search: the prefixes that compete with the gold one in earnest.
+        beam_negatives: usize = 12,
+        /// Share of image queries that are moved to where a caption of theirs might lie: by the difference
+        /// between caption and image of a random train pair.
+        caption_noise: f64 = 0.5,
         /// Weight of the gold image in the target distribution; the rest is the teacher's.
         target_gold: f64 = 0.5,
         /// Temperature of the teacher's distribution.

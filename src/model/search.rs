@@ -20,52 +20,58 @@ pub struct Settings<'a> {
     pub geometry: Option<(&'a Books, f64)>,
 }
 
+/// The hypotheses of one query at each level, best first.
+pub type Beams = Vec<Vec<Hypothesis>>;
+
 /// The best images of the trie for each query, best first, at most `beam` each, none twice.
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn beam_search(
-    dsi: &Dsi,
-    trie: &Trie,
-    queries: &Queries,
-    settings: Settings,
-) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+    let found = |beams: Beams| {
+        let last = beams.last().map_or(&[][..], Vec::as_slice);
+        last.iter().map(|h| (trie.image(h.node), h.score)).collect()
+    };
+    Ok(beams(dsi, trie, queries, settings)?.into_iter().map(found).collect())
+}
+
+/// The search itself, with what was kept at every level: one entry a query.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Beams>> {
     let mut decoding = dsi.begin(queries)?;
-    let mut beams: Vec<Vec<Hypothesis>> = vec![Vec::new(); queries.count()];
+    let mut kept: Vec<Beams> = vec![Vec::with_capacity(trie.levels()); queries.count()];
     // Rows of the batch a query has at the current level: all queries have equally many.
     let mut rows = 1;
     let mut codes = None;
     for level in 0..trie.levels() {
         let scores = dsi.next(&mut decoding, codes.as_ref(), settings.geometry)?.to_vec2::<f32>()?;
-        for (query, beams) in beams.iter_mut().enumerate() {
-            *beams = extend(trie, level, beams, |row| &scores[query * rows + row], settings.beam);
+        for (query, beams) in kept.iter_mut().enumerate() {
+            let before = beams.last().map_or(&[][..], Vec::as_slice);
+            let after = extend(trie, level, before, |row| &scores[query * rows + row], settings.beam);
+            beams.push(after);
         }
         if level + 1 < trie.levels() {
-            let kept = beams.iter().map(Vec::len).max().unwrap_or(0);
-            let (parents, chosen) = padded(trie, level, &beams, rows, kept);
-            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.count() * kept, dsi.device());
+            let widest = kept.iter().map(|beams| beams[level].len()).max().unwrap_or(0);
+            let (parents, chosen) = padded(trie, level, &kept, rows, widest);
+            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.count() * widest, dsi.device());
             let (parents, chosen) = (tensor(parents)?, tensor(chosen)?);
             dsi.advance(&mut decoding, &parents, &chosen, settings.geometry.map(|(books, _)| books))?;
-            (rows, codes) = (kept, Some(chosen));
+            (rows, codes) = (widest, Some(chosen));
         }
     }
-    let found = |beams: Vec<Hypothesis>| beams.iter().map(|h| (trie.image(h.node), h.score)).collect();
-    Ok(beams.into_iter().map(found).collect())
+    Ok(kept)
 }
 
-/// Parent rows and codes of all hypotheses, `kept` a query. A query with fewer repeats its first one: the
-/// batch stays rectangular, and nothing reads the scores of those rows.
-fn padded(
-    trie: &Trie,
-    level: usize,
-    beams: &[Vec<Hypothesis>],
-    rows: usize,
-    kept: usize,
-) -> (Vec<u32>, Vec<u32>) {
-    let mut parents = Vec::with_capacity(beams.len() * kept);
-    let mut codes = Vec::with_capacity(beams.len() * kept);
-    for (query, beams) in beams.iter().enumerate() {
-        for slot in 0..kept {
+/// Parent rows and codes of all hypotheses of a level, `widest` a query. A query with fewer repeats its first one:
+/// the batch stays rectangular, and nothing reads the scores of those rows.
+fn padded(trie: &Trie, level: usize, kept: &[Beams], rows: usize, widest: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut parents = Vec::with_capacity(kept.len() * widest);
+    let mut codes = Vec::with_capacity(kept.len() * widest);
+    for (query, beams) in kept.iter().enumerate() {
+        let beams = &beams[level];
+        for slot in 0..widest {
             let hypothesis = beams.get(slot).unwrap_or(&beams[0]);
             parents.push((query * rows) as u32 + hypothesis.parent);
             codes.push(trie.code(level, hypothesis.node));

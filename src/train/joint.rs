@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use rand::Rng as _;
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::stop::Stop;
-use super::teacher::{Lesson, Teacher};
+use super::teacher::{Lesson, Teacher, rivals};
 use crate::config::{Config, Loss, Regime, Train};
 use crate::data::corpus::{Corpus, Split, TrainPair};
 use crate::data::epochs::Epochs;
+use crate::docid::trie::Trie;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -18,12 +20,13 @@ use crate::model::features::Prepared;
 use crate::model::index::Index;
 use crate::model::losses::{PrefixTargets, cross_entropy, listwise};
 use crate::model::modality::Modality;
+use crate::model::search::{Settings, beams};
 use crate::nn::adamw::Group;
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Params;
 use crate::retriever::build::{Kind, Model, Parts};
 use crate::retriever::{Query, Retriever};
-use crate::rng;
+use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
 /// Val captions that a validation asks at most: enough to choose a checkpoint by.
@@ -63,10 +66,15 @@ struct Joint<'a> {
     dropout: f64,
     model: Model,
     catalogue: Catalogue,
-    teacher: Teacher,
+    /// What captions learn among: train images alone. Were val and test images candidates here, never once the
+    /// right ones, the decoder would learn to avoid them.
+    spoken: School,
+    /// What images learn among: all that may be learnt by heart, each of them as often the right one.
+    seen: School,
+    beam: usize,
     /// Aligned unit rows of all captions, and of all images.
-    captions: Matrix,
-    images: Matrix,
+    caption_rows: Matrix,
+    image_rows: Matrix,
     /// (caption→docid): only train captions can make these.
     pairs: Vec<TrainPair>,
     /// (image→docid): the images that may be learnt by heart.
@@ -76,6 +84,36 @@ struct Joint<'a> {
     validation: Box<dyn Retriever>,
     questions: Vec<(Query, ImageIdx)>,
     device: &'a Device,
+}
+
+/// Queries of one kind in a step.
+struct Batch {
+    /// Aligned unit rows.
+    rows: Matrix,
+    /// What each is made of.
+    modalities: Vec<Modality>,
+    /// The image that each asks for, as a row of the corpus.
+    gold: Vec<usize>,
+}
+
+/// A gallery to learn in: who teaches it, and its docids.
+struct School {
+    teacher: Teacher,
+    trie: Trie,
+}
+
+impl School {
+    fn new(gallery: &[ImageIdx], images: &Matrix, index: &Index, section: &Train) -> Self {
+        let rows: Vec<usize> = gallery.iter().map(|image| image.row()).collect();
+        let teacher = Teacher {
+            embeddings: images.select(&rows),
+            gallery: rows,
+            candidates: section.candidates,
+            target_gold: section.target_gold,
+            temperature: section.teacher_temperature,
+        };
+        Self { teacher, trie: Trie::over(&index.docids, gallery.iter().copied()) }
+    }
 }
 
 impl<'a> Joint<'a> {
@@ -96,14 +134,8 @@ impl<'a> Joint<'a> {
             Regime::Inductive => corpus.images_in(Split::Train),
         };
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
-        let rows: Vec<usize> = memorised.iter().map(|image| image.row()).collect();
-        let teacher = Teacher {
-            embeddings: images.select(&rows),
-            gallery: rows,
-            candidates: section.candidates,
-            target_gold: section.target_gold,
-            temperature: section.teacher_temperature,
-        };
+        let school = |gallery: &[ImageIdx]| School::new(gallery, &images, index, section);
+        let (spoken, seen) = (school(&corpus.images_in(Split::Train)), school(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
@@ -111,9 +143,11 @@ impl<'a> Joint<'a> {
             seed: config.seed,
             dropout: config.decoder.dropout,
             catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
-            teacher,
-            captions: index.align.apply(Modality::Caption, &prepared.embeddings.captions),
-            images,
+            spoken,
+            seen,
+            beam: config.search.beam,
+            caption_rows: index.align.apply(Modality::Caption, &prepared.embeddings.captions),
+            image_rows: images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
             pairs,
@@ -125,20 +159,64 @@ impl<'a> Joint<'a> {
         })
     }
 
-    /// The queries of a step: aligned rows, what they are made of, and the images they ask for.
-    fn batch(&self, step: usize) -> (Matrix, Vec<Modality>, Vec<usize>) {
-        let spoken = (self.section.batch as f64 * self.section.caption_share).round() as usize;
-        let pairs = self.caption_order.batch(step, spoken).into_iter().map(|i| self.pairs[i]);
-        let seen =
-            self.image_order.batch(step, self.section.batch - spoken).into_iter().map(|i| self.memorised[i]);
-        let (captions, mut gold): (Vec<usize>, Vec<usize>) =
-            pairs.map(|pair| (pair.caption().index(), pair.image().row())).unzip();
-        let photos: Vec<usize> = seen.map(ImageIdx::row).collect();
-        let rows = self.captions.select(&captions).stacked(&self.images.select(&photos));
-        let mut modalities = vec![Modality::Caption; captions.len()];
-        modalities.resize(rows.rows(), Modality::Image);
-        gold.extend(photos);
-        (rows, modalities, gold)
+    /// The caption queries of a step.
+    fn captions(&self, step: usize) -> Batch {
+        let pairs: Vec<TrainPair> =
+            self.caption_order.batch(step, self.spoken_share()).into_iter().map(|i| self.pairs[i]).collect();
+        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        Batch {
+            rows: self.caption_rows.select(&captions),
+            modalities: vec![Modality::Caption; pairs.len()],
+            gold: pairs.iter().map(|pair| pair.image().row()).collect(),
+        }
+    }
+
+    /// The image queries of a step.
+    fn images(&self, step: usize) -> Batch {
+        let count = self.section.batch - self.spoken_share();
+        let gold: Vec<usize> =
+            self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
+        let mut rows = self.image_rows.select(&gold);
+        let modalities = self.disguise(&mut rows, step);
+        Batch { rows, modalities, gold }
+    }
+
+    /// Caption queries of a step.
+    fn spoken_share(&self) -> usize {
+        (self.section.batch as f64 * self.section.caption_share).round() as usize
+    }
+
+    /// Moves a share of the image queries to where a caption of theirs might lie, x + (c − x') for the caption c
+    /// and the image x' of a random train pair: no caption of a val or test image is needed to learn what a
+    /// caption's distance from its image does to a search. Returns what each row is now made of.
+    fn disguise(&self, images: &mut Matrix, step: usize) -> Vec<Modality> {
+        let mut rng = rng::stream(self.seed, "caption noise", step as u64);
+        let mut modalities = vec![Modality::Image; images.rows()];
+        for (row, modality) in modalities.iter_mut().enumerate() {
+            if rng.random_bool(self.section.caption_noise) {
+                *modality = Modality::Caption;
+                let pair = self.pairs[rng.random_range(0..self.pairs.len())];
+                let caption = self.caption_rows.row(pair.caption().index());
+                let gap = caption.iter().zip(self.image_rows.row(pair.image().row())).map(|(c, x)| c - x);
+                images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
+            }
+        }
+        *images = std::mem::take(images).normalized();
+        modalities
+    }
+
+    /// Candidates and targets for queries that learn in `school`: rows are aligned, `gold` their images.
+    fn lessons(&self, school: &School, batch: Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
+        let Batch { rows, modalities, gold } = batch;
+        let count = self.section.beam_negatives;
+        if count == 0 || gold.is_empty() {
+            return Ok(school.teacher.lessons(&rows, &gold, &vec![Vec::new(); gold.len()]));
+        }
+        let queries = Queries::new(&rows, &modalities, self.device)?;
+        let settings = Settings { beam: self.beam, geometry: None };
+        let kept = beams(&self.model.dsi, &school.trie, &queries, settings)?;
+        let rivals: Vec<Vec<usize>> = kept.iter().map(|beams| rivals(beams, &school.trie, count, rng)).collect();
+        Ok(school.teacher.lessons(&rows, &gold, &rivals))
     }
 
     /// Hard candidates, and the mass that each of their prefixes should get.
@@ -184,19 +262,22 @@ impl Task for Joint<'_> {
     }
 
     fn loss(&self, step: usize) -> Result<StepLoss> {
-        let (rows, modalities, gold) = self.batch(step);
-        let mut rng = rng::stream(self.seed, "dropout", step as u64);
-        let mut dropout = Dropout::new(self.dropout, &mut rng);
+        let (captions, images) = (self.captions(step), self.images(step));
+        let rows = captions.rows.stacked(&images.rows);
+        let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
         let queries = Queries::new(&rows, &modalities, self.device)?;
+        let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
+        let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let total = match self.section.loss {
-            Loss::Listwise => self.listwise(&queries, &self.teacher.lessons(&rows, &gold), &mut dropout)?,
+            Loss::Listwise => {
+                let mut rng = rng::stream(self.seed, "rivals", step as u64);
+                let mut lessons = self.lessons(&self.spoken, captions, &mut rng)?;
+                lessons.extend(self.lessons(&self.seen, images, &mut rng)?);
+                self.listwise(&queries, &lessons, &mut dropout)?
+            }
             Loss::CrossEntropy => {
-                let gold: Vec<Vec<usize>> = gold.iter().map(|&row| vec![row]).collect();
-                cross_entropy(&self.model.dsi.step_scores(
-                    &queries,
-                    &self.candidates(&gold)?,
-                    &mut dropout,
-                )?)?
+                let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
+                cross_entropy(&self.model.dsi.step_scores(&queries, &self.candidates(&gold)?, &mut dropout)?)?
             }
         };
         Ok(StepLoss { total, parts: Vec::new(), pairs: modalities.len() })
