@@ -11,14 +11,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused an operation on a file or folder.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {reason}", path = path.display())]
     Io {
         /// The verb: `read`, `write`, `create`, `list`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's own error.
-        source: std::io::Error,
+        /// The system's own error. Not called `source`: the chain that `main` prints would say it twice.
+        reason: std::io::Error,
     },
     /// A file was read but its content cannot be used.
     #[error("{path}: {what}", path = path.display())]
@@ -56,7 +56,7 @@ impl Error {
     /// For `map_err`: wraps an I/O error with the verb and the path.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Self::Io { action, path, source }
+        move |reason| Self::Io { action, path, reason }
     }
 
     /// A file whose content cannot be used.

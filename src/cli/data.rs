@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, put};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::{open, photos};
 use crate::eval::table::{Align, Table};
@@ -39,14 +39,14 @@ impl Data {
             let of = |(split, images, captions): (Split, usize, usize)| {
                 (split.to_string(), json!({"images": images, "captions": captions}))
             };
-            println!("{}", serde_json::to_string_pretty(&serde_json::Map::from_iter(counts.map(of)))?);
+            put(serde_json::to_string_pretty(&serde_json::Map::from_iter(counts.map(of)))? + "\n")?;
         } else {
             let columns = [("split", Align::Left), ("images", Align::Right), ("captions", Align::Right)];
             let mut table = Table::new(columns);
             counts
                 .iter()
                 .for_each(|(split, i, c)| table.push([split.to_string(), i.to_string(), c.to_string()]));
-            print!("{table}");
+            put(table)?;
         }
         if self.check { check(&corpus) } else { Ok(()) }
     }

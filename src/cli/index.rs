@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{ConfigArgs, device, run_folder};
+use super::{ConfigArgs, device, put, run_folder};
 use crate::model::features;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
@@ -36,10 +36,9 @@ impl Index {
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         let index = crate::index::build(&config, &prepared, &run, &device)?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&index.meta.gates)?);
+            put(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
         } else {
-            println!("{}", crate::index::report::table(&index.meta.gates));
+            put(crate::index::report::table(&index.meta.gates) + "\n")
         }
-        Ok(())
     }
 }

@@ -7,7 +7,8 @@ mod pretrain;
 mod search;
 mod train;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
@@ -131,7 +132,7 @@ fn open_run(run: &RunFolder, config: &Config, resume: bool, force: bool) -> Resu
                     .with_context(|| format!("cannot remove {}", folder.display()))?;
             }
         }
-    } else if run.config().exists() {
+    } else if run.config().exists() && (run.index().exists() || run.checkpoints().exists()) {
         let before = Config::load(&run.config(), &[])?;
         let trained = run.checkpoints().exists();
         if trained && !resume {
@@ -139,10 +140,11 @@ fn open_run(run: &RunFolder, config: &Config, resume: bool, force: bool) -> Resu
                 "{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out"
             );
         }
-        let differences = before.differences(config, if trained { &DECIDES_WEIGHTS } else { &DECIDES_INDEX });
+        let differences =
+            config.differences(&before, if trained { &DECIDES_WEIGHTS } else { &DECIDES_INDEX });
         if !differences.is_empty() {
             bail!(
-                "{at} holds a run of another configuration (there, then here); choose another --out, or --force:\n  {}",
+                "{at} holds a run of another configuration; choose another --out, or --force:\n  {}",
                 differences.join("\n  ")
             );
         }
@@ -170,9 +172,9 @@ impl Opened {
         }
         let trained = Config::load(&run.config(), &[])?;
         let config = Config::load(&run.config(), overrides)?;
-        let differences = trained.differences(&config, &DECIDES_WEIGHTS);
+        let differences = config.differences(&trained, &DECIDES_WEIGHTS);
         if !differences.is_empty() {
-            bail!("a trained run cannot be changed in (there, then here):\n  {}", differences.join("\n  "));
+            bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
@@ -183,16 +185,22 @@ impl Opened {
     }
 }
 
+/// Puts a result on stdout. A reader that goes away (`dsi … | head`) has read what it wanted.
+fn put(result: impl Display) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{result}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
 /// The table, or the JSON, of a report on stdout.
 fn print_report(report: &Report, json: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(report)?)?;
-    } else {
-        write!(out, "{}", report_table(report))?;
-        if let Some(share) = report.memorisation {
-            writeln!(out, "\nimage→docid memorisation (decoder alone): {:.1}%", 100.0 * share)?;
-        }
+        return put(serde_json::to_string_pretty(report)? + "\n");
     }
-    Ok(())
+    let memorised = report.memorisation.map_or(String::new(), |share| {
+        format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)
+    });
+    put(format!("{}{memorised}", report_table(report)))
 }

@@ -31,6 +31,7 @@ impl Pretrain {
         let config = self.config.load()?;
         let out = self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into());
         let corpus = data::open::open(&config.data, &|| ())?;
+        let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
         train::pretrain::pretrain(&config, &corpus, &RunFolder::new(out), self.resume, &device, &stop)?;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::Opened;
+use super::{Opened, put};
 use crate::eval::table::{Align, Table};
 use crate::ids::ImageIdx;
 use crate::retriever::build::Kind;
@@ -65,8 +65,7 @@ impl Opened {
                 (self.prepared.corpus.id(hit.image), self.parts.index().docids.get(hit.image));
             table.push([format!("{rank}"), format!("{:.3}", hit.score), name.to_owned(), docid.to_string()]);
         }
-        print!("{table}");
-        Ok(())
+        put(table)
     }
 
     fn print_json(&self, hits: &[Hit]) -> Result<()> {
@@ -80,7 +79,6 @@ impl Opened {
             })
         };
         let hits: Vec<_> = hits.iter().enumerate().map(hit).collect();
-        println!("{}", serde_json::to_string_pretty(&hits)?);
-        Ok(())
+        put(serde_json::to_string_pretty(&hits)? + "\n")
     }
 }

@@ -38,6 +38,7 @@ impl Train {
         let stop = stop_on_ctrl_c()?;
         open_run(&run, &config, self.resume, self.force)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        eval::require(&prepared.corpus, config.eval.split)?;
         let index = index::open(&config, &prepared, &run, &device)?;
         train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;
         let model = Model::trained(&config, &index, &run, &device)?;

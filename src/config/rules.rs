@@ -118,7 +118,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("eval.split", OneOf(Split::WORDS)),
     ("eval.gallery", OneOf(Gallery::WORDS)),
     ("eval.exhaustive", Flag),
-    ("eval.bootstrap", Count(0, 100_000)),
+    ("eval.bootstrap", Count(1, 100_000)),
     ("eval.batch", BATCH),
 
     ("pretrain.width", WIDTH),

@@ -234,7 +234,7 @@ section! {
         gallery: Gallery = Gallery::Both,
         /// Whether the whole trie is scored too, which separates decoder error from search error.
         exhaustive: bool = false,
-        /// Resamples of the bootstrap interval; 0: no interval.
+        /// Resamples of the bootstrap interval.
         bootstrap: usize = 1000,
         /// Queries answered at once.
         batch: usize = 64,

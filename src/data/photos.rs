@@ -24,9 +24,7 @@ const MAX_DECODED_BYTES: u64 = 512 << 20;
 /// # Errors
 /// When the file cannot be read, is empty, no image, cut short or larger than allowed: the message names it.
 pub fn read(path: &Path) -> Result<RgbImage> {
-    decode(&file::read(path, MAX_BYTES)?).map_err(|what| {
-        Error::file(path, format!("{what}; replace the photo, or set data.on_bad_image = \"skip\""))
-    })
+    decode(&file::read(path, MAX_BYTES)?).map_err(|what| Error::file(path, what))
 }
 
 /// Reads, decodes and preprocesses photos in parallel: for each file in order its [`Preprocess::apply`]d
@@ -161,10 +159,7 @@ mod tests {
         assert_eq!(results[0].as_ref().unwrap().len(), 8 * 8 * 3);
         for (result, (name, _, expected)) in results.iter().zip(&contents).skip(1) {
             let text = result.as_ref().unwrap_err().to_string();
-            assert!(
-                text.contains(name) && text.contains(expected) && text.contains("on_bad_image"),
-                "{text}"
-            );
+            assert!(text.contains(name) && text.contains(expected), "{text}");
         }
         assert!(results[7].as_ref().unwrap_err().to_string().contains("cannot read"));
     }

@@ -46,6 +46,19 @@ struct Questions {
     ids: Vec<String>,
 }
 
+/// Whether a split can be measured: better asked before a training than after it.
+///
+/// # Errors
+/// When it has no images.
+pub fn require(corpus: &Corpus, split: Split) -> Result<()> {
+    if corpus.images_in(split).is_empty() {
+        return Err(Error::input(format!(
+            "the corpus has no images in its {split} split; choose another with eval.split"
+        )));
+    }
+    Ok(())
+}
+
 /// Measures every retriever of a run on a split; writes the report, a run file and its qrels into the run folder.
 ///
 /// # Errors
@@ -58,11 +71,7 @@ pub fn evaluate(
     run: &RunFolder,
 ) -> Result<Report> {
     let corpus = &prepared.corpus;
-    if corpus.images_in(split).is_empty() {
-        return Err(Error::input(format!(
-            "the corpus has no images in its {split} split; choose another --split"
-        )));
-    }
+    require(corpus, split)?;
     let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
     let mut report =
         Report::new(config.data.name.clone(), split.to_string(), config.seed, encoder.to_owned());

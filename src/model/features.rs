@@ -41,7 +41,7 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     if encoder.kind == EncoderKind::Features {
         let root = Path::new(&data.root);
         let embeddings = embeddings::read_features(root, &corpus)?.keeping(&corpus, &kept);
-        let fingerprint = format!("features of {}", data.name);
+        let fingerprint = fingerprint(&embeddings);
         return Ok(Prepared { corpus: corpus.keeping(&kept)?, embeddings, encoder: None, fingerprint });
     }
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
@@ -49,6 +49,18 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     let (corpus, embeddings) = embed(corpus, &model, Path::new(&encoder.cache), data.on_bad_image)?;
     let fingerprint = model.fingerprint().to_owned();
     Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint })
+}
+
+/// Hash of embeddings that were brought along: there is no encoder to ask.
+fn fingerprint(embeddings: &Embeddings) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for matrix in [&embeddings.images, &embeddings.captions] {
+        hasher.update(&(matrix.width() as u64).to_le_bytes());
+        for row in matrix.iter() {
+            hasher.update(&row.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> Result<(Corpus, Embeddings)> {
@@ -87,7 +99,10 @@ fn sound(photos: Vec<Result<Vec<f32>>>, on_bad: OnBadImage) -> Result<(Vec<Image
                 kept.push(ImageIdx::from(row));
                 rows.push(embedding);
             }
-            Err(error) if on_bad == OnBadImage::Error => return Err(error),
+            Err(error) if on_bad == OnBadImage::Error => {
+                let remedy = "replace the photo, or set data.on_bad_image = \"skip\" to leave it out";
+                return Err(Error::input(format!("{error}; {remedy}")));
+            }
             Err(error) => faults.push(error),
         }
     }

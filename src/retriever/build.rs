@@ -113,8 +113,8 @@ impl Parts {
             align: Arc::new(index.align.clone()),
             aligned: Arc::new(index.align.apply(Modality::Image, &images)),
             books: books.transpose()?,
+            embedder: Embedder::new(prepared.encoder.clone(), images.width()),
             images,
-            embedder: prepared.encoder.clone().map_or(Embedder::none(), Embedder::clip),
             index,
             dsi,
         })

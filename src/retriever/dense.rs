@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn ranks_by_cosine_and_serves_the_gallery_alone() {
         let embeddings = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
-        let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::none());
+        let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, 2));
         let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
         let images = |k| -> Vec<u32> {
             dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]

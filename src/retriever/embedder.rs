@@ -10,17 +10,16 @@ use crate::model::modality::Modality;
 
 /// Embeds the queries of a retriever: with CLIP, or not at all where only ready-made embeddings exist.
 #[derive(Clone)]
-pub struct Embedder(Option<Arc<Encoder>>);
+pub struct Embedder {
+    encoder: Option<Arc<Encoder>>,
+    width: usize,
+}
 
 impl Embedder {
-    /// Captions and photos are embedded by this encoder.
-    pub fn clip(encoder: Arc<Encoder>) -> Self {
-        Self(Some(encoder))
-    }
-
-    /// Only queries that are embeddings already can be answered.
-    pub fn none() -> Self {
-        Self(None)
+    /// Captions and photos are embedded by this encoder, in `width` numbers each; without one, only queries that
+    /// are embeddings already can be answered.
+    pub fn new(encoder: Option<Arc<Encoder>>, width: usize) -> Self {
+        Self { encoder, width }
     }
 
     /// The unit rows of the queries, and what each is made of.
@@ -35,16 +34,16 @@ impl Embedder {
             modalities.push(modality);
             rows.push(row);
         }
-        let width = rows.first().map_or(1, Vec::len);
-        if rows.iter().any(|row| row.len() != width) {
-            return Err(Error::input("the embeddings of a batch of queries differ in width"));
+        if let Some(row) = rows.iter().find(|row| row.len() != self.width) {
+            let (given, width) = (row.len(), self.width);
+            return Err(Error::input(format!("a query of {given} numbers; embeddings here have {width}")));
         }
-        Ok((Matrix::new(width, rows.concat()), modalities))
+        Ok((Matrix::new(self.width, rows.concat()), modalities))
     }
 
     fn one(&self, query: &Query) -> Result<(Modality, Vec<f32>)> {
         let encoder = || {
-            self.0.as_deref().ok_or_else(|| {
+            self.encoder.as_deref().ok_or_else(|| {
                 Error::input(
                     "ready-made features cannot embed a new caption or photo; use encoder.kind = \"clip\"",
                 )

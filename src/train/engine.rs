@@ -158,7 +158,7 @@ impl<'a> Engine<'a> {
         let text: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         self.bar.suspend(|| tracing::info!("step {step}: {}", text.join(", ")));
         self.log.line(step, &figures)?;
-        let better = self.best.is_none_or(|(_, best)| score > best);
+        let better = self.best.is_none_or(|(_, best)| score >= best);
         if better {
             self.best = Some((step, score));
         }
