@@ -53,7 +53,8 @@ fn vision_tower_against_stock() {
     let params = builder.finish("bench".as_ref()).expect("parameters");
     let weights: HashMap<String, Tensor> = params.iter().map(|(n, t)| (n.to_owned(), t.detach())).collect();
     let shape = stock::ClipConfig::vit_base_patch32();
-    let theirs = stock::ClipModel::new(VarBuilder::from_tensors(weights, DType::F32, &device), &shape).expect("a CLIP");
+    let theirs = stock::ClipModel::new(VarBuilder::from_tensors(weights, DType::F32, &device), &shape)
+        .expect("a CLIP");
     let pixels = Tensor::ones((4, 3, 224, 224), DType::F32, &device).expect("pixels");
     ratio(
         "ViT-B/32 forward, 4 photos: ours / candle-transformers",
@@ -85,7 +86,7 @@ fn beam_against_exhaustive() {
     let (trie, catalogue) = (Trie::new(&docids), Catalogue::new(docids, Some(&books)));
     let asked: Vec<usize> = (0..16).collect();
     let queries = Queries::new(&points.select(&asked), &[Modality::Image; 16], &device).expect("queries");
-    let settings = Settings { beam: 20, geometry: None };
+    let settings = Settings { beam: 20, geometry: None, lookahead: None };
     ratio(
         "search among 1,000 images: beam 20 / exhaustive",
         || drop(black_box(beam_search(&dsi, &trie, &queries, settings).expect("hits"))),

@@ -78,7 +78,9 @@ fn both_implementations_give_the_same_embeddings() {
     let ours = Clip::new(&builder.root(), &shape()).unwrap();
     let params = builder.finish("x".as_ref()).unwrap();
     let weights: HashMap<String, Tensor> = params.iter().map(|(n, t)| (n.to_owned(), t.detach())).collect();
-    let stock = theirs::ClipModel::new(VarBuilder::from_tensors(weights, DType::F32, &device), &their_shape()).unwrap();
+    let stock =
+        theirs::ClipModel::new(VarBuilder::from_tensors(weights, DType::F32, &device), &their_shape())
+            .unwrap();
 
     let pixels: Vec<f32> = (0..2 * 3 * 48 * 48).map(|i| ((i * 7919 % 1000) as f32) / 500.0 - 1.0).collect();
     let pixels = Tensor::from_vec(pixels, (2, 3, 48, 48), &device).unwrap();
@@ -90,7 +92,8 @@ fn both_implementations_give_the_same_embeddings() {
     let captions: [&[u32]; 3] = [&[48, 3, 4, 5, 49], &[48, 49], &[48, 9, 8, 7, 6, 5, 4, 49]];
     let texts = ours.embed_text(&TokenBatch::new(captions.into_iter())).unwrap();
     for (row, ids) in captions.iter().enumerate() {
-        let alone = stock.get_text_features(&Tensor::new(*ids, &device).unwrap().unsqueeze(0).unwrap()).unwrap();
+        let alone =
+            stock.get_text_features(&Tensor::new(*ids, &device).unwrap().unsqueeze(0).unwrap()).unwrap();
         assert!(largest_difference(&texts.i(row).unwrap(), &alone.i(0).unwrap()) < 2e-5, "caption {row}");
     }
 }

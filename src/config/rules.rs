@@ -72,6 +72,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("index.codes", Count(2, 4096)),
     ("index.iterations", Count(1, 1000)),
     ("index.encode_beam", Count(1, 512)),
+    ("index.center", Flag),
     ("index.align_steps", STEPS_OR_NONE),
     ("index.align_batch", Count(2, 65_536)),
     ("index.align_lr", RATE),
@@ -111,6 +112,7 @@ pub const RULES: &[(&str, Rule)] = &[
 
     ("search.beam", Count(1, 512)),
     ("search.geometry", Real(0.0, 100.0)),
+    ("search.lookahead", Flag),
     ("search.rerank", Flag),
     ("search.rerank_weight", SHARE),
     ("search.k", Count(1, 10_000)),

@@ -124,6 +124,8 @@ section! {
         iterations: usize = 25,
         /// Beam of the quantiser; 1 is greedy, as in residual quantisation's definition.
         encode_beam: usize = 1,
+        /// Whether each side's mean is subtracted first, which closes the gap between the modalities.
+        center: bool = false,
         /// Steps of the alignment before quantisation: I + A on each side, contrastive; 0: no alignment.
         align_steps: usize = 300,
         /// (image, caption) pairs in a step of the alignment.
@@ -214,6 +216,9 @@ section! {
     Search {
         /// Prefixes kept at each level.
         beam: usize = 50,
+        /// Whether prefixes are kept by what the codebooks' geometry can still add below them, not only by what they
+        /// have; for grounded decoders whose steps are not normalised.
+        lookahead: bool = true,
         /// Weight λ of the codebook's geometry in the step score of an ungrounded decoder; 0: none.
         geometry: f64 = 0.3,
         /// Whether the few candidates are re-ranked with their exact cosine.

@@ -111,6 +111,18 @@ impl Trie {
         })
     }
 
+    /// For each level, the leaves that share the first codes of `leaf` up to that level.
+    pub fn prefixes(&self, leaf: u32) -> Vec<Range<u32>> {
+        let mut node = leaf;
+        let mut ranges: Vec<Range<u32>> = (0..self.levels()).map(|_| leaf..leaf + 1).collect();
+        for level in (0..self.levels() - 1).rev() {
+            // The parent is the last node whose children begin at or before this one.
+            node = self.levels[level].first_child.partition_point(|&first| first <= node) as u32 - 1;
+            ranges[level] = self.leaves_under(level, node);
+        }
+        ranges
+    }
+
     /// The images whose docids begin with a node's prefix, in docid order.
     pub fn images_under(&self, level: usize, node: u32) -> &[ImageIdx] {
         let leaves = self.leaves_under(level, node);

@@ -1,41 +1,76 @@
-//! The alignment of an index: a small linear map on each side that brings captions and images closer together
-//! before docids are made. x ↦ normalise((I + A)·x), one A for images and one for captions.
+//! The alignment of an index: what each side goes through before docids are made, so that captions and images share
+//! one space. x ↦ normalise((I + A)·(x − μ)), with a μ and an A for images and another for captions.
+//!
+//! Contrastive encoders leave a gap between the modalities (Liang et al. 2022). Codebooks fitted on both would spend
+//! most of their first codes on it, and no image would use those meant for captions; subtracting the means closes it.
 
 use crate::matrix::Matrix;
 
 use super::modality::Modality;
 
-/// A for images and A for captions, each (width, width).
+/// One side of an alignment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// μ, (1, width)
+    pub mean: Matrix,
+    /// A, (width, width)
+    pub map: Matrix,
+}
+
+impl Side {
+    /// The side that changes nothing.
+    pub fn identity(width: usize) -> Self {
+        Self { mean: Matrix::zeros(1, width), map: Matrix::zeros(width, width) }
+    }
+
+    /// The side that subtracts the mean of these rows.
+    pub fn centring(rows: &Matrix) -> Self {
+        let mut mean = Matrix::zeros(1, rows.width());
+        for row in rows.iter() {
+            mean.data_mut().iter_mut().zip(row).for_each(|(m, x)| *m += x / rows.rows() as f32);
+        }
+        Self { mean, ..Self::identity(rows.width()) }
+    }
+
+    /// Unit rows → aligned unit rows.
+    pub fn apply(&self, rows: &Matrix) -> Matrix {
+        let centred = self.centred(rows);
+        let mut moved = centred.mul_transposed(&self.map);
+        moved.data_mut().iter_mut().zip(centred.data()).for_each(|(y, x)| *y += x);
+        moved.normalized()
+    }
+
+    /// normalise(x − μ)
+    pub fn centred(&self, rows: &Matrix) -> Matrix {
+        let mut centred = rows.clone();
+        for row in centred.data_mut().chunks_exact_mut(self.mean.width()) {
+            row.iter_mut().zip(self.mean.row(0)).for_each(|(x, mean)| *x -= mean);
+        }
+        centred.normalized()
+    }
+}
+
+/// Both sides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Align {
-    /// Indexed by [`Modality::row`].
-    maps: [Matrix; 2],
+    /// Indexed by [`Modality::row`]: captions, then images.
+    sides: [Side; 2],
 }
 
 impl Align {
-    /// The alignment that changes nothing.
-    pub fn identity(width: usize) -> Self {
-        Self { maps: [Matrix::zeros(width, width), Matrix::zeros(width, width)] }
+    /// An alignment of these sides.
+    pub fn new(caption: Side, image: Side) -> Self {
+        Self { sides: [caption, image] }
     }
 
-    /// An alignment of these maps, each A (width, width).
-    pub fn new(caption: Matrix, image: Matrix) -> Self {
-        let mut maps = [Matrix::default(), Matrix::default()];
-        maps[Modality::Caption.row()] = caption;
-        maps[Modality::Image.row()] = image;
-        Self { maps }
-    }
-
-    /// A of one side.
-    pub fn map(&self, modality: Modality) -> &Matrix {
-        &self.maps[modality.row()]
+    /// One side.
+    pub fn side(&self, modality: Modality) -> &Side {
+        &self.sides[modality.row()]
     }
 
     /// Unit rows of one modality → their aligned unit rows.
     pub fn apply(&self, modality: Modality, rows: &Matrix) -> Matrix {
-        let mut moved = rows.mul_transposed(self.map(modality));
-        moved.data_mut().iter_mut().zip(rows.data()).for_each(|(y, x)| *y += x);
-        moved.normalized()
+        self.side(modality).apply(rows)
     }
 }
 
@@ -44,12 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adds_the_map_and_normalises() {
-        let a = Matrix::new(2, vec![0.0, 1.0, 0.0, 0.0]);
-        let align = Align::new(Matrix::zeros(2, 2), a);
-        let x = Matrix::new(2, vec![0.0, 1.0]);
-        assert_eq!(align.apply(Modality::Caption, &x).data(), [0.0, 1.0]);
+    fn centres_adds_the_map_and_normalises() {
         let half = 0.5f32.sqrt();
+        let turn = Side { map: Matrix::new(2, vec![0.0, 1.0, 0.0, 0.0]), ..Side::identity(2) };
+        let align = Align::new(Side::centring(&Matrix::new(2, vec![1.0, 0.0, 0.0, 0.0])), turn);
+        let x = Matrix::new(2, vec![0.0, 1.0]);
         assert_eq!(align.apply(Modality::Image, &x).data(), [half, half]);
+        let centred = align.apply(Modality::Caption, &x);
+        let norm = 1.25f32.sqrt();
+        assert_eq!(centred.data(), [-0.5 / norm, 1.0 / norm]);
     }
 }

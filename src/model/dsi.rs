@@ -4,10 +4,12 @@ use candle_core::{D, Device, Tensor};
 
 use super::decoder::{Cache, Decoder, Memory, Shape};
 use super::grounding::{Books, Grounding};
+use super::lookahead::Outlook;
 use super::modality::Modality;
 use crate::docid::rq::Codebooks;
 use crate::docid::{Docid, DocidSet};
 use crate::error::Result;
+use crate::ids::ImageIdx;
 use crate::matrix::{Matrix, dot};
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Scope;
@@ -94,6 +96,11 @@ impl Catalogue {
     /// The docids.
     pub fn docids(&self) -> &DocidSet {
         &self.docids
+    }
+
+    /// −2⟨x̂_{<l}, e_l⟩ − ‖e_l‖² of an image's codes, one a level; zero at levels without a codebook.
+    pub fn offsets(&self, image: ImageIdx) -> &[f32] {
+        self.offsets.row(image.row())
     }
 
     /// The candidates of several queries, as rows of the corpus: all equally many.
@@ -268,6 +275,30 @@ impl Dsi {
             }
             _ => Ok(scores),
         }
+    }
+
+    /// What the geometry in the step scores, grounded logits and `geometry` together, makes of every code for each
+    /// query; none where there is no such geometry, or where a step is normalised.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn outlook(&self, queries: &Queries, geometry: Option<(&Books, f64)>) -> Result<Option<Outlook>> {
+        let Some(grounding) = self.grounding.as_ref().filter(|_| self.scoring == Scoring::Logit) else {
+            return Ok(None);
+        };
+        let mapped = grounding.map(&queries.embeddings)?;
+        let mut outlook =
+            Outlook { queries: queries.count(), products: Vec::new(), weights: grounding.alphas()? };
+        for level in 0..grounding.books().levels() {
+            let mut products =
+                (grounding.books().products(level, &mapped)? * f64::from(outlook.weights[level]))?;
+            if let Some((books, weight)) = geometry {
+                products = (products + (books.products(level, &queries.embeddings)? * weight)?)?;
+                outlook.weights[level] += weight as f32;
+            }
+            outlook.products.push(products.flatten_all()?.to_vec1()?);
+        }
+        Ok(Some(outlook))
     }
 
     /// Goes on with the rows `parents` (in their new order), to which `codes` of the level just scored were added.

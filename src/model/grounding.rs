@@ -56,8 +56,15 @@ impl Books {
     /// # Errors
     /// When the widths differ.
     pub fn geometry(&self, level: usize, residuals: &Tensor) -> Result<Tensor> {
-        let products = residuals.matmul(&self.levels[level].t()?)?;
-        Ok((products * 2.0)?.broadcast_sub(&self.squares[level])?)
+        Ok(self.products(level, residuals)?.broadcast_sub(&self.squares[level])?)
+    }
+
+    /// 2⟨q, e⟩ for every code of a level: queries (rows, width) → (rows, codes).
+    ///
+    /// # Errors
+    /// When the widths differ.
+    pub fn products(&self, level: usize, queries: &Tensor) -> Result<Tensor> {
+        Ok((queries.matmul(&self.levels[level].t()?)? * 2.0)?)
     }
 
     /// The residuals after these codes (rows) of a level were taken off them.
@@ -96,6 +103,14 @@ impl Grounding {
         self.map.forward(queries)
     }
 
+    /// α of each level.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn alphas(&self) -> Result<Vec<f32>> {
+        Ok(self.log_alpha.exp()?.squeeze(0)?.to_vec1()?)
+    }
+
     /// α_l·(2⟨r, e⟩ − ‖e‖²) for every code: (rows, width) → (rows, codes).
     ///
     /// # Errors
@@ -112,7 +127,7 @@ impl Grounding {
     /// When the shapes differ.
     pub fn chosen(&self, level: usize, mapped: &Tensor, codes: &Tensor, offsets: &Tensor) -> Result<Tensor> {
         let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?;
-        let products = (mapped.matmul(&self.books.levels[level].t()?)? * 2.0)?; // (queries, codes)
+        let products = self.books.products(level, mapped)?; // (queries, codes)
         Ok((products.gather(codes, 1)? + offsets)?.broadcast_mul(&alpha)?)
     }
 }

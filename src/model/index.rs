@@ -9,7 +9,7 @@ use std::path::Path;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::align::Align;
+use super::align::{Align, Side};
 use super::modality::Modality;
 use crate::config::Family;
 use crate::data::corpus::Corpus;
@@ -96,8 +96,9 @@ impl Index {
         })?;
         let mut vectors = BTreeMap::new();
         for modality in Modality::ALL {
-            let map = tensors::from_matrix(self.align.map(modality), &Device::Cpu)?;
-            vectors.insert(align_name(modality), map);
+            let (mean, map) = align_names(modality);
+            vectors.insert(mean, tensors::from_matrix(&self.align.side(modality).mean, &Device::Cpu)?);
+            vectors.insert(map, tensors::from_matrix(&self.align.side(modality).map, &Device::Cpu)?);
         }
         for (level, book) in self.codebooks.iter().flat_map(|books| books.levels().iter().enumerate()) {
             vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
@@ -137,7 +138,10 @@ impl Index {
                 .ok_or_else(|| Error::file(&path, format!("tensor {name} is missing")))
                 .and_then(|t| tensors::to_matrix(&t))
         };
-        let [caption, image] = Modality::ALL.map(|modality| take(align_name(modality)));
+        let [caption, image] = Modality::ALL.map(|modality| {
+            let (mean, map) = align_names(modality);
+            Ok::<_, Error>(Side { mean: take(mean)?, map: take(map)? })
+        });
         let levels = if meta.family == Family::Rq {
             meta.codes_per_level.len() - usize::from(meta.gates.suffix)
         } else {
@@ -149,11 +153,13 @@ impl Index {
     }
 }
 
-fn align_name(modality: Modality) -> String {
-    match modality {
-        Modality::Caption => "align.caption".to_owned(),
-        Modality::Image => "align.image".to_owned(),
-    }
+/// The names of μ and A.
+fn align_names(modality: Modality) -> (String, String) {
+    let side = match modality {
+        Modality::Caption => "caption",
+        Modality::Image => "image",
+    };
+    (format!("align.{side}.mean"), format!("align.{side}.map"))
 }
 
 fn book_name(level: usize) -> String {

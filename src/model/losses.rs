@@ -9,30 +9,32 @@ const HIDDEN: f32 = -1e9;
 
 /// The prefixes that a query's candidates are made of, level by level, and how likely each should be.
 ///
-/// Candidates that share a prefix share its entry: the first of them stands for it, the others are hidden, and it
-/// gets the mass of all.
+/// Candidates that share a prefix share its entry: the first of them stands for it, the others are hidden.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrefixTargets {
     /// Zero where a candidate stands for its prefix, −10⁹ where another does. (candidates, levels)
     pub hidden: Vec<f32>,
-    /// t_l(p): the mass of all candidates under the prefix. (candidates, levels)
+    /// t_l(p), summing to one over the prefixes of a level. (candidates, levels)
     pub mass: Vec<f32>,
 }
 
 impl PrefixTargets {
-    /// `docids`: the candidates' codes; `mass`: each candidate's share of the target distribution.
-    pub fn new(docids: &[&[u32]], mass: &[f32]) -> Self {
+    /// `docids`: the candidates' codes, the gold one first; `teacher`: a mass for each candidate's prefix at each
+    /// level, brought to sum one here; `gold`: the share of the target that the gold prefix gets outright.
+    pub fn new(docids: &[&[u32]], teacher: &[Vec<f32>], gold: f32) -> Self {
         let levels = docids.first().map_or(0, |codes| codes.len());
         let mut targets =
-            Self { hidden: vec![0.0; docids.len() * levels], mass: vec![0.0; docids.len() * levels] };
+            Self { hidden: vec![HIDDEN; docids.len() * levels], mass: vec![0.0; docids.len() * levels] };
         for level in 0..levels {
-            for (candidate, codes) in docids.iter().enumerate() {
-                let prefix = &codes[..=level];
-                let first = docids.iter().position(|other| other.starts_with(prefix)).unwrap_or(candidate);
-                targets.mass[first * levels + level] += mass[candidate];
-                if first != candidate {
-                    targets.hidden[candidate * levels + level] = HIDDEN;
-                }
+            let stands =
+                |&at: &usize| !docids[..at].iter().any(|other| other.starts_with(&docids[at][..=level]));
+            let distinct: Vec<usize> = (0..docids.len()).filter(stands).collect();
+            let total: f32 = distinct.iter().map(|&at| teacher[at][level]).sum();
+            for at in distinct {
+                let own = if at == 0 { gold } else { 0.0 };
+                targets.hidden[at * levels + level] = 0.0;
+                targets.mass[at * levels + level] =
+                    own + (1.0 - gold) * teacher[at][level] / total.max(f32::MIN_POSITIVE);
             }
         }
         targets
@@ -84,15 +86,16 @@ mod tests {
     #[test]
     fn candidates_that_share_a_prefix_share_its_mass() {
         let docids: [&[u32]; 3] = [&[1, 2], &[1, 3], &[4, 2]];
-        let targets = PrefixTargets::new(&docids, &[0.5, 0.3, 0.2]);
-        assert_eq!(targets.mass, [0.8, 0.5, 0.0, 0.3, 0.2, 0.2]);
+        let teacher = [vec![0.6, 0.1], vec![0.6, 0.2], vec![0.2, 0.1]];
+        let targets = PrefixTargets::new(&docids, &teacher, 0.5);
+        assert_eq!(targets.mass, [0.875, 0.625, 0.0, 0.25, 0.125, 0.125]);
         assert_eq!(targets.hidden, [0.0, 0.0, HIDDEN, 0.0, 0.0, 0.0]);
     }
 
     #[test]
     fn the_listwise_loss_agrees_with_hand_computation() {
         let docids: [&[u32]; 2] = [&[1, 2], &[3, 2]];
-        let targets = PrefixTargets::new(&docids, &[1.0, 0.0]);
+        let targets = PrefixTargets::new(&docids, &[vec![1.0, 1.0], vec![1.0, 1.0]], 1.0);
         let tensor = |values: Vec<f32>| Tensor::from_vec(values, (1, 2, 2), &Device::Cpu).unwrap();
         let scores = tensor(vec![2f32.ln(), 3f32.ln(), 0.0, 0.0]);
         let loss = listwise(&scores, &tensor(targets.hidden), &tensor(targets.mass)).unwrap();

@@ -10,6 +10,7 @@ pub mod encoder;
 pub mod features;
 pub mod grounding;
 pub mod index;
+pub mod lookahead;
 pub mod losses;
 pub mod modality;
 pub mod search;

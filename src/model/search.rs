@@ -1,10 +1,12 @@
 //! Trie-constrained beam search, batched over queries × beams; and the exhaustive scoring of a whole gallery.
 
 use candle_core::Tensor;
+use rayon::prelude::*;
 
 use super::beam::{Hypothesis, extend};
 use super::dsi::{Catalogue, Dsi, Queries};
 use super::grounding::Books;
+use super::lookahead::LookAhead;
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
@@ -18,6 +20,8 @@ pub struct Settings<'a> {
     /// Codebooks and the weight of their geometry, 2⟨q − x̂_{<l}, e⟩ − ‖e‖², in the step score. It is added as it
     /// is, not normalised per step: a step's mean is evidence too.
     pub geometry: Option<(&'a Books, f64)>,
+    /// Whether prefixes are kept by what they can still get too: the constants of the trie, where so.
+    pub lookahead: Option<&'a LookAhead>,
 }
 
 /// The hypotheses of one query at each level, best first.
@@ -27,7 +31,12 @@ pub type Beams = Vec<Vec<Hypothesis>>;
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+pub fn beam_search(
+    dsi: &Dsi,
+    trie: &Trie,
+    queries: &Queries,
+    settings: Settings,
+) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
     let found = |beams: Beams| {
         let last = beams.last().map_or(&[][..], Vec::as_slice);
         last.iter().map(|h| (trie.image(h.node), h.score)).collect()
@@ -41,6 +50,7 @@ pub fn beam_search(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings
 /// When shapes do not fit.
 pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Beams>> {
     let mut decoding = dsi.begin(queries)?;
+    let ahead = foreseen(dsi, trie, queries, settings)?;
     let mut kept: Vec<Beams> = vec![Vec::with_capacity(trie.levels()); queries.count()];
     // Rows of the batch a query has at the current level: all queries have equally many.
     let mut rows = 1;
@@ -49,7 +59,8 @@ pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> R
         let scores = dsi.next(&mut decoding, codes.as_ref(), settings.geometry)?.to_vec2::<f32>()?;
         for (query, beams) in kept.iter_mut().enumerate() {
             let before = beams.last().map_or(&[][..], Vec::as_slice);
-            let after = extend(trie, level, before, |row| &scores[query * rows + row], settings.beam);
+            let ahead = ahead.get(query).map_or(&[][..], |values| &values[level]);
+            let after = extend(trie, level, before, |row| &scores[query * rows + row], ahead, settings.beam);
             beams.push(after);
         }
         if level + 1 < trie.levels() {
@@ -62,6 +73,13 @@ pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> R
         }
     }
     Ok(kept)
+}
+
+/// For each query, what can still be added below each node, level by level; empty where nothing is foreseen.
+fn foreseen(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<Vec<f32>>>> {
+    let Some(lookahead) = settings.lookahead else { return Ok(Vec::new()) };
+    let Some(outlook) = dsi.outlook(queries, settings.geometry)? else { return Ok(Vec::new()) };
+    Ok((0..queries.count()).into_par_iter().map(|query| lookahead.values(trie, &outlook, query)).collect())
 }
 
 /// Parent rows and codes of all hypotheses of a level, `widest` a query. A query with fewer repeats its first one:

@@ -21,6 +21,7 @@ use crate::model::dsi::{Catalogue, Dsi, Scoring};
 use crate::model::features::Prepared;
 use crate::model::grounding::Books;
 use crate::model::index::Index;
+use crate::model::lookahead::LookAhead;
 use crate::model::modality::Modality;
 use crate::nn::params::{Builder, Params};
 use crate::run::RunFolder;
@@ -58,7 +59,7 @@ impl Model {
         let books = index.codebooks.as_ref().filter(|_| config.decoder.grounded);
         let books = books.map(|books| Books::new(books, device)).transpose()?;
         let shape = Shape {
-            query: index.align.map(Modality::Caption).width(),
+            query: index.align.side(Modality::Caption).map.width(),
             width: config.decoder.width,
             layers: config.decoder.layers,
             heads: config.decoder.heads,
@@ -93,6 +94,7 @@ pub struct Parts {
     index: Index,
     dsi: Arc<Dsi>,
     align: Arc<Align>,
+    catalogue: Arc<Catalogue>,
     books: Option<Arc<Books>>,
     /// Unit rows of all images: the encoder's own, and aligned.
     images: Matrix,
@@ -111,6 +113,7 @@ impl Parts {
         Ok(Self {
             config: config.clone(),
             align: Arc::new(index.align.clone()),
+            catalogue: Arc::new(Catalogue::new(index.docids.clone(), index.codebooks.as_ref())),
             aligned: Arc::new(index.align.apply(Modality::Image, &images)),
             books: books.transpose()?,
             embedder: Embedder::new(prepared.encoder.clone(), images.width()),
@@ -145,8 +148,8 @@ impl Parts {
             Kind::Decoder => Box::new(self.beam(gallery, false)),
             Kind::Geometry => Box::new(self.beam(gallery, true)),
             Kind::Exhaustive => {
-                let catalogue = Catalogue::new(self.index.docids.clone(), self.index.codebooks.as_ref());
-                Box::new(self.generative(gallery, Search::Exhaustive(Arc::new(catalogue))))
+                let trie = Arc::new(Trie::over(&self.index.docids, gallery.iter().copied()));
+                Box::new(self.generative(trie, Search::Exhaustive(self.catalogue.clone())))
             }
             Kind::Rerank => Box::new(Rerank {
                 inner: self.beam(gallery, true),
@@ -163,13 +166,16 @@ impl Parts {
         let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
         let geometry =
             self.books.clone().filter(|_| with_geometry && weight > 0.0).map(|books| (books, weight));
-        self.generative(gallery, Search::Beam { width: self.config.search.beam, geometry })
+        let trie = Arc::new(Trie::over(&self.index.docids, gallery.iter().copied()));
+        let wanted = self.config.search.lookahead && self.config.decoder.grounded;
+        let lookahead = wanted.then(|| Arc::new(LookAhead::new(&trie, &self.catalogue)));
+        self.generative(trie, Search::Beam { width: self.config.search.beam, geometry, lookahead })
     }
 
-    fn generative(&self, gallery: &[ImageIdx], search: Search) -> Generative {
+    fn generative(&self, trie: Arc<Trie>, search: Search) -> Generative {
         Generative {
             dsi: self.dsi.clone(),
-            trie: Arc::new(Trie::over(&self.index.docids, gallery.iter().copied())),
+            trie,
             align: self.align.clone(),
             embedder: self.embedder.clone(),
             search,

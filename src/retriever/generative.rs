@@ -10,6 +10,7 @@ use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::dsi::{Catalogue, Dsi, Queries};
 use crate::model::grounding::Books;
+use crate::model::lookahead::LookAhead;
 use crate::model::modality::Modality;
 use crate::model::search::{self, Settings};
 
@@ -38,6 +39,8 @@ pub enum Search {
         width: usize,
         /// Codebooks and weight of the geometric term, if any.
         geometry: Option<(Arc<Books>, f64)>,
+        /// The constants for looking ahead, if that is wanted.
+        lookahead: Option<Arc<LookAhead>>,
     },
     /// Every docid of the gallery is scored: no search error.
     Exhaustive(Arc<Catalogue>),
@@ -51,9 +54,9 @@ impl Generative {
             RankedList::new(found.into_iter().map(|(image, score)| Hit { image, score })).truncated(k)
         };
         match &self.search {
-            Search::Beam { width, geometry } => {
+            Search::Beam { width, geometry, lookahead } => {
                 let geometry = geometry.as_ref().map(|(books, weight)| (&**books, *weight));
-                let settings = Settings { beam: *width, geometry };
+                let settings = Settings { beam: *width, geometry, lookahead: lookahead.as_deref() };
                 Ok(search::beam_search(&self.dsi, &self.trie, &queries, settings)?
                     .into_iter()
                     .map(hits)

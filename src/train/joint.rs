@@ -18,6 +18,7 @@ use crate::matrix::Matrix;
 use crate::model::dsi::{Candidates, Catalogue, Queries};
 use crate::model::features::Prepared;
 use crate::model::index::Index;
+use crate::model::lookahead::LookAhead;
 use crate::model::losses::{PrefixTargets, cross_entropy, listwise};
 use crate::model::modality::Modality;
 use crate::model::search::{Settings, beams};
@@ -68,10 +69,11 @@ struct Joint<'a> {
     catalogue: Catalogue,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
     /// right ones, the decoder would learn to avoid them.
-    spoken: School,
+    spoken: Teacher,
     /// What images learn among: all that may be learnt by heart, each of them as often the right one.
-    seen: School,
+    seen: Teacher,
     beam: usize,
+    lookahead: bool,
     /// Aligned unit rows of all captions, and of all images.
     caption_rows: Matrix,
     image_rows: Matrix,
@@ -96,26 +98,6 @@ struct Batch {
     gold: Vec<usize>,
 }
 
-/// A gallery to learn in: who teaches it, and its docids.
-struct School {
-    teacher: Teacher,
-    trie: Trie,
-}
-
-impl School {
-    fn new(gallery: &[ImageIdx], images: &Matrix, index: &Index, section: &Train) -> Self {
-        let rows: Vec<usize> = gallery.iter().map(|image| image.row()).collect();
-        let teacher = Teacher {
-            embeddings: images.select(&rows),
-            gallery: rows,
-            candidates: section.candidates,
-            target_gold: section.target_gold,
-            temperature: section.teacher_temperature,
-        };
-        Self { teacher, trie: Trie::over(&index.docids, gallery.iter().copied()) }
-    }
-}
-
 impl<'a> Joint<'a> {
     fn new(
         config: &'a Config,
@@ -134,8 +116,11 @@ impl<'a> Joint<'a> {
             Regime::Inductive => corpus.images_in(Split::Train),
         };
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
-        let school = |gallery: &[ImageIdx]| School::new(gallery, &images, index, section);
-        let (spoken, seen) = (school(&corpus.images_in(Split::Train)), school(&memorised));
+        let teacher = |gallery: &[ImageIdx]| {
+            let trie = Trie::over(&index.docids, gallery.iter().copied());
+            Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
+        };
+        let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
@@ -146,6 +131,7 @@ impl<'a> Joint<'a> {
             spoken,
             seen,
             beam: config.search.beam,
+            lookahead: config.search.lookahead && config.decoder.grounded,
             caption_rows: index.align.apply(Modality::Caption, &prepared.embeddings.captions),
             image_rows: images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
@@ -205,18 +191,20 @@ impl<'a> Joint<'a> {
         modalities
     }
 
-    /// Candidates and targets for queries that learn in `school`: rows are aligned, `gold` their images.
-    fn lessons(&self, school: &School, batch: Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
+    /// Candidates and targets: queries as aligned rows, and the images they ask for.
+    fn lessons(&self, teacher: &Teacher, batch: Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
         let Batch { rows, modalities, gold } = batch;
         let count = self.section.beam_negatives;
         if count == 0 || gold.is_empty() {
-            return Ok(school.teacher.lessons(&rows, &gold, &vec![Vec::new(); gold.len()]));
+            return Ok(teacher.lessons(&rows, &gold, &vec![Vec::new(); gold.len()]));
         }
         let queries = Queries::new(&rows, &modalities, self.device)?;
-        let settings = Settings { beam: self.beam, geometry: None };
-        let kept = beams(&self.model.dsi, &school.trie, &queries, settings)?;
-        let rivals: Vec<Vec<usize>> = kept.iter().map(|beams| rivals(beams, &school.trie, count, rng)).collect();
-        Ok(school.teacher.lessons(&rows, &gold, &rivals))
+        let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &self.catalogue));
+        let settings = Settings { beam: self.beam, geometry: None, lookahead: lookahead.as_ref() };
+        let kept = beams(&self.model.dsi, teacher.trie(), &queries, settings)?;
+        let rivals: Vec<Vec<usize>> =
+            kept.iter().map(|beams| rivals(beams, teacher.trie(), count, rng)).collect();
+        Ok(teacher.lessons(&rows, &gold, &rivals))
     }
 
     /// Hard candidates, and the mass that each of their prefixes should get.
@@ -227,7 +215,7 @@ impl<'a> Joint<'a> {
             .map(|lesson| {
                 let codes: Vec<&[u32]> =
                     lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
-                PrefixTargets::new(&codes, &lesson.mass)
+                PrefixTargets::new(&codes, &lesson.mass, self.section.target_gold as f32)
             })
             .collect();
         let images: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.images.clone()).collect();
@@ -276,8 +264,13 @@ impl Task for Joint<'_> {
                 self.listwise(&queries, &lessons, &mut dropout)?
             }
             Loss::CrossEntropy => {
-                let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-                cross_entropy(&self.model.dsi.step_scores(&queries, &self.candidates(&gold)?, &mut dropout)?)?
+                let gold: Vec<Vec<usize>> =
+                    captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
+                cross_entropy(&self.model.dsi.step_scores(
+                    &queries,
+                    &self.candidates(&gold)?,
+                    &mut dropout,
+                )?)?
             }
         };
         Ok(StepLoss { total, parts: Vec::new(), pairs: modalities.len() })

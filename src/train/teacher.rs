@@ -1,5 +1,7 @@
 //! The dense teacher of the listwise loss: which images a query could be confused with, and how strongly.
 
+use std::collections::HashMap;
+
 use rand::Rng as _;
 
 use crate::docid::trie::Trie;
@@ -8,29 +10,45 @@ use crate::model::search::Beams;
 use crate::retriever::topk::top_k;
 use crate::rng::Rng;
 
-/// The candidates of one query and the mass each should get.
+/// The candidates of one query, and how likely the teacher finds each of their prefixes.
 pub struct Lesson {
     /// Rows of the corpus; the gold image first, none twice.
     pub images: Vec<usize>,
-    /// Target distribution over them.
-    pub mass: Vec<f32>,
+    /// For each candidate and level, the teacher's mass of all images of the gallery under that prefix.
+    pub mass: Vec<Vec<f32>>,
 }
 
-/// Chooses candidates among the gallery by exact cosine.
+/// Exact cosine over a gallery: p(x | q) = softmax(q·x/τ), summed under each prefix of the trie.
 pub struct Teacher {
-    /// Rows of the corpus that may be candidates, ascending.
-    pub gallery: Vec<usize>,
-    /// Their aligned unit rows.
-    pub embeddings: Matrix,
+    trie: Trie,
+    /// Aligned unit rows of the images, in the order of the trie's leaves.
+    embeddings: Matrix,
+    /// The leaf of each image of the corpus that is in the gallery.
+    leaves: HashMap<usize, usize>,
     /// Candidates a query, the gold image included.
-    pub candidates: usize,
-    /// Mass of the gold image; the rest is the teacher's softmax(q·x/τ).
-    pub target_gold: f64,
+    candidates: usize,
     /// τ
-    pub temperature: f64,
+    temperature: f64,
 }
 
 impl Teacher {
+    /// A teacher over the images of a trie; `images` has an aligned unit row for every image of the corpus.
+    pub fn new(trie: Trie, images: &Matrix, candidates: usize, temperature: f64) -> Self {
+        let rows: Vec<usize> = trie.images().iter().map(|image| image.row()).collect();
+        Self {
+            embeddings: images.select(&rows),
+            leaves: rows.into_iter().enumerate().map(|(leaf, row)| (row, leaf)).collect(),
+            trie,
+            candidates,
+            temperature,
+        }
+    }
+
+    /// The docids of the gallery.
+    pub fn trie(&self) -> &Trie {
+        &self.trie
+    }
+
     /// One lesson a query: `queries` are aligned unit rows, `gold` their images, `rivals` further images that must
     /// be among the candidates. The nearest others, which are the hard ones, fill the rest.
     pub fn lessons(&self, queries: &Matrix, gold: &[usize], rivals: &[Vec<usize>]) -> Vec<Lesson> {
@@ -39,33 +57,37 @@ impl Teacher {
         scores.iter().zip(asked).map(|(scores, (&gold, rivals))| self.lesson(scores, gold, rivals)).collect()
     }
 
+    /// `scores`: the cosine of every leaf.
     fn lesson(&self, scores: &[f32], gold: usize, rivals: &[usize]) -> Lesson {
-        let count = self.candidates.min(self.gallery.len());
-        let place = |image: usize| self.gallery.partition_point(|&other| other < image);
-        let nearest = top_k(scores, count);
+        let count = self.candidates.min(scores.len());
+        let named = std::iter::once(&gold).chain(rivals).filter_map(|row| self.leaves.get(row).copied());
         let mut chosen: Vec<usize> = Vec::with_capacity(count);
-        for at in std::iter::once(gold).chain(rivals.iter().copied()).map(place).chain(nearest) {
-            if chosen.len() < count && !chosen.contains(&at) {
-                chosen.push(at);
+        for leaf in named.chain(top_k(scores, count)) {
+            if chosen.len() < count && !chosen.contains(&leaf) {
+                chosen.push(leaf);
             }
         }
-        let p = softmax(chosen.iter().map(|&at| f64::from(scores[at]) / self.temperature));
-        let mass = |(place, p): (usize, f64)| {
-            let gold = if place == 0 { self.target_gold } else { 0.0 };
-            (gold + (1.0 - self.target_gold) * p) as f32
+        // Leaves under a prefix are contiguous, so its mass is a difference of two running sums.
+        let mut running = vec![0.0];
+        for p in softmax(scores.iter().map(|&score| f64::from(score) / self.temperature)) {
+            running.push(running[running.len() - 1] + p);
+        }
+        let under = |leaf: usize| {
+            let ranges = self.trie.prefixes(leaf as u32);
+            ranges.iter().map(|r| (running[r.end as usize] - running[r.start as usize]) as f32).collect()
         };
         Lesson {
-            images: chosen.iter().map(|&at| self.gallery[at]).collect(),
-            mass: p.into_iter().enumerate().map(mass).collect(),
+            images: chosen.iter().map(|&leaf| self.trie.image(leaf as u32).row()).collect(),
+            mass: chosen.iter().map(|&leaf| under(leaf)).collect(),
         }
     }
 }
 
-/// `count` images under prefixes that a search has kept, evenly from all its levels: what the gold prefix has to
-/// beat to survive (RIPOR, Zeng et al. 2024).
+/// `count` images under prefixes that a search has kept, evenly from the first half of its levels, where right
+/// prefixes are lost: what the gold prefix has to beat to survive (RIPOR, Zeng et al. 2024).
 pub fn rivals(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -> Vec<usize> {
     let mut draw = |n: usize| {
-        let level = n % beams.len();
+        let level = n % beams.len().div_ceil(2);
         let kept = &beams[level];
         let under = trie.images_under(level, kept[rng.random_range(0..kept.len())].node);
         under[rng.random_range(0..under.len())].row()
@@ -83,22 +105,20 @@ fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docid::{Docid, DocidSet};
 
     #[test]
-    fn the_gold_image_comes_first_then_rivals_then_the_nearest() {
-        let teacher = Teacher {
-            gallery: vec![2, 5, 9],
-            embeddings: Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]),
-            candidates: 2,
-            target_gold: 0.5,
-            temperature: 1.0,
-        };
-        let lesson = |rivals| teacher.lessons(&Matrix::new(2, vec![0.0, 1.0]), &[2], &[rivals]).remove(0);
-        assert_eq!(lesson(vec![]).images, [2, 5]);
-        assert_eq!(lesson(vec![2, 9]).images, [2, 9]);
-        let mass = lesson(vec![]).mass;
-        let p = 1.0 / (1.0 + 1f32.exp());
-        assert!((mass[0] - (0.5 + 0.5 * p)).abs() < 1e-6);
-        assert!((mass.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {
+        let docids = [[0, 0], [0, 1], [1, 0]].map(|codes| Docid::new(codes.to_vec()));
+        let trie = Trie::new(&DocidSet::new(docids.to_vec(), vec![2, 2]).unwrap());
+        let images = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
+        let teacher = Teacher::new(trie, &images, 2, 1.0);
+        let lesson = |rivals| teacher.lessons(&Matrix::new(2, vec![0.0, 1.0]), &[0], &[rivals]).remove(0);
+        assert_eq!(lesson(vec![]).images, [0, 1]);
+        assert_eq!(lesson(vec![0, 2]).images, [0, 2]);
+        let total = 1.0 + 1f32.exp() + 0.8f32.exp();
+        let mass = &lesson(vec![]).mass[0];
+        assert!((mass[0] - (1.0 + 1f32.exp()) / total).abs() < 1e-6);
+        assert!((mass[1] - 1.0 / total).abs() < 1e-6);
     }
 }

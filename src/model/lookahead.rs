@@ -1,0 +1,68 @@
+//! Looking ahead: the best that the codebooks' geometry can still add below a node.
+//!
+//! A beam search keeps the prefixes that score best *so far*, and loses the right one where its first codes fit
+//! badly. With grounded logits most of the future is known: every code's term is 2⟨Wq, e⟩ plus a constant of its
+//! node, so one pass over the trie, from the leaves up, gives each node the best sum any docid below it can reach.
+//! Prefixes are then kept by what they have plus what they can still get, as A* does (Hart et al. 1968); the
+//! decoder's own logits are the part that is not foreseen. No image embedding is stored or touched: the pass reads
+//! codes and constants, as asymmetric distances of product quantisation do (Jégou et al. 2011).
+//!
+//! Scores are unchanged: only which prefixes survive is decided better. (PAG, Zeng et al. 2024, plans ahead with a
+//! trained head; here the codebooks do it.)
+
+use super::dsi::Catalogue;
+use crate::docid::trie::Trie;
+
+/// The constants of a trie's nodes.
+#[derive(Debug, Clone)]
+pub struct LookAhead {
+    /// −2⟨x̂_{<l}, e⟩ − ‖e‖² of each node, level by level.
+    offsets: Vec<Vec<f32>>,
+}
+
+/// What a batch of queries makes of each code: one entry a level that has a codebook.
+#[derive(Debug, Clone)]
+pub struct Outlook {
+    /// Number of queries.
+    pub queries: usize,
+    /// Per level, the query-dependent part of each code's term: (queries, codes), row by row.
+    pub products: Vec<Vec<f32>>,
+    /// Per level, the factor of the nodes' constants.
+    pub weights: Vec<f32>,
+}
+
+impl LookAhead {
+    /// The constants of every node of the trie.
+    pub fn new(trie: &Trie, catalogue: &Catalogue) -> Self {
+        let offset = |level: usize, node: usize| {
+            // A node's constant depends on its prefix alone, so any image below it has it.
+            let image = trie.images_under(level, node as u32)[0];
+            catalogue.offsets(image)[level]
+        };
+        let level = |level: usize| (0..trie.len(level)).map(|node| offset(level, node)).collect();
+        Self { offsets: (0..trie.levels()).map(level).collect() }
+    }
+
+    /// For one query, level by level and node by node, the most that the levels below can add.
+    pub fn values(&self, trie: &Trie, outlook: &Outlook, query: usize) -> Vec<Vec<f32>> {
+        let levels = trie.levels();
+        let mut values: Vec<Vec<f32>> = (0..levels).map(|level| vec![0.0; trie.len(level)]).collect();
+        for level in (0..levels - 1).rev() {
+            let (above, below) = values.split_at_mut(level + 1);
+            let gain =
+                |child: u32| self.term(trie, outlook, query, level + 1, child) + below[0][child as usize];
+            for (node, value) in (0..).zip(&mut above[level]) {
+                *value = trie.children(level, node).map(gain).fold(f32::NEG_INFINITY, f32::max);
+            }
+        }
+        values
+    }
+
+    /// What the geometry adds at one node; nothing at a suffix level, which has no codebook.
+    fn term(&self, trie: &Trie, outlook: &Outlook, query: usize, level: usize, node: u32) -> f32 {
+        let Some(products) = outlook.products.get(level) else { return 0.0 };
+        let codes = products.len() / outlook.queries;
+        let product = products[query * codes + trie.code(level, node) as usize];
+        product + outlook.weights[level] * self.offsets[level][node as usize]
+    }
+}
