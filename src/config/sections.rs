@@ -117,13 +117,13 @@ section! {
         /// How an image gets its docid.
         family: Family = Family::Rq,
         /// Codebooks of `rq`: one level of the docid each.
-        levels: usize = 6,
+        levels: usize = 8,
         /// Codes a level: the codebook size of `rq`, the base of `numeric`, the branching of `tree`.
-        codes: usize = 64,
+        codes: usize = 256,
         /// Lloyd iterations of a k-means.
         iterations: usize = 25,
-        /// Beam of the quantiser; 1 is greedy, as in residual quantisation's definition.
-        encode_beam: usize = 1,
+        /// Beam of the quantiser, which finds closer codes than taking the nearest at each level; 1 does just that.
+        encode_beam: usize = 8,
         /// Whether each side's mean is subtracted first, which closes the gap between the modalities.
         center: bool = false,
         /// Steps of the alignment before quantisation: I + A on each side, contrastive; 0: no alignment.
@@ -151,7 +151,7 @@ section! {
     /// `[decoder]`: the shape of the decoder and its start.
     Decoder {
         /// Width d of the decoder; `heads` divides it.
-        width: usize = 192,
+        width: usize = 128,
         /// Transformer blocks.
         layers: usize = 2,
         /// Attention heads.
@@ -171,11 +171,11 @@ section! {
     /// `[train]`: how the decoder is trained.
     Train {
         /// Optimiser steps.
-        steps: usize = 400,
+        steps: usize = 200,
         /// Queries a step.
         batch: usize = 48,
         /// Share of queries that are captions; the rest are images.
-        caption_share: f64 = 0.7,
+        caption_share: f64 = 0.3,
         /// Which images may be learnt by heart.
         regime: Regime = Regime::Transductive,
         /// The objective.
@@ -187,13 +187,13 @@ section! {
         beam_negatives: usize = 12,
         /// Share of image queries that are moved to where a caption of theirs might lie: by the difference
         /// between caption and image of a random train pair.
-        caption_noise: f64 = 0.5,
+        caption_noise: f64 = 0.7,
         /// Weight of the gold image in the target distribution; the rest is the teacher's.
-        target_gold: f64 = 0.5,
+        target_gold: f64 = 0.1,
         /// Temperature of the teacher's distribution.
         teacher_temperature: f64 = 0.05,
         /// Peak learning rate of the decoder.
-        lr: f64 = 1e-3,
+        lr: f64 = 3e-4,
         /// Peak learning rate of the grounding (W and α).
         grounding_lr: f64 = 1e-4,
         /// AdamW's decoupled weight decay.
@@ -203,7 +203,7 @@ section! {
         /// Largest norm of a step's gradient.
         clip_norm: f64 = 1.0,
         /// Steps between validations.
-        validate_every: usize = 100,
+        validate_every: usize = 50,
         /// Steps between checkpoints.
         checkpoint_every: usize = 100,
         /// Steps between log lines.
@@ -220,11 +220,11 @@ section! {
         /// have; for grounded decoders whose steps are not normalised.
         lookahead: bool = true,
         /// Weight λ of the codebook's geometry in the step score of an ungrounded decoder; 0: none.
-        geometry: f64 = 0.3,
+        geometry: f64 = 0.2,
         /// Whether the few candidates are re-ranked with their exact cosine.
         rerank: bool = true,
         /// Weight of the exact cosine in the fused score.
-        rerank_weight: f64 = 0.5,
+        rerank_weight: f64 = 0.7,
         /// Images returned.
         k: usize = 10,
     }
