@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{Opened, print_report};
+use super::open::Opened;
+use super::print_report;
 use crate::data::corpus::Split;
 use crate::eval;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{ConfigArgs, device, put, run_folder};
+use super::open::{OF_A_RUN, Start, open_run, run_folder};
+use super::{ConfigArgs, device, put};
 use crate::model::features;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
@@ -31,7 +32,7 @@ impl Index {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
-        super::open_run(&run, &config, false, self.force)?;
+        open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         let index = crate::index::build(&config, &prepared, &run, &device)?;

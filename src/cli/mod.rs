@@ -3,6 +3,7 @@
 mod data;
 mod eval;
 mod index;
+mod open;
 mod pretrain;
 mod search;
 mod train;
@@ -11,18 +12,13 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
 use crate::eval::report::Report;
 use crate::eval::table::report_table;
-use crate::file;
-use crate::model::features::{self, Prepared};
-use crate::model::index::Index;
-use crate::retriever::build::{Model, Parts};
-use crate::run::RunFolder;
 use crate::train::stop::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -110,79 +106,6 @@ fn stop_on_ctrl_c() -> Result<Stop> {
         eprintln!("stopping after this step; press Ctrl-C again to leave at once");
     })?;
     Ok(stop)
-}
-
-/// What decides the weights of a run: a resumed run must agree in all of it.
-const DECIDES_WEIGHTS: [&str; 6] = ["seed", "data", "encoder", "index", "decoder", "train"];
-/// What decides its index.
-const DECIDES_INDEX: [&str; 4] = ["seed", "data", "encoder", "index"];
-
-fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
-    RunFolder::new(out.unwrap_or_else(|| format!("runs/{}", config.data.name).into()))
-}
-
-/// Makes the run folder ready: refuses to overwrite a run, refuses to resume another one, prints and keeps the
-/// resolved configuration.
-fn open_run(run: &RunFolder, config: &Config, resume: bool, force: bool) -> Result<()> {
-    let at = run.path().display();
-    if force && run.config().exists() {
-        for folder in [run.checkpoints(), run.index(), run.eval()] {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)
-                    .with_context(|| format!("cannot remove {}", folder.display()))?;
-            }
-        }
-    } else if run.config().exists() && (run.index().exists() || run.checkpoints().exists()) {
-        let before = Config::load(&run.config(), &[])?;
-        let trained = run.checkpoints().exists();
-        if trained && !resume {
-            bail!(
-                "{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out"
-            );
-        }
-        let differences =
-            config.differences(&before, if trained { &DECIDES_WEIGHTS } else { &DECIDES_INDEX });
-        if !differences.is_empty() {
-            bail!(
-                "{at} holds a run of another configuration; choose another --out, or --force:\n  {}",
-                differences.join("\n  ")
-            );
-        }
-    } else if resume {
-        bail!("{at} holds no run to resume");
-    }
-    let text = config.to_toml();
-    eprint!("{text}");
-    Ok(file::write_atomic(&run.config(), |out| out.write_all(text.as_bytes()))?)
-}
-
-/// A trained run, opened for evaluation or search.
-struct Opened {
-    config: Config,
-    run: RunFolder,
-    prepared: Prepared,
-    parts: Parts,
-}
-
-impl Opened {
-    fn new(run: PathBuf, overrides: &[String]) -> Result<Self> {
-        let run = RunFolder::new(run);
-        if !run.config().exists() {
-            bail!("{} holds no run; make one with dsi train --config FILE", run.path().display());
-        }
-        let trained = Config::load(&run.config(), &[])?;
-        let config = Config::load(&run.config(), overrides)?;
-        let differences = config.differences(&trained, &DECIDES_WEIGHTS);
-        if !differences.is_empty() {
-            bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
-        }
-        let device = device(config.device)?;
-        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
-        let index = Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint)?;
-        let model = Model::trained(&config, &index, &run, &device)?;
-        let parts = Parts::new(&config, &prepared, index, model.dsi)?;
-        Ok(Self { config, run, prepared, parts })
-    }
 }
 
 /// Puts a result on stdout. A reader that goes away (`dsi … | head`) has read what it wanted.

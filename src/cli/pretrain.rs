@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::open::{OF_A_CLIP, Start, open_run};
 use super::{ConfigArgs, device, stop_on_ctrl_c};
 use crate::data;
 use crate::run::RunFolder;
@@ -24,17 +25,22 @@ pub struct Pretrain {
     /// Go on from the last checkpoint in the run folder.
     #[arg(long)]
     resume: bool,
+    /// Throw away what an earlier run left in the run folder.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
 }
 
 impl Pretrain {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
-        let out = self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into());
+        let run =
+            RunFolder::new(self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into()));
+        open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
         let corpus = data::open::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
-        train::pretrain::pretrain(&config, &corpus, &RunFolder::new(out), self.resume, &device, &stop)?;
+        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &device, &stop)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())
     }

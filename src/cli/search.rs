@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{Opened, put};
+use super::open::Opened;
+use super::put;
 use crate::eval::table::{Align, Table};
 use crate::ids::ImageIdx;
 use crate::retriever::build::Kind;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::{ConfigArgs, device, open_run, print_report, run_folder, stop_on_ctrl_c};
+use super::open::{OF_A_RUN, Start, open_run, run_folder};
+use super::{ConfigArgs, device, print_report, stop_on_ctrl_c};
 use crate::model::features;
 use crate::retriever::build::{Model, Parts};
 use crate::{eval, index, train};
@@ -36,7 +37,7 @@ impl Train {
         let run = run_folder(self.out, &config);
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
-        open_run(&run, &config, self.resume, self.force)?;
+        open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_RUN)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         eval::require(&prepared.corpus, config.eval.split)?;
         let index = index::open(&config, &prepared, &run, &device)?;

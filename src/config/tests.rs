@@ -104,7 +104,7 @@ fn all_problems_are_reported_at_once() {
         "--set: search.beam = 513 is not allowed: it takes a whole number from 1 to 512",
         "--set steps: write it as section.key=value",
         "--set: train.clip_norm = nan is not allowed: it takes a number from 0.001 to 1000",
-        "decoder.heads = 5 must divide decoder.width = 192",
+        "decoder.heads = 5 must divide decoder.width = 128",
     ];
     assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(wanted));
 }
@@ -117,7 +117,7 @@ fn names_that_are_wrong_get_a_remedy() {
         ("[train]\nbeam = 1", "train.beam is not a key; did you mean search.beam?"),
         (
             "[search]\nzzzzzz = 1",
-            "there are search.beam, search.geometry, search.rerank, search.rerank_weight, search.k",
+            "there are search.beam, search.geometry, search.lookahead, search.rerank, search.rerank_weight, search.k",
         ),
         ("qqqqqq = 1", "there are data, encoder, index"),
         ("data = 3", "data is a section: write [data]"),

@@ -39,6 +39,7 @@ pub struct Report {
     /// One row per measured combination, in the order of the table.
     pub rows: Vec<Row>,
     /// Share of images whose own photo makes the decoder spell their docid: not retrieval, so reported apart.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memorisation: Option<f64>,
 }
 

@@ -119,3 +119,50 @@ pub fn exhaustive(
     }
     Ok(scores)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docid::collide;
+    use crate::docid::rq::Codebooks;
+    use crate::matrix::Matrix;
+    use crate::model::decoder::Shape;
+    use crate::model::dsi::Scoring;
+    use crate::model::modality::Modality;
+    use crate::nn::params::Builder;
+    use crate::rng;
+    use candle_core::Device;
+    use rand::Rng as _;
+
+    /// With nothing trained all of the score is foreseen, so one hypothesis a level is enough to find the best of
+    /// all docids; without looking ahead it is not.
+    #[test]
+    fn looking_ahead_finds_the_best_docid_with_a_beam_of_one() {
+        let mut rng = rng::stream(1, "test", 0);
+        let mut points = || {
+            let numbers: Vec<f32> = (0..120 * 6).map(|_| rng.random_range(-1.0..1.0)).collect();
+            Matrix::new(6, numbers).normalized()
+        };
+        let (images, asked) = (points(), points());
+        let books = Codebooks::fit(&images, 3, 8, 5, &mut rng::stream(2, "test", 0)).unwrap();
+        let (docids, _) = collide::unique(books.encode_all(&images, 1), &books.codes_per_level()).unwrap();
+        let codes = docids.codes_per_level().to_vec();
+        let shape = Shape { query: 6, width: 8, layers: 1, heads: 2, memory: 2, codes, silent: true };
+        let builder = Builder::fresh(0, &Device::Cpu);
+        let grounding = Some((Books::new(&books, &Device::Cpu).unwrap(), 0.05));
+        let dsi = Dsi::new(&builder.root(), shape, grounding, Scoring::Logit).unwrap();
+        let (trie, catalogue) = (Trie::new(&docids), Catalogue::new(docids, Some(&books)));
+        let queries = Queries::new(&asked, &[Modality::Caption; 120], &Device::Cpu).unwrap();
+        let best = |scores: &Vec<f32>| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let wanted: Vec<f32> =
+            exhaustive(&dsi, &catalogue, trie.images(), &queries).unwrap().iter().map(best).collect();
+        let ahead = LookAhead::new(&trie, &catalogue);
+        let found_by = |lookahead| {
+            let settings = Settings { beam: 1, geometry: None, lookahead };
+            let found = beam_search(&dsi, &trie, &queries, settings).unwrap();
+            found.iter().zip(&wanted).filter(|(hits, wanted)| (hits[0].1 - **wanted).abs() < 1e-3).count()
+        };
+        assert_eq!(found_by(Some(&ahead)), 120);
+        assert!(found_by(None) < 120);
+    }
+}

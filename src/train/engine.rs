@@ -77,6 +77,8 @@ struct Engine<'a> {
     run: &'a RunFolder,
     adamw: AdamW,
     best: Option<(usize, f64)>,
+    /// The step of the newest checkpoint.
+    saved: usize,
     log: Log,
     bar: ProgressBar,
 }
@@ -92,7 +94,9 @@ pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &
     while engine.adamw.steps() < plan.steps {
         engine.step()?;
         if stop.requested() && engine.adamw.steps() < plan.steps {
-            engine.save()?;
+            if engine.saved != engine.adamw.steps() {
+                engine.save()?;
+            }
             engine.bar.abandon();
             let text =
                 format!("saved at step {} of {}; go on with --resume", engine.adamw.steps(), plan.steps);
@@ -117,7 +121,8 @@ impl<'a> Engine<'a> {
         }
         let log = Log::open(&run.metrics(), adamw.steps())?;
         let bar = progress::bar(plan.steps, "training").with_position(adamw.steps() as u64);
-        Ok(Self { task, plan, run, adamw, best, log, bar })
+        let saved = adamw.steps();
+        Ok(Self { task, plan, run, adamw, best, saved, log, bar })
     }
 
     fn step(&mut self) -> Result<()> {
@@ -165,7 +170,8 @@ impl<'a> Engine<'a> {
         Ok(better)
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&mut self) -> Result<()> {
+        self.saved = self.adamw.steps();
         let weights = self.task.params().iter().map(|(name, t)| (name.to_owned(), t.clone())).collect();
         let progress = Progress { step: self.adamw.steps(), best: self.best };
         Checkpoint { progress, weights, optimizer: self.adamw.state() }.write(&self.run.checkpoints())
