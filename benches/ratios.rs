@@ -39,7 +39,9 @@ fn ratio(name: &str, mut a: impl FnMut(), mut b: impl FnMut()) {
         f();
         began.elapsed().as_secs_f64()
     };
-    (time(&mut a), time(&mut b)); // warm up
+    // Warm up.
+    time(&mut a);
+    time(&mut b);
     let mut ratios: Vec<f64> = (0..7).map(|_| time(&mut a) / time(&mut b)).collect();
     ratios.sort_by(f64::total_cmp);
     println!("{name:<60} {:>6.2} ({:.2} to {:.2})", ratios[3], ratios[0], ratios[6]);

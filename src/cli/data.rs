@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{ConfigArgs, put};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::{open, photos};
-use crate::eval::table::{Align, Table};
 use crate::progress;
+use crate::table::{Align, Table};
 
 /// Draw the scenes where they are not on disk yet, read the corpus, and say what is in it.
 #[derive(Args)]

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::open::Opened;
 use super::put;
-use crate::eval::table::{Align, Table};
 use crate::ids::ImageIdx;
 use crate::retriever::build::Kind;
 use crate::retriever::{Hit, Query};
+use crate::table::{Align, Table};
 
 /// Find images by a caption or by a photo.
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! The figures of the gates as a table for people.
 
 use crate::docid::gates::{GateReport, RecallAt};
-use crate::eval::table::{Align, Table};
+use crate::table::{Align, Table};
 
 /// One row a level, then the figures of the whole index.
 pub fn table(gates: &GateReport) -> String {
