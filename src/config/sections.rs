@@ -140,7 +140,8 @@ section! {
         min_perplexity: f64 = 0.1,
         /// Gate: largest share of images whose codes another image has too.
         max_collisions: f64 = 0.5,
-        /// Gate: least share of queries whose gold docid survives a beam search by reconstruction.
+        /// Gate: least share of queries whose gold docid survives a plain beam search by reconstruction, among those
+        /// whose image exact search has in as long a list.
         min_survival: f64 = 0.5,
         /// The beam of that search.
         survival_beam: usize = 50,

@@ -18,7 +18,8 @@ pub struct Limits {
     pub min_perplexity: f64,
     /// Largest share of images whose codes are those of another image too.
     pub max_collisions: f64,
-    /// Least share of queries whose docid survives a beam search by reconstruction.
+    /// Least share of queries whose docid survives a beam search by reconstruction, among those whose image exact
+    /// search has in as long a list: what a weak encoder misses anyway is no fault of the docids.
     pub min_survival: f64,
 }
 
@@ -65,6 +66,8 @@ pub struct GateReport {
     pub collisions: Option<f64>,
     /// The beam that survival was measured with, when it was.
     pub beam: Option<usize>,
+    /// Recall of exact search in a list as long as that beam.
+    pub exact_at_beam: Option<f64>,
     /// Recall of search by reconstructions; empty when not measured.
     pub recall: Vec<RecallAt>,
     /// Recall of exact search in the space that was quantised: what no docid can beat without training.
@@ -81,6 +84,7 @@ impl GateReport {
             suffix: docids.levels() > family_levels,
             collisions: collisions.map(|collisions| collisions.share()),
             beam: None,
+            exact_at_beam: None,
             recall: Vec::new(),
             exact: Vec::new(),
         }
@@ -92,10 +96,11 @@ impl GateReport {
         self
     }
 
-    /// Adds the shares of [`super::reconstruction::prefix_survival`] with this `beam`.
-    pub fn with_survival(mut self, beam: usize, survival: Vec<f64>) -> Self {
+    /// Adds the shares of [`super::reconstruction::prefix_survival`] with this `beam`, and the recall of exact
+    /// search at it.
+    pub fn with_survival(mut self, beam: usize, survival: Vec<f64>, exact: f64) -> Self {
         self.levels.iter_mut().zip(survival).for_each(|(level, share)| level.survival = Some(share));
-        Self { beam: Some(beam), ..self }
+        Self { beam: Some(beam), exact_at_beam: Some(exact), ..self }
     }
 
     /// Adds the recall, at each of `ks`, of search by reconstructions and of exact search.
@@ -140,14 +145,20 @@ impl GateReport {
     }
 
     fn refuse_survival(&self, limits: &Limits) -> Option<String> {
-        let share = self.levels.last()?.survival.filter(|&share| share < limits.min_survival)?;
-        Some(format!(
-            "the right docid survives a beam of {} over reconstructions for {} of the queries; at least {} \
-             wanted: a wider beam, more codes, or codebooks fitted on images and captions, aligned first",
-            self.beam.unwrap_or_default(),
-            percent(share),
-            percent(limits.min_survival)
-        ))
+        let (share, exact) = (self.levels.last()?.survival?, self.exact_at_beam.unwrap_or(1.0));
+        let wanted = limits.min_survival * exact;
+        (share < wanted).then(|| {
+            format!(
+                "the right docid survives a beam of {} over reconstructions for {} of the queries; at least {} \
+                 wanted ({} of the {} that exact search has in as long a list): a wider beam, more codes, or \
+                 codebooks fitted on images and captions, aligned first",
+                self.beam.unwrap_or_default(),
+                percent(share),
+                percent(wanted),
+                percent(limits.min_survival),
+                percent(exact),
+            )
+        })
     }
 }
 
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn each_failed_gate_names_figure_limit_and_remedy() {
-        let report = report().with_survival(50, vec![0.9, 0.6, 0.3]);
+        let report = report().with_survival(50, vec![0.9, 0.6, 0.3], 0.8);
         let limits = Limits { min_perplexity: 0.15, ..Limits::default() };
         let reasons = report.refuse(&limits);
         assert_eq!(reasons.len(), 3, "{reasons:?}");

@@ -137,7 +137,7 @@ fn measured(
     let survival = reconstruction::prefix_survival(&queries, &gold, docids, books, &Trie::new(docids), beam);
     gates
         .with_cosines(reconstruction::cosines(images, docids, books))
-        .with_survival(beam, survival)
+        .with_survival(beam, survival, reconstruction::recall(&queries, &gold, images, &[beam])[0])
         .with_recall(
             &ks,
             reconstruction::recall(&queries, &gold, &books.reconstruct_all(docids), &ks),
