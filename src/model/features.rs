@@ -72,7 +72,9 @@ fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> R
     }
     let bar = progress::bar(files.len() + corpus.captions().len(), "encoding photos and captions");
     let photos = model.photos(&files, &|n| bar.inc(n as u64))?;
-    let (kept, images) = sound(photos, on_bad)?;
+    let (kept, rows) = sound(photos, on_bad)?;
+    let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
+    let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
     let corpus = corpus.keeping(&kept)?;
     let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
     let captions = model.captions(&captions, &|n| bar.inc(n as u64))?;
@@ -90,14 +92,17 @@ fn files(corpus: &Corpus) -> Result<Vec<PathBuf>> {
     corpus.images().map(file).collect()
 }
 
-/// The photos that could be read, as corpus rows and embeddings; the first fault is an error unless skipped.
-fn sound(photos: Vec<Result<Vec<f32>>>, on_bad: OnBadImage) -> Result<(Vec<ImageIdx>, Matrix)> {
+/// What was made of the photos that could be read, and their places in the list; skipped ones are counted in the log.
+///
+/// # Errors
+/// The first fault, with the remedy, unless faults are to be skipped.
+pub fn sound<T>(photos: Vec<Result<T>>, on_bad: OnBadImage) -> Result<(Vec<usize>, Vec<T>)> {
     let (mut kept, mut rows, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, photo) in photos.into_iter().enumerate() {
+    for (place, photo) in photos.into_iter().enumerate() {
         match photo {
-            Ok(embedding) => {
-                kept.push(ImageIdx::from(row));
-                rows.push(embedding);
+            Ok(row) => {
+                kept.push(place);
+                rows.push(row);
             }
             Err(error) if on_bad == OnBadImage::Error => {
                 let remedy = "replace the photo, or set data.on_bad_image = \"skip\" to leave it out";
@@ -108,7 +113,7 @@ fn sound(photos: Vec<Result<Vec<f32>>>, on_bad: OnBadImage) -> Result<(Vec<Image
     }
     faults.iter().take(5).for_each(|fault| tracing::warn!("skipped: {fault}"));
     report_skipped(faults.len(), on_bad)?;
-    Ok((kept, Matrix::new(rows.first().map_or(1, Vec::len), rows.concat())))
+    Ok((kept, rows))
 }
 
 fn report_skipped(count: usize, on_bad: OnBadImage) -> Result<()> {

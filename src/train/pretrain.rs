@@ -7,7 +7,7 @@ use rand::Rng as _;
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::stop::Stop;
-use crate::config::{Config, Pretrain};
+use crate::config::{Config, OnBadImage, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
 use crate::data::photos;
@@ -21,6 +21,7 @@ use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::model::clip::{Clip, ClipConfig, TokenBatch, folder};
 use crate::model::encoder::{PREPROCESSOR, pixels};
+use crate::model::features::sound;
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::{to_matrix, unit_rows};
@@ -51,7 +52,8 @@ pub fn pretrain(
     let clip = Clip::new(&builder.root(), &shape)?;
     let params = builder.finish(run.path())?;
     tracing::info!("a CLIP of {} parameters, {} tokens", params.count(), tokens.vocab_size());
-    let examples = |split| Examples::read(corpus, split, &tokens, &preprocess, section.context);
+    let on_bad = config.data.on_bad_image;
+    let examples = |split| Examples::read(corpus, split, &tokens, &preprocess, section.context, on_bad);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let epochs = Epochs::new(config.seed, "pretrain order", train.photos.len());
     let task =
@@ -116,6 +118,7 @@ impl Examples {
         tokens: &Tokens,
         preprocess: &Preprocess,
         context: usize,
+        on_bad: OnBadImage,
     ) -> Result<Self> {
         let images = corpus.images_in(split);
         if images.is_empty() {
@@ -129,11 +132,15 @@ impl Examples {
                 .ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
         };
         let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
-        let photos = photos::decode_batch(&files, preprocess).into_iter().collect::<Result<_>>()?;
-        let encode = |&image: &ImageIdx| {
-            corpus.captions_of(image).map(|caption| tokens.encode(corpus.caption(caption), context)).collect()
+        let (kept, photos) = sound(photos::decode_batch(&files, preprocess), on_bad)?;
+        if photos.is_empty() {
+            return Err(Error::input(format!("no photo of the {split} split can be read")));
+        }
+        let encode = |&place: &usize| {
+            let captions = corpus.captions_of(images[place]);
+            captions.map(|caption| tokens.encode(corpus.caption(caption), context)).collect()
         };
-        Ok(Self { photos, captions: images.iter().map(encode).collect::<Result<_>>()? })
+        Ok(Self { photos, captions: kept.iter().map(encode).collect::<Result<_>>()? })
     }
 }
 
