@@ -20,7 +20,7 @@
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, the hub, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`error`], [`file`], [`ids`], [`matrix`], [`progress`], [`rng`], [`run`], [`table`] | the base |
+//! | [`error`], [`mod@file`], [`ids`], [`matrix`], [`progress`], [`rng`], [`run`], [`table`] | the base |
 //!
 //! # How a run flows
 //! `config` → [`model::features::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
