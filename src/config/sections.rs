@@ -220,7 +220,8 @@ section! {
         /// Whether prefixes are kept by what the codebooks' geometry can still add below them, not only by what they
         /// have; for grounded decoders whose steps are not normalised.
         lookahead: bool = true,
-        /// Weight λ of the codebook's geometry in the step score of an ungrounded decoder; 0: none.
+        /// Weight λ of the codebook's geometry, under the query as the encoder gives it, in the step score of the
+        /// stages after the decoder alone; 0: none.
         geometry: f64 = 0.2,
         /// Whether the few candidates are re-ranked with their exact cosine.
         rerank: bool = true,
