@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::open::Opened;
@@ -15,12 +15,12 @@ use crate::table::{Align, Table};
 
 /// Find images by a caption or by a photo.
 #[derive(Args)]
+#[command(group = ArgGroup::new("query").args(["caption", "image"]).required(true))]
 #[command(after_help = "Examples:
   dsi search --run runs/scenes \"a small red cube left of a ball\"
   dsi search --run runs/scenes --image photo.jpg -k 5 --json")]
 pub struct Search {
     /// What the image shows, in words.
-    #[arg(required_unless_present = "image", conflicts_with = "image")]
     caption: Option<String>,
     /// A photo to search with.
     #[arg(long, value_name = "FILE")]
