@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
 use crate::eval::report::Report;
-use crate::eval::table::report_table;
+use crate::eval::table::{difference_table, report_table};
 use crate::train::stop::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -125,5 +125,6 @@ fn print_report(report: &Report, json: bool) -> Result<()> {
     let memorised = report.memorisation.map_or(String::new(), |share| {
         format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)
     });
-    put(format!("{}{memorised}", report_table(report)))
+    let compared = difference_table(report).map_or(String::new(), |table| format!("\n{table}"));
+    put(format!("{}{compared}{memorised}", report_table(report)))
 }

@@ -1,6 +1,7 @@
 //! A report as a table.
 
 use super::report::{Report, Row};
+use super::significance::Difference;
 use crate::table::{Align, Table};
 
 /// A column of the report: its title, its side, and what it says of a row.
@@ -10,7 +11,7 @@ const REPORT_COLUMNS: [Column; 14] = [
     ("retriever", Align::Left, |row| row.retriever.clone()),
     ("stage", Align::Left, |row| row.stage.to_string()),
     ("query", Align::Left, |row| row.query.to_string()),
-    ("gallery", Align::Left, |row| row.gallery.to_string()),
+    ("gallery", Align::Left, gallery),
     ("regime", Align::Left, |row| row.regime.to_string()),
     ("R@1 [95% CI]", Align::Right, recall_with_interval),
     ("R@5", Align::Right, |row| percent(row.recall.get(&5))),
@@ -30,6 +31,39 @@ pub fn report_table(report: &Report) -> Table {
         table.push(REPORT_COLUMNS.map(|(_, _, text)| text(row)));
     }
     table
+}
+
+/// Recall of each row minus that of the dense row that answered the same, where there is anything to compare.
+pub fn difference_table(report: &Report) -> Option<Table> {
+    let compared: Vec<&Row> = report.rows.iter().filter(|row| !row.versus_dense.is_empty()).collect();
+    let first = compared.first()?;
+    let cutoffs: Vec<usize> = first.versus_dense.keys().copied().collect();
+    let titles: Vec<String> = cutoffs.iter().map(|k| format!("Δ R@{k} vs dense [95% CI]")).collect();
+    let figures = titles.iter().flat_map(|title| [(title.as_str(), Align::Right), ("p", Align::Right)]);
+    let names = ["retriever", "stage", "query", "gallery"].map(|title| (title, Align::Left));
+    let mut table = Table::new(names.into_iter().chain(figures));
+    for row in compared {
+        let names = [row.retriever.clone(), row.stage.to_string(), row.query.to_string(), gallery(row)];
+        let figures = cutoffs.iter().flat_map(|k| match row.versus_dense.get(k) {
+            Some(Difference { delta, ci95: [low, high], p }) => {
+                let [delta, low, high] = [delta, low, high].map(|x| signed(100.0 * x));
+                [format!("{delta} [{low}, {high}]"), format!("{p:.3}")]
+            }
+            None => ["-".into(), "-".into()],
+        });
+        table.push(names.into_iter().chain(figures));
+    }
+    Some(table)
+}
+
+/// With its sign, and never `-0.0`.
+fn signed(x: f64) -> String {
+    format!("{:+.1}", if x.abs() < 0.05 { 0.0 } else { x })
+}
+
+/// The gallery's word; how many folds, where there are some.
+pub(super) fn gallery(row: &Row) -> String {
+    if row.folds > 1 { format!("{} {}", row.folds, row.gallery) } else { row.gallery.to_string() }
 }
 
 fn recall_with_interval(row: &Row) -> String {
