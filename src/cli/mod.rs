@@ -1,5 +1,6 @@
 //! The command line: one file a command, no logic. Results go to stdout, everything else to stderr.
 
+mod compare;
 mod data;
 mod eval;
 mod index;
@@ -36,6 +37,7 @@ enum Command {
     Index(index::Index),
     Train(train::Train),
     Eval(eval::Eval),
+    Compare(compare::Compare),
     Search(search::Search),
 }
 
@@ -56,6 +58,7 @@ pub fn run() -> Result<()> {
         Command::Index(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Search(command) => command.run(),
     }
 }

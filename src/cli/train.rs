@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::open::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, device, print_report, stop_on_ctrl_c};
+use crate::data::leaks;
 use crate::model::features;
 use crate::retriever::build::{Model, Parts};
 use crate::{eval, index, train};
@@ -39,6 +40,7 @@ impl Train {
         let stop = stop_on_ctrl_c()?;
         open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_RUN)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         eval::require(&config, &prepared.corpus)?;
         let index = index::open(&config, &prepared, &run, &device)?;
         train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;

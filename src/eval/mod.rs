@@ -2,9 +2,11 @@
 
 pub mod answers;
 pub mod bootstrap;
+pub mod compare;
 pub mod describe;
 pub mod files;
 pub mod metrics;
+pub mod published;
 pub mod questions;
 pub mod report;
 pub mod setting;

@@ -22,7 +22,7 @@ const VERSION: u32 = 2;
 /// No honest report comes near this size.
 const MAX_BYTES: u64 = 16 << 20;
 /// The cut-offs at which recall is reported.
-const CUTOFFS: [usize; 3] = [1, 5, 10];
+pub const CUTOFFS: [usize; 3] = [1, 5, 10];
 
 /// All rows of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
