@@ -220,7 +220,8 @@ mod tests {
 
     /// A report of one row, with this recall at 1.
     fn named(run: &str, seed: u64, settings: &str, r1: f64) -> Named {
-        let mut report = Report { seed, settings: settings.into(), ..sample() };
+        let mut report = sample();
+        (report.seed, report.settings) = (seed, settings.into());
         report.rows[0].recall.insert(1, r1);
         (run.into(), report)
     }
