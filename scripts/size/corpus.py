@@ -1,9 +1,9 @@
 """Makes a corpus of ready-made embeddings of the size of COCO out of a small one, which is repeated with noise.
 
-    python corpus.py FROM TO
+    python corpus.py FROM TO [TEST]
 
-FROM holds corpus.jsonl, images.npy and captions.npy; TO gets the same with 123,287 images (113,287 train, 5,000 val, 5,000
-test) and 616,767 captions, 512 numbers each in half precision. Rows are written block by block: nothing large is held.
+FROM holds corpus.jsonl, images.npy and captions.npy; TO gets the same with 123,287 images (5,000 val, TEST [5,000] test, the
+rest train) and 616,767 captions, 512 numbers each in half precision. Rows are written block by block: nothing large is held.
 """
 
 import json
@@ -12,20 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-SPLITS = [("train", 113_287), ("val", 5_000), ("test", 5_000)]
+IMAGES = 123_287
+VAL = 5_000
 CAPTIONS = 616_767
 WIDTH = 512
 NOISE = 0.5  # the length of the noise beside a unit vector: repetitions are neighbours, not copies
 BLOCK = 8_192
 
 
-def main(source, target):
+def main(source, target, test):
     target.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in (source / "corpus.jsonl").read_text().splitlines() if line.strip()]
     starts = np.cumsum([0] + [len(line["captions"]) for line in lines])
-    images = sum(count for _, count in SPLITS)
+    images = IMAGES
     six = CAPTIONS - 5 * images  # so many images have a sixth caption, as in COCO
-    splits = [split for split, count in SPLITS for _ in range(count)]
+    splits = ["train"] * (images - VAL - test) + ["val"] * VAL + ["test"] * test
     rng = np.random.default_rng(0)
     # One direction of noise an image, shared by its captions: they stay nearer to it than to its other repetitions.
     own = rng.standard_normal((images, WIDTH), dtype=np.float32) * np.float32(NOISE / WIDTH**0.5)
@@ -59,4 +60,4 @@ def write(path, base, rows, owners, own, rng):
     out.flush()
 
 
-main(Path(sys.argv[1]), Path(sys.argv[2]))
+main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 5_000)

@@ -3,7 +3,10 @@
 # an evaluation, and says how long each took and how much memory it held at most. Fails above 6 GiB.
 # Needs Python 3.10 or newer, GNU time, 2 GB of disk, and a small corpus of embeddings to repeat (see configs/features.toml).
 #
-#   scripts/size/run.sh EMBEDDINGS [FOLDER]
+#   scripts/size/run.sh EMBEDDINGS [FOLDER [TEST]]
+#
+# TEST is the number of test images, 5,000 as in COCO unless said: an evaluation takes time in proportion to them, and the
+# memory it needs goes with the gallery of all images, which stays.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 from="${1:?name a folder with corpus.jsonl, images.npy and captions.npy}"
@@ -17,7 +20,7 @@ if [[ ! -f "$to/corpus/captions.npy" ]]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet -r "$here/requirements.txt"
   fi
-  "$venv/bin/python" "$here/corpus.py" "$from" "$to/corpus"
+  "$venv/bin/python" "$here/corpus.py" "$from" "$to/corpus" "${3:-5000}"
 fi
 
 # Every step is that of a COCO run; there are only fewer of them. The gallery of all 123,287 images is measured, the split's

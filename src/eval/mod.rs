@@ -50,10 +50,13 @@ const MEMORISED: usize = 2000;
 const COMPARED: [usize; 2] = [1, 10];
 
 /// What of a configuration decides a figure, but for the seed.
-const DECIDES: [&str; 10] = [
+const DECIDES: [&str; 13] = [
     "data.name",
     "data.kind",
     "data.limit",
+    "data.train",
+    "data.val",
+    "data.test",
     "data.scenes_seed",
     "encoder.path",
     "encoder.revision",
