@@ -84,6 +84,8 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one fold")]
+
     use super::*;
 
     #[test]

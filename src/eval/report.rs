@@ -185,6 +185,8 @@ impl Report {
 
 #[cfg(test)]
 pub(super) mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one fold")]
+
     use super::*;
     use crate::ids::ImageIdx;
     use crate::rng::stream;

@@ -55,6 +55,8 @@ fn sign_flip(differences: &[f64], clusters: &[ImageIdx], resamples: usize, rng: 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one fold")]
+
     use super::*;
     use crate::rng::stream;
 
