@@ -37,7 +37,7 @@ impl RunFolder {
         self.0.join("index")
     }
 
-    /// Reports: `DATASET-SPLIT.json`, `.run`, `.qrels`.
+    /// Reports, `DATASET-SPLIT.json`, and the TREC run and qrels files of their rows in `DATASET-SPLIT/`.
     pub fn eval(&self) -> PathBuf {
         self.0.join("eval")
     }

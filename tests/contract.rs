@@ -120,6 +120,21 @@ fn a_longer_list_only_continues_a_shorter_one() {
 }
 
 #[test]
+fn ranks_are_those_of_the_whole_list() {
+    for_each_retriever(|name, model, gallery, retriever| {
+        let queries = &queries(&model.prepared, FEW);
+        let lists = retriever.retrieve(queries, IMAGES).unwrap();
+        for gold in [gallery[0], gallery[gallery.len() - 1], ImageIdx(0)] {
+            let ranked = retriever.ranked(queries, &vec![gold; queries.len()], 3).unwrap();
+            for ((short, rank), whole) in ranked.iter().zip(&lists) {
+                assert_eq!(*rank, whole.rank_of(gold), "{name}");
+                assert_eq!(*short, whole.clone().truncated(3), "{name}");
+            }
+        }
+    });
+}
+
+#[test]
 fn answers_are_repeatable_to_the_bit_and_no_answer_depends_on_the_other_queries() {
     for_each_retriever(|name, model, _, retriever| {
         let queries = queries(&model.prepared, MANY);

@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::open::Opened;
 use super::print_report;
-use crate::data::corpus::Split;
 use crate::eval;
 
 /// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
@@ -46,8 +45,7 @@ impl Eval {
         if let Some(wanted) = self.dataset.filter(|wanted| wanted != name) {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
         }
-        let split: Split = opened.config.eval.split;
-        let report = eval::evaluate(&opened.config, &opened.prepared, &opened.parts, split, &opened.run)?;
+        let report = eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run)?;
         print_report(&report, self.json)
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::open::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, device, put};
+use crate::data::leaks;
 use crate::model::features;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
@@ -35,6 +36,7 @@ impl Index {
         open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         let index = crate::index::build(&config, &prepared, &run, &device)?;
         if self.json {
             put(serde_json::to_string_pretty(&index.meta.gates)? + "\n")

@@ -1,5 +1,6 @@
 //! The command line: one file a command, no logic. Results go to stdout, everything else to stderr.
 
+mod compare;
 mod data;
 mod eval;
 mod index;
@@ -18,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
 use crate::eval::report::Report;
-use crate::eval::table::report_table;
+use crate::eval::table::{difference_table, report_table};
 use crate::train::stop::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -36,6 +37,7 @@ enum Command {
     Index(index::Index),
     Train(train::Train),
     Eval(eval::Eval),
+    Compare(compare::Compare),
     Search(search::Search),
 }
 
@@ -56,6 +58,7 @@ pub fn run() -> Result<()> {
         Command::Index(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Search(command) => command.run(),
     }
 }
@@ -125,5 +128,6 @@ fn print_report(report: &Report, json: bool) -> Result<()> {
     let memorised = report.memorisation.map_or(String::new(), |share| {
         format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)
     });
-    put(format!("{}{memorised}", report_table(report)))
+    let compared = difference_table(report).map_or(String::new(), |table| format!("\n{table}"));
+    put(format!("{}{compared}{memorised}", report_table(report)))
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::open::{OF_A_CLIP, Start, open_run};
 use super::{ConfigArgs, device, stop_on_ctrl_c};
-use crate::data;
+use crate::data::{self, leaks};
 use crate::run::RunFolder;
 use crate::train;
 
@@ -38,6 +38,7 @@ impl Pretrain {
         open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
         let corpus = data::open::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
+        leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
         train::pretrain::pretrain(&config, &corpus, &run, self.resume, &device, &stop)?;

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::open::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, device, print_report, stop_on_ctrl_c};
+use crate::data::leaks;
 use crate::model::features;
 use crate::retriever::build::{Model, Parts};
 use crate::{eval, index, train};
@@ -39,11 +40,12 @@ impl Train {
         let stop = stop_on_ctrl_c()?;
         open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_RUN)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
-        eval::require(&prepared.corpus, config.eval.split)?;
+        leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
+        eval::require(&config, &prepared.corpus)?;
         let index = index::open(&config, &prepared, &run, &device)?;
         train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;
         let model = Model::trained(&config, &index, &run, &device)?;
         let parts = Parts::new(&config, &prepared, index, model.dsi)?;
-        print_report(&eval::evaluate(&config, &prepared, &parts, config.eval.split, &run)?, false)
+        print_report(&eval::evaluate(&config, &prepared, &parts, &run)?, false)
     }
 }

@@ -55,6 +55,18 @@ choice! {
 }
 
 choice! {
+    /// What is found in the train split and in val or test too: what of it stops a training before it starts.
+    OnLeak {
+        /// Nothing: both are reported.
+        Warn = "warn",
+        /// A photo, by the hash of its bytes. A caption is only reported: short ones occur twice in honest data.
+        Photo = "photo",
+        /// A photo or a caption.
+        Any = "any",
+    }
+}
+
+choice! {
     /// What turns captions and photos into embeddings.
     EncoderKind {
         /// A CLIP model in Hugging Face's layout.

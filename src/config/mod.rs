@@ -21,7 +21,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-pub use choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, Regime, Split};
+pub use choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split};
 pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train};
 
 use crate::error::Result;

@@ -4,7 +4,9 @@ use std::fmt;
 
 use toml::Value;
 
-use super::choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, Regime, Split};
+use super::choices::{
+    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split,
+};
 
 /// What a key allows. All bounds are inclusive.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("data.images", PATH),
     ("data.limit", Count(0, 100_000_000)),
     ("data.on_bad_image", OneOf(OnBadImage::WORDS)),
+    ("data.on_leak", OneOf(OnLeak::WORDS)),
     ("data.train", Count(1, 1_000_000)),
     ("data.val", Count(1, 1_000_000)),
     ("data.test", Count(1, 1_000_000)),
@@ -119,6 +122,8 @@ pub const RULES: &[(&str, Rule)] = &[
 
     ("eval.split", OneOf(Split::WORDS)),
     ("eval.gallery", OneOf(Gallery::WORDS)),
+    ("eval.folds", Count(1, 100)),
+    ("eval.depth", Count(10, 10_000)),
     ("eval.exhaustive", Flag),
     ("eval.bootstrap", Count(1, 100_000)),
     ("eval.batch", BATCH),

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, Regime, Split};
+use super::choices::{
+    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split,
+};
 
 /// Declares a struct of the configuration and its `Default` together, so that a key is written once.
 macro_rules! section {
@@ -69,6 +71,8 @@ section! {
         limit: usize = 0,
         /// What to do with a photo that cannot be decoded.
         on_bad_image: OnBadImage = OnBadImage::Error,
+        /// What stops a training when val or test have it and the train split too; it is reported in any case.
+        on_leak: OnLeak = OnLeak::Photo,
         /// Scenes in the train split.
         train: usize = 800,
         /// Scenes in the val split.
@@ -239,6 +243,12 @@ section! {
         split: Split = Split::Test,
         /// The images that may be returned.
         gallery: Gallery = Gallery::Both,
+        /// Folds of consecutive images that the split is cut into as well, each a gallery of its own; their rows are
+        /// the means over the folds. 1: none. COCO's "1k" is 5 folds of its 5,000 test images (Karpathy & Fei-Fei
+        /// 2015).
+        folds: usize = 1,
+        /// Hits of a query in a run file. Ten are all that the metrics look at; fusing runs wants more.
+        depth: usize = 10,
         /// Whether the whole trie is scored too, which separates decoder error from search error.
         exhaustive: bool = false,
         /// Resamples of the bootstrap interval.

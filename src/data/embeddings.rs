@@ -24,7 +24,10 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// The embeddings of `corpus.keeping(images)`.
-    pub fn keeping(&self, corpus: &Corpus, images: &[ImageIdx]) -> Self {
+    pub fn keeping(self, corpus: &Corpus, images: &[ImageIdx]) -> Self {
+        if images.len() == corpus.len() {
+            return self;
+        }
         let rows: Vec<usize> = images.iter().map(|image| image.row()).collect();
         let captions: Vec<usize> = images.iter().flat_map(|&image| corpus.captions_of(image)).collect();
         Self { images: self.images.select(&rows), captions: self.captions.select(&captions) }

@@ -6,6 +6,8 @@
 //! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
 //! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
 //!
+//! Before any training, [`leaks`] says what the held-out splits share with the train split.
+//!
 //! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
 
 pub mod bpe;
@@ -15,6 +17,7 @@ pub mod epochs;
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
+pub mod leaks;
 pub mod npy;
 pub mod open;
 pub mod photos;

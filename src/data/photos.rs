@@ -5,6 +5,7 @@
 //! because that is what CLIP was trained on; of an animation the first frame is taken. The orientation that a
 //! camera noted (EXIF) is applied. Bounds on bytes, sides and memory hold before anything is allocated.
 
+use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -31,6 +32,18 @@ pub fn read(path: &Path) -> Result<RgbImage> {
 /// bytes, or what is wrong with it.
 pub fn decode_batch<P: AsRef<Path> + Sync>(files: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
     files.par_iter().map(|path| read(path.as_ref()).map(|photo| preprocess.apply(&photo))).collect()
+}
+
+/// BLAKE3 of the bytes of a photo file.
+pub type PhotoHash = [u8; 32];
+
+/// The hashes of photo files, read in parallel and never held; none for a file that cannot be read.
+pub fn hashes<P: AsRef<Path> + Sync>(files: &[P]) -> Vec<Option<PhotoHash>> {
+    let hash = |path: &P| -> std::io::Result<PhotoHash> {
+        let mut hasher = blake3::Hasher::new();
+        Ok(*hasher.update_reader(File::open(path.as_ref())?)?.finalize().as_bytes())
+    };
+    files.par_iter().map(|path| hash(path).ok()).collect()
 }
 
 /// Decodes the content of a photo file; the error is a clause without the name of the file.

@@ -24,7 +24,7 @@ pub fn interval95(values: &[f64], clusters: &[ImageIdx], resamples: usize, rng: 
 
 /// Sum and number of values of each image. An image is always redrawn whole, so this is all that a
 /// resample needs: it costs images, not queries.
-fn totals_per_cluster(values: &[f64], clusters: &[ImageIdx]) -> Vec<(f64, usize)> {
+pub(super) fn totals_per_cluster(values: &[f64], clusters: &[ImageIdx]) -> Vec<(f64, usize)> {
     let mut totals = BTreeMap::<ImageIdx, (f64, usize)>::new();
     for (&value, &cluster) in values.iter().zip(clusters) {
         let total = totals.entry(cluster).or_default();

@@ -4,6 +4,9 @@
 //! that image; `None` says that the list does not hold it, a miss at every cut-off. Values agree with
 //! `ir_measures` (`R@k`, `RR@k`, `nDCG@k`) on the run files that [`super::trec`] writes. The mean over no
 //! queries is NaN.
+//!
+//! Where a photo asks for captions it has several right ones. The rank is that of the first of them then: recall is
+//! what `ir_measures` calls `Success@k`, and nDCG has a function of its own ([`gain_of_several`]).
 
 /// What one query adds to recall at `k`: 1 when its image is among the first `k`, else 0.
 pub fn hit(rank: Option<usize>, k: usize) -> f64 {
@@ -23,7 +26,23 @@ pub fn mrr_at(ranks: &[Option<usize>], k: usize) -> f64 {
 /// nDCG@k, in 0..=1, with binary relevance: with one right image the ideal gain is 1, which leaves the
 /// mean of 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
 pub fn ndcg_at(ranks: &[Option<usize>], k: usize) -> f64 {
-    mean_within(ranks, k, |rank| 1.0 / (1.0 + rank).log2())
+    mean(ranks, |rank| gain(rank, k))
+}
+
+/// What one query adds to [`ndcg_at`] `k`.
+pub fn gain(rank: Option<usize>, k: usize) -> f64 {
+    rank.filter(|&rank| rank <= k).map_or(0.0, discount)
+}
+
+/// nDCG@k of one query with `relevant` (at least one) right answers, of which those at `ranks` were returned: their
+/// discounts, divided by those of the best list there could be.
+pub fn gain_of_several(ranks: &[usize], relevant: usize, k: usize) -> f64 {
+    let found: f64 = ranks.iter().map(|&rank| gain(Some(rank), k)).sum();
+    found / (1..=relevant.min(k)).map(discount).sum::<f64>()
+}
+
+fn discount(rank: usize) -> f64 {
+    1.0 / (1.0 + rank as f64).log2()
 }
 
 /// Median rank of the right image; with an even number of queries the mean of the middle two. An image
@@ -63,6 +82,15 @@ mod tests {
         assert_eq!(recall_at(&ranks, 10), 0.75);
         assert!(close(mrr_at(&ranks, 10), (1.0 + 1.0 / 3.0 + 1.0 / 7.0) / 4.0));
         assert!(close(ndcg_at(&ranks, 10), (1.0 + 0.5 + 1.0 / 3.0) / 4.0));
+    }
+
+    #[test]
+    fn several_right_answers_share_an_ideal_list() {
+        // >>> ir_measures.calc_aggregate([nDCG@10, nDCG@3], …) with 3 relevant at ranks 1 and 4  ->  0.671386, 0.469279
+        assert!((gain_of_several(&[1, 4], 3, 10) - 0.671386).abs() < 1e-6);
+        assert!((gain_of_several(&[1, 4], 3, 3) - 0.469279).abs() < 1e-6);
+        assert!(close(gain_of_several(&[2], 1, 10), gain(Some(2), 10)));
+        assert!(close(gain_of_several(&[1, 2], 5, 2), 1.0));
     }
 
     #[test]

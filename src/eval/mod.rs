@@ -1,27 +1,38 @@
 //! Evaluation: queries of a split through retrievers, ranks into figures, figures into files and a table.
 
+pub mod answers;
 pub mod bootstrap;
+pub mod compare;
+pub mod describe;
+pub mod files;
 pub mod metrics;
+pub mod published;
+pub mod questions;
 pub mod report;
 pub mod setting;
+pub mod significance;
 pub mod table;
 pub mod trec;
 
 use std::time::Instant;
 
-use crate::config::{self, Config};
-use crate::data::corpus::{Corpus, Split};
+use indicatif::ProgressBar;
+
+use crate::config::Config;
+use crate::data::corpus::Corpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::features::Prepared;
-use crate::model::modality::Modality;
 use crate::progress;
+use crate::retriever::RankedList;
 use crate::retriever::build::{Kind, Parts};
-use crate::retriever::{Query, RankedList, Retriever};
 use crate::rng;
 use crate::run::RunFolder;
+use answers::Answers;
+use files::Names;
+use questions::{Pool, Questions};
 use report::{Report, Row};
-use setting::{Gallery, QueryKind, Setting, Stage};
+use setting::{QueryKind, Setting, Stage};
 
 /// The kinds of retriever in the order of the table, each with its stage.
 const KINDS: [(Kind, Stage); 5] = [
@@ -32,160 +43,200 @@ const KINDS: [(Kind, Stage); 5] = [
     (Kind::Dense, Stage::Exact),
 ];
 
-/// Length of the lists in a run file.
-const DEPTH: usize = 100;
 /// Images that memorisation is measured on at most.
 const MEMORISED: usize = 2000;
 
-/// Queries of one kind, each with the image it asks for.
-struct Questions {
-    kind: QueryKind,
-    queries: Vec<Query>,
-    gold: Vec<ImageIdx>,
-    /// Names for run files.
-    ids: Vec<String>,
-}
+/// The cut-offs at which a retriever is compared with dense search.
+const COMPARED: [usize; 2] = [1, 10];
+
+/// What of a configuration decides a figure, but for the seed.
+const DECIDES: [&str; 13] = [
+    "data.name",
+    "data.kind",
+    "data.limit",
+    "data.train",
+    "data.val",
+    "data.test",
+    "data.scenes_seed",
+    "encoder.path",
+    "encoder.revision",
+    "index",
+    "decoder",
+    "train",
+    "search",
+];
 
 /// Whether a split can be measured: better asked before a training than after it.
 ///
 /// # Errors
-/// When it has no images.
-pub fn require(corpus: &Corpus, split: Split) -> Result<()> {
+/// When it has no images, or fewer than it is to have folds.
+pub fn require(config: &Config, corpus: &Corpus) -> Result<()> {
+    let split = config.eval.split;
     if corpus.images_in(split).is_empty() {
         return Err(Error::input(format!(
             "the corpus has no images in its {split} split; choose another with eval.split"
         )));
     }
-    Ok(())
+    questions::pools(&config.eval, corpus, split).map(|_| ())
 }
 
-/// Measures every retriever of a run on a split; writes the report, a run file and its qrels into the run folder.
+/// Measures every retriever of a run on the split that the configuration names; writes the report, and for each row a
+/// run file and its qrels, into the run folder.
 ///
 /// # Errors
 /// When the split is empty or the disk refuses.
-pub fn evaluate(
-    config: &Config,
-    prepared: &Prepared,
-    parts: &Parts,
-    split: Split,
-    run: &RunFolder,
-) -> Result<Report> {
-    let corpus = &prepared.corpus;
-    require(corpus, split)?;
+pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFolder) -> Result<Report> {
+    let (corpus, split) = (&prepared.corpus, config.eval.split);
+    require(config, corpus)?;
     let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
-    let mut report =
-        Report::new(config.data.name.clone(), split.to_string(), config.seed, encoder.to_owned());
-    let stem = run.eval().join(format!("{}-{split}", config.data.name));
-    let questions = [captions(prepared, split), images(prepared, &corpus.images_in(split))];
-    let galleries = galleries(config.eval.gallery, corpus, split);
-    let kinds: Vec<_> = KINDS.into_iter().filter(|&(kind, _)| parts.has(kind)).collect();
-    // The run file has the last stage of the generative retriever, for captions over the first gallery.
-    let main =
-        kinds.iter().rposition(|&(kind, _)| matches!(kind, Kind::Decoder | Kind::Geometry | Kind::Rerank));
-    let bar = progress::bar(questions.len() * galleries.len() * kinds.len(), "measuring");
-    for (q, questions) in questions.iter().enumerate() {
-        for (g, (gallery, images)) in galleries.iter().enumerate() {
-            for (k, &(kind, stage)) in kinds.iter().enumerate() {
-                let retriever = parts.build(kind, images);
-                let (row, lists) = measure(config, &*retriever, questions, stage, *gallery, images)?;
-                report.rows.push(row);
-                if (q, g, Some(k)) == (0, 0, main) {
-                    write_trec(&stem, &*retriever, stage, corpus, questions, &lists)?;
-                }
-                bar.inc(1);
-            }
+    let settings = config.fingerprint(&DECIDES);
+    let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
+    let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
+    let names = Names::new(run.eval(), &config.data.name, split.word());
+    let bench = Bench { config, prepared, parts, names };
+    let photos = questions::images(prepared, &corpus.images_in(split));
+    let pools = questions::pools(&config.eval, corpus, split)?;
+    let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
+    let bar = progress::bar(pools.len() * (2 * kinds + 1), "measuring");
+    for questions in [&questions::captions(prepared, split), &photos] {
+        for pool in &pools {
+            report.rows.extend(bench.rows(questions, pool, &bar)?);
         }
+    }
+    for pool in &pools {
+        report.rows.push(bench.described(&photos, pool)?);
+        bar.inc(1);
     }
     report.memorisation = Some(memorisation(prepared, parts)?);
     bar.finish_and_clear();
-    report.write(&stem.with_added_extension("json"))?;
+    report.write(&bench.names.report())?;
     Ok(report)
 }
 
-fn galleries(wanted: config::Gallery, corpus: &Corpus, split: Split) -> Vec<(Gallery, Vec<ImageIdx>)> {
-    let of_split = || (Gallery::Split, corpus.images_in(split));
-    let of_corpus = || (Gallery::Corpus, corpus.images().collect());
-    match wanted {
-        config::Gallery::Split => vec![of_split()],
-        config::Gallery::Corpus => vec![of_corpus()],
-        config::Gallery::Both => vec![of_split(), of_corpus()],
-    }
+/// What all rows of an evaluation are measured with.
+struct Bench<'a> {
+    config: &'a Config,
+    prepared: &'a Prepared,
+    parts: &'a Parts,
+    names: Names,
 }
 
-fn captions(prepared: &Prepared, split: Split) -> Questions {
-    let corpus = &prepared.corpus;
-    let captions = corpus.captions_in(split);
-    let query =
-        |&n: &usize| Query::Embedding(Modality::Caption, prepared.embeddings.captions.row(n).to_vec());
-    let id = |&n: &usize| {
-        let image = corpus.owner(n);
-        format!("{}#{}", corpus.id(image), n - corpus.captions_of(image).start)
-    };
-    Questions {
-        kind: QueryKind::Caption,
-        queries: captions.iter().map(query).collect(),
-        gold: captions.iter().map(|&n| corpus.owner(n)).collect(),
-        ids: captions.iter().map(id).collect(),
+impl Bench<'_> {
+    /// The rows of all retrievers for the same queries over the same images, each compared with the dense one.
+    fn rows(&self, questions: &Questions, pool: &Pool, bar: &ProgressBar) -> Result<Vec<Row>> {
+        self.write_qrels(questions, pool)?;
+        let mut measured = Vec::new();
+        for (kind, stage) in KINDS.into_iter().filter(|&(kind, _)| self.parts.has(kind)) {
+            measured.push(self.row(kind, stage, questions, pool)?);
+            bar.inc(1);
+        }
+        let (dense, theirs) = measured.pop().expect("invariant: there is always a dense row, the last");
+        let mut rng = rng::stream(self.config.seed, "significance", 0);
+        let mut rows: Vec<Row> = Vec::with_capacity(measured.len() + 1);
+        for (mut row, ours) in measured {
+            let mut at =
+                |k| (k, significance::compare(&ours, &theirs, k, self.config.eval.bootstrap, &mut rng));
+            row.versus_dense = COMPARED.map(&mut at).into();
+            rows.push(row);
+        }
+        rows.push(dense);
+        Ok(rows)
     }
-}
 
-fn images(prepared: &Prepared, images: &[ImageIdx]) -> Questions {
-    let row = |image: &ImageIdx| prepared.embeddings.images.row(image.row()).to_vec();
-    Questions {
-        kind: QueryKind::Image,
-        queries: images.iter().map(|image| Query::Embedding(Modality::Image, row(image))).collect(),
-        gold: images.to_vec(),
-        ids: images.iter().map(|&image| prepared.corpus.id(image).to_owned()).collect(),
+    /// One row: the answers of a retriever, fold by fold.
+    fn row(&self, kind: Kind, stage: Stage, questions: &Questions, pool: &Pool) -> Result<(Row, Answers)> {
+        let asked = pool.asked(&questions.gold);
+        let (mut lists, mut ranks) = (Vec::new(), Vec::new());
+        let (mut seconds, mut name, mut touched) = (0.0, String::new(), 0);
+        for (images, range) in pool.folds.iter().zip(&asked) {
+            let retriever = self.parts.build(kind, images);
+            let batch = self.config.eval.batch;
+            let queries = questions.queries[range.clone()].chunks(batch);
+            let began = Instant::now();
+            for (queries, gold) in queries.zip(questions.gold[range.clone()].chunks(batch)) {
+                let ranked = retriever.ranked(queries, gold, self.config.eval.depth)?;
+                ranked.into_iter().for_each(|(list, rank)| {
+                    lists.push(list);
+                    ranks.push(rank);
+                });
+            }
+            seconds += began.elapsed().as_secs_f64();
+            name = retriever.name().to_owned();
+            touched = touched.max(retriever.touched().min(images.len()));
+        }
+        let answers = Answers::new(ranks, questions.gold.clone(), asked);
+        let ms_per_query = 1000.0 * seconds / questions.queries.len() as f64;
+        let setting = self.setting(name, stage, questions.kind, pool, touched, ms_per_query);
+        self.write_run(&setting, questions, &lists)?;
+        Ok((self.measured(setting, &answers)?, answers))
     }
-}
 
-fn measure(
-    config: &Config,
-    retriever: &dyn Retriever,
-    questions: &Questions,
-    stage: Stage,
-    gallery: Gallery,
-    images: &[ImageIdx],
-) -> Result<(Row, Vec<RankedList>)> {
-    let began = Instant::now();
-    let mut lists = Vec::with_capacity(questions.queries.len());
-    let mut ranks = Vec::with_capacity(questions.queries.len());
-    for (queries, gold) in
-        questions.queries.chunks(config.eval.batch).zip(questions.gold.chunks(config.eval.batch))
-    {
-        for (list, &image) in retriever.retrieve(queries, images.len())?.into_iter().zip(gold) {
-            ranks.push(list.rank_of(image));
-            lists.push(list.truncated(DEPTH));
+    /// The row of exact search for captions by photos.
+    fn described(&self, photos: &Questions, pool: &Pool) -> Result<Row> {
+        let corpus = &self.prepared.corpus;
+        let found = describe::describe(self.prepared, photos, pool, self.config.eval.depth);
+        let kind = QueryKind::ImageToCaption;
+        let setting =
+            self.setting("dense".into(), Stage::Exact, kind, pool, found.touched, found.ms_per_query);
+        let named = |list: &Vec<(usize, f32)>| -> Vec<(String, f32)> {
+            list.iter().map(|&(caption, score)| (questions::caption_id(corpus, caption), score)).collect()
+        };
+        let lists = photos.ids.iter().zip(found.lists.iter().map(named));
+        trec::write_run(&self.names.path(&setting.files.run), "dense-exact", lists)?;
+        for (name, range) in setting.files.qrels.iter().zip(pool.asked(&photos.gold)) {
+            let own = photos.gold[range].iter().flat_map(|&image| {
+                corpus.captions_of(image).map(move |n| (corpus.id(image), questions::caption_id(corpus, n)))
+            });
+            trec::write_qrels(&self.names.path(name), own)?;
+        }
+        self.measured(setting, &found.answers)
+    }
+
+    fn setting(
+        &self,
+        retriever: String,
+        stage: Stage,
+        query: QueryKind,
+        pool: &Pool,
+        touched: usize,
+        ms_per_query: f64,
+    ) -> Setting {
+        Setting {
+            files: self.names.of(query, pool, &retriever, stage),
+            retriever,
+            stage,
+            query,
+            gallery: pool.gallery,
+            regime: self.config.train.regime,
+            images: pool.images(),
+            touched: touched as f64,
+            ms_per_query,
         }
     }
-    let setting = Setting {
-        retriever: retriever.name().to_owned(),
-        stage,
-        query: questions.kind,
-        gallery,
-        regime: config.train.regime,
-        images: images.len(),
-        touched: retriever.touched().min(images.len()) as f64,
-        ms_per_query: 1000.0 * began.elapsed().as_secs_f64() / questions.queries.len() as f64,
-    };
-    let mut rng = rng::stream(config.seed, "bootstrap", 0);
-    let row = Row::measure(setting, &ranks, &questions.gold, config.eval.bootstrap, &mut rng)?;
-    Ok((row, lists))
-}
 
-fn write_trec(
-    stem: &std::path::Path,
-    retriever: &dyn Retriever,
-    stage: Stage,
-    corpus: &Corpus,
-    questions: &Questions,
-    lists: &[RankedList],
-) -> Result<()> {
-    let tag = format!("{}-{stage}", retriever.name());
-    let named = questions.ids.iter().zip(lists);
-    trec::write_run(&stem.with_added_extension("run"), &tag, named, |image| corpus.id(image))?;
-    let gold = questions.ids.iter().zip(questions.gold.iter().map(|&image| corpus.id(image)));
-    trec::write_qrels(&stem.with_added_extension("qrels"), gold)
+    fn measured(&self, setting: Setting, answers: &Answers) -> Result<Row> {
+        let mut rng = rng::stream(self.config.seed, "bootstrap", 0);
+        Row::measure(setting, answers, self.config.eval.bootstrap, &mut rng)
+    }
+
+    fn write_run(&self, setting: &Setting, questions: &Questions, lists: &[RankedList]) -> Result<()> {
+        let corpus = &self.prepared.corpus;
+        let named = |list: &RankedList| -> Vec<(&str, f32)> {
+            list.hits().iter().map(|hit| (corpus.id(hit.image), hit.score)).collect()
+        };
+        let tag = format!("{}-{}", setting.retriever, setting.stage);
+        let lists = questions.ids.iter().zip(lists.iter().map(named));
+        trec::write_run(&self.names.path(&setting.files.run), &tag, lists)
+    }
+
+    fn write_qrels(&self, questions: &Questions, pool: &Pool) -> Result<()> {
+        let asked = pool.asked(&questions.gold);
+        for (name, range) in self.names.qrels(questions.kind, pool).iter().zip(asked) {
+            let gold = questions.gold[range.clone()].iter().map(|&image| self.prepared.corpus.id(image));
+            trec::write_qrels(&self.names.path(name), questions.ids[range].iter().zip(gold))?;
+        }
+        Ok(())
+    }
 }
 
 /// Share of the images whose photo makes the decoder, alone, spell their own docid among all of the corpus.
@@ -193,7 +244,7 @@ fn memorisation(prepared: &Prepared, parts: &Parts) -> Result<f64> {
     let everything: Vec<ImageIdx> = prepared.corpus.images().collect();
     let stride = everything.len().div_ceil(MEMORISED);
     let asked: Vec<ImageIdx> = everything.iter().copied().step_by(stride).collect();
-    let questions = images(prepared, &asked);
+    let questions = questions::images(prepared, &asked);
     let lists = parts.build(Kind::Decoder, &everything).retrieve(&questions.queries, 1)?;
     let own = lists.iter().zip(&questions.gold).filter(|(list, image)| list.rank_of(**image) == Some(1));
     Ok(own.count() as f64 / asked.len() as f64)

@@ -9,19 +9,20 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::setting::{Gallery, QueryKind, Regime, Setting, Stage};
+use super::answers::Answers;
+use super::setting::{Files, Gallery, QueryKind, Regime, Setting, Stage};
+use super::significance::Difference;
 use super::{bootstrap, metrics};
 use crate::error::{Error, Result};
 use crate::file;
-use crate::ids::ImageIdx;
 use crate::rng::Rng;
 
 /// The version of the format that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// No honest report comes near this size.
 const MAX_BYTES: u64 = 16 << 20;
 /// The cut-offs at which recall is reported.
-const CUTOFFS: [usize; 3] = [1, 5, 10];
+pub const CUTOFFS: [usize; 3] = [1, 5, 10];
 
 /// All rows of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Report {
     pub seed: u64,
     /// Name of the encoder.
     pub encoder: String,
+    /// Hash of all of the configuration that decides a figure, but for the seed: reports that agree in it are
+    /// repetitions of one experiment.
+    pub settings: String,
     /// One row per measured combination, in the order of the table.
     pub rows: Vec<Row>,
     /// Share of images whose own photo makes the decoder spell their docid: not retrieval, so reported apart.
@@ -59,8 +63,10 @@ pub struct Row {
     pub regime: Regime,
     /// How many queries were asked.
     pub queries: usize,
-    /// How many images could be returned.
+    /// How many images could be returned: those of the gallery, of its largest fold where it has several.
     pub images: usize,
+    /// Galleries that the figures are means over.
+    pub folds: usize,
     /// Cut-off → recall, in 0..=1.
     pub recall: BTreeMap<usize, f64>,
     /// Cut-off → `[low, high]`, the 95% interval of recall over images.
@@ -75,35 +81,34 @@ pub struct Row {
     pub touched: f64,
     /// Mean time per query in milliseconds.
     pub ms_per_query: f64,
+    /// The run file with the lists, and the qrels file of each fold.
+    pub files: Files,
+    /// Cut-off → recall against the dense row of the same queries and gallery; empty in that row itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub versus_dense: BTreeMap<usize, Difference>,
 }
 
 impl Row {
-    /// Measures from `ranks[q]`, the one-based rank of query `q`'s right image (`None`: not returned), and
-    /// `clusters[q]`, that image, by which the bootstrap resamples.
+    /// Measures from the answers to all queries of the row.
     ///
     /// # Errors
-    /// When there are no queries or no resamples, ranks and clusters differ in number, or touched or time
-    /// is not finite: none of these has a meaning in a table.
-    pub fn measure(
-        setting: Setting,
-        ranks: &[Option<usize>],
-        clusters: &[ImageIdx],
-        resamples: usize,
-        rng: &mut Rng,
-    ) -> Result<Self> {
-        check(&setting, ranks, clusters, resamples)?;
-        let mut interval = |k| {
-            let hits: Vec<f64> = ranks.iter().map(|&rank| metrics::hit(rank, k)).collect();
-            bootstrap::interval95(&hits, clusters, resamples, rng)
-        };
+    /// When there are no queries or no resamples, or touched or time is not finite: none of these has a meaning in a
+    /// table.
+    pub fn measure(setting: Setting, answers: &Answers, resamples: usize, rng: &mut Rng) -> Result<Self> {
+        check(&setting, answers, resamples)?;
+        let recall = |k| answers.over_folds(|ranks| metrics::recall_at(ranks, k));
+        let mut interval = |k| bootstrap::interval95(&answers.hits(k), answers.clusters(), resamples, rng);
         Ok(Self {
-            queries: ranks.len(),
+            queries: answers.count(),
             images: setting.images,
-            recall: CUTOFFS.map(|k| (k, metrics::recall_at(ranks, k))).into(),
+            recall: CUTOFFS.map(|k| (k, recall(k))).into(),
             recall_ci95: CUTOFFS.map(|k| (k, interval(k))).into(),
-            mrr10: metrics::mrr_at(ranks, 10),
-            ndcg10: metrics::ndcg_at(ranks, 10),
-            median_rank: metrics::median_rank(ranks, setting.images),
+            mrr10: answers.over_folds(|ranks| metrics::mrr_at(ranks, 10)),
+            ndcg10: answers.ndcg10(),
+            median_rank: answers.over_folds(|ranks| metrics::median_rank(ranks, setting.images)),
+            folds: answers.folds(),
+            files: setting.files,
+            versus_dense: BTreeMap::new(),
             retriever: setting.retriever,
             stage: setting.stage,
             query: setting.query,
@@ -115,17 +120,10 @@ impl Row {
     }
 }
 
-fn check(setting: &Setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resamples: usize) -> Result<()> {
+fn check(setting: &Setting, answers: &Answers, resamples: usize) -> Result<()> {
     let refuse = |what: String| Err(Error::input(format!("cannot measure {}: {what}", setting.retriever)));
-    if ranks.is_empty() {
+    if answers.count() == 0 {
         return refuse("no queries were asked; choose a split that has some".into());
-    }
-    if ranks.len() != clusters.len() {
-        return refuse(format!(
-            "{} ranks but {} right images; each query has one",
-            ranks.len(),
-            clusters.len()
-        ));
     }
     if resamples == 0 {
         return refuse("0 bootstrap resamples; at least 1 is needed, 1000 is usual".into());
@@ -139,8 +137,17 @@ fn check(setting: &Setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resa
 
 impl Report {
     /// A report without rows.
-    pub fn new(dataset: String, split: String, seed: u64, encoder: String) -> Self {
-        Self { version: VERSION, dataset, split, seed, encoder, rows: Vec::new(), memorisation: None }
+    pub fn new(dataset: String, split: String, seed: u64, encoder: String, settings: String) -> Self {
+        Self {
+            version: VERSION,
+            dataset,
+            split,
+            seed,
+            encoder,
+            settings,
+            rows: Vec::new(),
+            memorisation: None,
+        }
     }
 
     /// Writes the report as JSON, all or nothing.
@@ -178,7 +185,10 @@ impl Report {
 
 #[cfg(test)]
 pub(super) mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "one fold")]
+
     use super::*;
+    use crate::ids::ImageIdx;
     use crate::rng::stream;
 
     fn setting() -> Setting {
@@ -191,15 +201,23 @@ pub(super) mod tests {
             images: 1000,
             touched: 50.0,
             ms_per_query: 1.5,
+            files: Files { run: "a.run".into(), qrels: vec!["a.qrels".into()] },
         }
+    }
+
+    fn answers(ranks: &[Option<usize>], clusters: &[u32]) -> Answers {
+        Answers::new(
+            ranks.to_vec(),
+            clusters.iter().map(|&row| ImageIdx(row)).collect(),
+            vec![0..ranks.len()],
+        )
     }
 
     /// Four queries over two images; every figure is exact in binary, so that JSON gives it back.
     pub fn sample() -> Report {
-        let mut report = Report::new("scenes".into(), "test".into(), 7, "clip".into());
-        let ranks = [Some(1), Some(2), None, Some(1)];
-        let clusters = [0, 0, 3, 3].map(ImageIdx);
-        report.rows.push(Row::measure(setting(), &ranks, &clusters, 100, &mut stream(1, "test", 0)).unwrap());
+        let mut report = Report::new("scenes".into(), "test".into(), 7, "clip".into(), "00".into());
+        let answers = answers(&[Some(1), Some(2), None, Some(1)], &[0, 0, 3, 3]);
+        report.rows.push(Row::measure(setting(), &answers, 100, &mut stream(1, "test", 0)).unwrap());
         report
     }
 
@@ -221,14 +239,16 @@ pub(super) mod tests {
         sample().write(&path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), sample());
         let text: String = std::fs::read_to_string(&path).unwrap().split_whitespace().collect();
-        let head = r#"{"version":1,"dataset":"scenes","split":"test","seed":7,"encoder":"clip","rows":[{"#;
+        let head = r#"{"version":2,"dataset":"scenes","split":"test","seed":7,"encoder":"clip","settings":"00","rows":[{"#;
         let row = concat!(
             r#""retriever":"generative","stage":"decoder","query":"caption","gallery":"split","#,
-            r#""regime":"inductive","queries":4,"images":1000,"recall":{"1":0.5,"5":0.75,"10":0.75},"#,
+            r#""regime":"inductive","queries":4,"images":1000,"folds":1,"recall":{"1":0.5,"5":0.75,"10":0.75},"#,
             r#""recall_ci95":{"1":[0.5,0.5],"5":[0.5,1.0],"10":[0.5,1.0]},"mrr10":0.625,"ndcg10":"#,
         );
         assert!(text.starts_with(&format!("{head}{row}")), "{text}");
-        assert!(text.ends_with(r#","median_rank":1.5,"touched":50.0,"ms_per_query":1.5}]}"#), "{text}");
+        let files = r#""files":{"run":"a.run","qrels":["a.qrels"]}"#;
+        let end = format!(r#","median_rank":1.5,"touched":50.0,"ms_per_query":1.5,{files}}}]}}"#);
+        assert!(text.ends_with(&end), "{text}");
     }
 
     #[test]
@@ -237,7 +257,7 @@ pub(super) mod tests {
         let path = folder.path().join("report.json");
         let text = serde_json::to_string(&sample()).unwrap();
         for (from, to, said) in [
-            (r#""version":1"#, r#""version":2,"new":0"#, "version 2"),
+            (r#""version":2"#, r#""version":3,"new":0"#, "version 3"),
             (r#""seed":7"#, r#""seed":7,"sead":8"#, "sead"),
             (r#""queries":4"#, r#""queries":4,"more":1"#, "more"),
             (r#""decoder""#, r#""decodr""#, "decodr"),
@@ -252,16 +272,13 @@ pub(super) mod tests {
 
     #[test]
     fn what_has_no_meaning_is_not_measured() {
-        let measure = |setting, ranks: &[Option<usize>], clusters: &[ImageIdx], resamples| {
-            Row::measure(setting, ranks, clusters, resamples, &mut stream(1, "test", 0))
-                .unwrap_err()
-                .to_string()
+        let measure = |setting, ranks: &[Option<usize>], clusters: &[u32], resamples| {
+            let answers = answers(ranks, clusters);
+            Row::measure(setting, &answers, resamples, &mut stream(1, "test", 0)).unwrap_err().to_string()
         };
-        let one = [ImageIdx(0)];
         assert!(measure(setting(), &[], &[], 9).contains("no queries"));
-        assert!(measure(setting(), &[None, None], &one, 9).contains("2 ranks but 1"));
-        assert!(measure(setting(), &[None], &one, 0).contains("resamples"));
+        assert!(measure(setting(), &[None], &[0], 0).contains("resamples"));
         let timeless = Setting { ms_per_query: f64::NAN, ..setting() };
-        assert!(measure(timeless, &[None], &one, 9).contains("NaN ms"));
+        assert!(measure(timeless, &[None], &[0], 9).contains("NaN ms"));
     }
 }

@@ -41,8 +41,10 @@ words! {
     QueryKind {
         /// A sentence.
         Caption = "caption",
-        /// A photo.
+        /// A photo, for itself.
         Image = "image",
+        /// A photo, for any of its captions: the other direction of the literature.
+        ImageToCaption = "image-to-caption",
     }
 }
 
@@ -51,12 +53,24 @@ words! {
     Gallery {
         /// Those of the evaluated split.
         Split = "split",
+        /// Those of the evaluated split in folds, each a gallery of its own: figures are means over the folds.
+        Folds = "folds",
         /// All images of the corpus.
         Corpus = "corpus",
     }
 }
 
 pub use crate::config::Regime;
+
+/// Where the ranked lists of a row lie, and what was right: names relative to the folder of the report.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The TREC run file.
+    pub run: String,
+    /// The qrels file of each fold; figures are means over them.
+    pub qrels: Vec<String>,
+}
 
 /// What a row measures, and the figures that ranks do not tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,10 +85,12 @@ pub struct Setting {
     pub gallery: Gallery,
     /// Whether training saw them.
     pub regime: Regime,
-    /// How many images could be returned.
+    /// How many images could be returned: those of the gallery, of the largest fold where there are folds.
     pub images: usize,
     /// Mean number of candidates scored per query.
     pub touched: f64,
     /// Mean time per query in milliseconds.
     pub ms_per_query: f64,
+    /// The files that others can measure the same from.
+    pub files: Files,
 }

@@ -1,6 +1,10 @@
-//! A report as a table.
+//! A report as a table, and several beside each other.
 
-use super::report::{Report, Row};
+use super::compare::{Block, Line, Spread};
+use super::published::Published;
+use super::report::{CUTOFFS, Report, Row};
+use super::setting::{Gallery, QueryKind};
+use super::significance::Difference;
 use crate::table::{Align, Table};
 
 /// A column of the report: its title, its side, and what it says of a row.
@@ -10,7 +14,7 @@ const REPORT_COLUMNS: [Column; 14] = [
     ("retriever", Align::Left, |row| row.retriever.clone()),
     ("stage", Align::Left, |row| row.stage.to_string()),
     ("query", Align::Left, |row| row.query.to_string()),
-    ("gallery", Align::Left, |row| row.gallery.to_string()),
+    ("gallery", Align::Left, gallery),
     ("regime", Align::Left, |row| row.regime.to_string()),
     ("R@1 [95% CI]", Align::Right, recall_with_interval),
     ("R@5", Align::Right, |row| percent(row.recall.get(&5))),
@@ -30,6 +34,91 @@ pub fn report_table(report: &Report) -> Table {
         table.push(REPORT_COLUMNS.map(|(_, _, text)| text(row)));
     }
     table
+}
+
+/// Recall of each row minus that of the dense row that answered the same captions, where there is anything to compare.
+/// (Photos that ask for themselves measure memorisation; their differences are in the report's file.)
+pub fn difference_table(report: &Report) -> Option<Table> {
+    let compared: Vec<&Row> = report
+        .rows
+        .iter()
+        .filter(|row| row.query == QueryKind::Caption && !row.versus_dense.is_empty())
+        .collect();
+    let first = compared.first()?;
+    let cutoffs: Vec<usize> = first.versus_dense.keys().copied().collect();
+    let titles: Vec<String> = cutoffs.iter().map(|k| format!("Δ R@{k} vs dense [95% CI]")).collect();
+    let figures = titles.iter().flat_map(|title| [(title.as_str(), Align::Right), ("p", Align::Right)]);
+    let names = ["retriever", "stage", "query", "gallery"].map(|title| (title, Align::Left));
+    let mut table = Table::new(names.into_iter().chain(figures));
+    for row in compared {
+        let names = [row.retriever.clone(), row.stage.to_string(), row.query.to_string(), gallery(row)];
+        let figures = cutoffs.iter().flat_map(|k| match row.versus_dense.get(k) {
+            Some(Difference { delta, ci95: [low, high], p }) => {
+                let [delta, low, high] = [delta, low, high].map(|x| signed(100.0 * x));
+                [format!("{delta} [{low}, {high}]"), format!("{p:.3}")]
+            }
+            None => ["-".into(), "-".into()],
+        });
+        table.push(names.into_iter().chain(figures));
+    }
+    Some(table)
+}
+
+/// Runs beside each other and beside what was published: a row an experiment, mean ± standard deviation over seeds.
+pub fn comparison_table(blocks: &[Block]) -> Table {
+    let left = ["data", "query", "gallery", "method", "stage", "regime"].map(|title| (title, Align::Left));
+    let right = ["images", "seeds", "R@1", "R@5", "R@10"].map(|title| (title, Align::Right));
+    let mut table = Table::new(left.into_iter().chain(right).chain([("source", Align::Left)]));
+    for block in blocks {
+        block.measured.iter().for_each(|line| table.push(measured_cells(line)));
+        let first = &block.measured[0];
+        block.published.iter().for_each(|row| table.push(published_cells(first, row)));
+    }
+    table
+}
+
+fn measured_cells(line: &Line) -> Vec<String> {
+    let recall = |k: usize| match line.recall.get(&k) {
+        Some(Spread { mean, sd: Some(sd) }) => format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * sd),
+        Some(Spread { mean, sd: None }) => format!("{:.1}", 100.0 * mean),
+        None => "-".into(),
+    };
+    let data = format!("{} {}", line.dataset, line.split);
+    let place = [data, line.query.to_string(), folded(line.gallery, line.folds)];
+    let who = [line.retriever.clone(), line.stage.to_string(), line.regime.to_string()];
+    let counts = [line.images.to_string(), line.seeds.len().to_string()];
+    place
+        .into_iter()
+        .chain(who)
+        .chain(counts)
+        .chain(CUTOFFS.map(recall))
+        .chain([line.runs.join(", ")])
+        .collect()
+}
+
+fn published_cells(line: &Line, row: &Published) -> Vec<String> {
+    let recall = |k: usize| row.recall.get(&k).map_or("-".into(), |x| format!("{x:.1}"));
+    let data = format!("{} {}", line.dataset, line.split);
+    let place = [data, line.query.to_string(), row.gallery.clone()];
+    let who = [row.method.clone(), "published".into(), "-".into()];
+    let counts = [row.images.to_string(), "-".into()];
+    let doubt = if row.verified { "" } else { " (not checked)" };
+    let source = format!("{}{doubt}", row.source);
+    place.into_iter().chain(who).chain(counts).chain(CUTOFFS.map(recall)).chain([source]).collect()
+}
+
+/// With its sign, and never `-0.0`.
+fn signed(x: f64) -> String {
+    format!("{:+.1}", if x.abs() < 0.05 { 0.0 } else { x })
+}
+
+/// The gallery's word; how many folds, where there are some.
+fn gallery(row: &Row) -> String {
+    folded(row.gallery, row.folds)
+}
+
+fn folded(gallery: Gallery, folds: usize) -> String {
+    if folds > 1 { format!("{folds} {gallery}") } else { gallery.to_string() }
 }
 
 fn recall_with_interval(row: &Row) -> String {

@@ -16,30 +16,28 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::file::write_atomic;
-use crate::ids::ImageIdx;
-use crate::retriever::ranked::RankedList;
 
 /// Scores beyond this, infinities too, are written as this: it leaves ten million floats below
 /// `-LARGEST_SCORE` to descend through, so even a list of infinities keeps its order.
 const LARGEST_SCORE: f32 = 1e38;
 
-/// Writes a run file: for each query id its ranked list. `docno` gives an image its outside name, `tag`
-/// names the system.
+/// Writes a run file: for each query id what was returned, best first, by outside name and score; `tag` names the
+/// system.
 ///
 /// # Errors
 /// When the file cannot be written, or an id or the tag is empty.
-pub fn write_run<'a, Q: AsRef<str>>(
+pub fn write_run<Q: AsRef<str>, D: AsRef<str>>(
     path: &Path,
     tag: &str,
-    lists: impl IntoIterator<Item = (Q, &'a RankedList)>,
-    docno: impl Fn(ImageIdx) -> &'a str,
+    lists: impl IntoIterator<Item = (Q, Vec<(D, f32)>)>,
 ) -> Result<()> {
     write_atomic(path, |out| {
         let tag = field(tag)?;
         for (query, list) in lists {
             let query = field(query.as_ref())?;
-            for (position, (hit, score)) in list.hits().iter().zip(strict_scores(list)).enumerate() {
-                let (docno, rank) = (field(docno(hit.image))?, position + 1);
+            let scores = strict_scores(list.iter().map(|(_, score)| *score));
+            for (rank, ((docno, _), score)) in (1..).zip(list.iter().zip(scores)) {
+                let docno = field(docno.as_ref())?;
                 writeln!(out, "{query} Q0 {docno} {rank} {:?} {tag}", f64::from(score))?;
             }
         }
@@ -47,7 +45,7 @@ pub fn write_run<'a, Q: AsRef<str>>(
     })
 }
 
-/// Writes a qrels file: for each query id the outside name of its one right image.
+/// Writes a qrels file: for each query id the outside name of a right answer; a query with several has several lines.
 ///
 /// # Errors
 /// When the file cannot be written, or an id is empty.
@@ -63,11 +61,11 @@ pub fn write_qrels<Q: AsRef<str>, D: AsRef<str>>(
     })
 }
 
-/// The scores of a list, lowered where needed so that each is below the one before it.
-fn strict_scores(list: &RankedList) -> impl Iterator<Item = f32> {
+/// Scores in descending order, lowered where needed so that each is below the one before it.
+fn strict_scores(scores: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
     let mut ceiling = LARGEST_SCORE;
-    list.hits().iter().map(move |hit| {
-        let score = hit.score.max(-LARGEST_SCORE).min(ceiling);
+    scores.map(move |score| {
+        let score = score.max(-LARGEST_SCORE).min(ceiling);
         ceiling = score.next_down();
         score
     })
@@ -97,11 +95,19 @@ fn field(id: &str) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::eval::metrics::{mrr_at, ndcg_at, recall_at};
-    use crate::retriever::ranked::Hit;
+    use crate::retriever::{Hit, RankedList};
     use proptest::prelude::*;
 
     fn list(scores: &[f32]) -> RankedList {
         RankedList::new(scores.iter().enumerate().map(|(row, &score)| Hit { image: row.into(), score }))
+    }
+
+    fn named<'a>(list: &RankedList, names: &'a [impl AsRef<str>]) -> Vec<(&'a str, f32)> {
+        list.hits().iter().map(|hit| (names[hit.image.row()].as_ref(), hit.score)).collect()
+    }
+
+    fn strict(list: &RankedList) -> Vec<f32> {
+        strict_scores(list.hits().iter().map(|hit| hit.score)).collect()
     }
 
     #[test]
@@ -110,8 +116,8 @@ mod tests {
         let path = folder.path().join("x");
         let names = ["a b.jpg", "c%\u{2003}.jpg"];
         let (first, second) = (list(&[0.5, 0.75]), list(&[]));
-        let lists = [("q 1", &first), ("q2", &second)];
-        write_run(&path, "my run", lists, |image| names[image.row()]).unwrap();
+        let lists = [("q 1", named(&first, &names)), ("q2", named(&second, &names))];
+        write_run(&path, "my run", lists).unwrap();
         let run = "q%201 Q0 c%25%E2%80%83.jpg 1 0.75 my%20run\nq%201 Q0 a%20b.jpg 2 0.5 my%20run\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), run);
 
@@ -124,8 +130,10 @@ mod tests {
 
     #[test]
     fn equal_scores_descend_by_the_smallest_step() {
-        let written: Vec<f32> = strict_scores(&list(&[1.0, 1.0, 0.5, -0.0, 0.0])).collect();
-        assert_eq!(written, [1.0, 1.0 - f32::EPSILON / 2.0, 0.5, 0.0, -1e-45]);
+        assert_eq!(
+            strict(&list(&[1.0, 1.0, 0.5, -0.0, 0.0])),
+            [1.0, 1.0 - f32::EPSILON / 2.0, 0.5, 0.0, -1e-45]
+        );
     }
 
     proptest! {
@@ -141,7 +149,7 @@ mod tests {
             ),
         ) {
             let ranked = list(&raw);
-            let text: Vec<String> = strict_scores(&ranked).map(|s| format!("{:?}", f64::from(s))).collect();
+            let text: Vec<String> = strict(&ranked).into_iter().map(|s| format!("{:?}", f64::from(s))).collect();
             let narrow: Vec<f32> = text.iter().map(|s| s.parse().unwrap()).collect();
             let wide: Vec<f64> = text.iter().map(|s| s.parse().unwrap()).collect();
             prop_assert!(narrow.iter().all(|s| s.is_finite()) && narrow.windows(2).all(|w| w[0] > w[1]));
@@ -182,7 +190,8 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let (run, qrels) = (folder.path().join("x.run"), folder.path().join("x.qrels"));
-        write_run(&run, "test", queries.iter().zip(&lists), |image| &names[image.row()]).unwrap();
+        let listed = lists.iter().map(|list| named(list, &names));
+        write_run(&run, "test", queries.iter().zip(listed)).unwrap();
         write_qrels(&qrels, queries.iter().zip(right.iter().map(|&row| &names[row]))).unwrap();
 
         let ranks: Vec<Option<usize>> =

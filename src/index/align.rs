@@ -30,40 +30,47 @@ pub fn learn(
 ) -> Result<Align> {
     let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
     let seen: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
-    let side =
-        |rows: Matrix| if section.center { Side::centring(&rows) } else { Side::identity(rows.width()) };
-    let mut caption = side(embeddings.captions.select(&spoken));
-    let mut image = side(embeddings.images.select(&seen));
+    let side = |matrix: &Matrix, rows: &[usize]| {
+        if section.center { Side::centring(matrix, rows) } else { Side::identity(matrix.width()) }
+    };
+    let mut caption = side(&embeddings.captions, &spoken);
+    let mut image = side(&embeddings.images, &seen);
     if section.align_steps > 0 && !pairs.is_empty() {
-        let captions = caption.centred(&embeddings.captions.select(&spoken));
-        let images = image.centred(&embeddings.images.select(&seen));
-        (caption.map, image.map) = maps(section, &captions, &images, seed, device)?;
+        // Rows are picked and centred batch by batch: those of all pairs at once would be two more copies of the corpus.
+        let rows = |batch: &[usize]| {
+            let of = |pairs: &[usize]| batch.iter().map(|&pair| pairs[pair]).collect::<Vec<_>>();
+            (
+                caption.centred(&embeddings.captions.select(&of(&spoken))),
+                image.centred(&embeddings.images.select(&of(&seen))),
+            )
+        };
+        (caption.map, image.map) =
+            maps(section, pairs.len(), embeddings.images.width(), &rows, seed, device)?;
     }
     Ok(Align::new(caption, image))
 }
 
-/// A for captions and A for images, from rows that belong together.
+/// A for captions and A for images; `rows` gives the centred captions and images of a batch of the `pairs`.
 fn maps(
     section: &Section,
-    captions: &Matrix,
-    images: &Matrix,
+    pairs: usize,
+    width: usize,
+    rows: &dyn Fn(&[usize]) -> (Matrix, Matrix),
     seed: u64,
     device: &Device,
 ) -> Result<(Matrix, Matrix)> {
-    let width = images.width();
     let builder = Builder::fresh(seed, device);
     let map = |name: &str| builder.root().param(name, (width, width), Init::Constant(0.0));
     let (caption, image) = (map("caption.weight")?, map("image.weight")?);
     let params = builder.finish("align".as_ref())?;
     let scale = Tensor::new(-(section.align_temperature.ln() as f32), device)?;
-    let epochs = Epochs::new(seed, "align order", captions.rows());
+    let epochs = Epochs::new(seed, "align order", pairs);
     let mut adamw = AdamW::new(&params)?;
     let bar = progress::bar(section.align_steps, "aligning");
     for step in 0..section.align_steps {
-        let batch = epochs.batch(step, section.align_batch);
-        let rows = |matrix: &Matrix| from_matrix(&matrix.select(&batch), device);
-        let loss =
-            contrastive_loss(&moved(&rows(images)?, &image)?, &moved(&rows(captions)?, &caption)?, &scale)?;
+        let (captions, images) = rows(&epochs.batch(step, section.align_batch));
+        let moved = |rows: &Matrix, map: &Tensor| moved(&from_matrix(rows, device)?, map);
+        let loss = contrastive_loss(&moved(&images, &image)?, &moved(&captions, &caption)?, &scale)?;
         let lr = section.align_lr * warmup_cosine(step, section.align_steps, section.align_steps / 20 + 1);
         adamw.step(&loss.backward()?, 1.0, |_| Group { lr, decay: section.align_weight_decay })?;
         bar.inc(1);

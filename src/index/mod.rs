@@ -44,7 +44,9 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let (section, corpus) = (&config.index, &prepared.corpus);
     let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
-    let captions = align.apply(Modality::Caption, &prepared.embeddings.captions);
+    // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
+    let captions =
+        |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
     let Named { docids, codebooks, family_levels, collisions } =
         name(section, corpus, &images, &captions, config.seed)?;
     let mut gates = GateReport::new(&docids, family_levels, collisions);
@@ -67,6 +69,9 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     Ok(index)
 }
 
+/// Aligned unit rows of the captions at these positions.
+type Rows<'a> = &'a dyn Fn(&[usize]) -> Matrix;
+
 struct Named {
     docids: DocidSet,
     codebooks: Option<Codebooks>,
@@ -78,7 +83,7 @@ struct Named {
 
 /// Gives every image its docid. What is learned is learned from the train split: its images and, for residual
 /// quantisation, which must serve captions too, its captions.
-fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, seed: u64) -> Result<Named> {
+fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: Rows, seed: u64) -> Result<Named> {
     let mut rng = rng::stream(seed, "docids", 0);
     let fixed = |docids: DocidSet| Named {
         family_levels: docids.levels(),
@@ -86,19 +91,19 @@ fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, 
         codebooks: None,
         collisions: None,
     };
-    let train = images.select(&corpus.images_in(Split::Train).iter().map(|i| i.row()).collect::<Vec<_>>());
+    let train: Vec<usize> = corpus.images_in(Split::Train).iter().map(|image| image.row()).collect();
     match section.family {
         Family::Atomic => Ok(fixed(atomic::atomic(corpus.len())?)),
         Family::Numeric => Ok(fixed(numeric::numeric(corpus.len(), section.codes, &mut rng)?)),
         Family::Tree => {
-            let tree = Tree::fit(&train, section.codes, section.iterations, &mut rng)?;
+            let tree = Tree::fit(&images.select(&train), section.codes, section.iterations, &mut rng)?;
             let (docids, _) = collide::unique(tree.encode_all(images), &tree.codes_per_level())?;
             let family_levels = tree.codes_per_level().len();
             Ok(Named { docids, codebooks: None, family_levels, collisions: None })
         }
         Family::Rq => {
             let spoken: Vec<usize> = corpus.train_pairs().iter().map(|pair| pair.caption().index()).collect();
-            let points = thinned(&train.stacked(&captions.select(&spoken)));
+            let points = points(images, &train, captions, &spoken);
             let books = Codebooks::fit(&points, section.levels, section.codes, section.iterations, &mut rng)?;
             let codes = books.encode_all(images, section.encode_beam);
             let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
@@ -112,10 +117,15 @@ fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: &Matrix, 
     }
 }
 
-/// Every n-th row, so that at most [`MOST_POINTS`] are left.
-fn thinned(points: &Matrix) -> Matrix {
-    let stride = points.rows().div_ceil(MOST_POINTS).max(1);
-    points.select(&(0..points.rows()).step_by(stride).collect::<Vec<_>>())
+/// What codebooks are fitted on, train images and then train captions: every n-th, so that at most [`MOST_POINTS`] are
+/// left.
+fn points(images: &Matrix, train: &[usize], captions: Rows, spoken: &[usize]) -> Matrix {
+    let count = train.len() + spoken.len();
+    let chosen = (0..count).step_by(count.div_ceil(MOST_POINTS).max(1));
+    let (seen, heard): (Vec<usize>, Vec<usize>) = chosen.partition(|&point| point < train.len());
+    let seen: Vec<usize> = seen.into_iter().map(|point| train[point]).collect();
+    let heard: Vec<usize> = heard.into_iter().map(|point| spoken[point - train.len()]).collect();
+    images.select(&seen).stacked(&captions(&heard))
 }
 
 /// Figures of the codebooks, on val captions where there are any, else on train captions.
@@ -124,7 +134,7 @@ fn measured(
     section: &Section,
     corpus: &Corpus,
     images: &Matrix,
-    captions: &Matrix,
+    captions: Rows,
     docids: &DocidSet,
     books: &Codebooks,
 ) -> GateReport {
@@ -132,7 +142,7 @@ fn measured(
     let mut asked = asked.into_iter().find(|captions| !captions.is_empty()).unwrap_or_default();
     asked.truncate(2000);
     let gold: Vec<ImageIdx> = asked.iter().map(|&caption| corpus.owner(caption)).collect();
-    let queries = captions.select(&asked);
+    let queries = captions(&asked);
     let (ks, beam) = ([1, 5, 10], section.survival_beam);
     let survival = reconstruction::prefix_survival(&queries, &gold, docids, books, &Trie::new(docids), beam);
     gates

@@ -23,13 +23,13 @@ impl Side {
         Self { mean: Matrix::zeros(1, width), map: Matrix::zeros(width, width) }
     }
 
-    /// The side that subtracts the mean of these rows.
-    pub fn centring(rows: &Matrix) -> Self {
-        let mut mean = Matrix::zeros(1, rows.width());
-        for row in rows.iter() {
-            mean.data_mut().iter_mut().zip(row).for_each(|(m, x)| *m += x / rows.rows() as f32);
+    /// The side that subtracts the mean of these rows of a matrix, a row that is named twice counting twice.
+    pub fn centring(matrix: &Matrix, rows: &[usize]) -> Self {
+        let mut mean = Matrix::zeros(1, matrix.width());
+        for &row in rows {
+            mean.data_mut().iter_mut().zip(matrix.row(row)).for_each(|(m, x)| *m += x / rows.len() as f32);
         }
-        Self { mean, ..Self::identity(rows.width()) }
+        Self { mean, ..Self::identity(matrix.width()) }
     }
 
     /// Unit rows → aligned unit rows.
@@ -82,7 +82,7 @@ mod tests {
     fn centres_adds_the_map_and_normalises() {
         let half = 0.5f32.sqrt();
         let turn = Side { map: Matrix::new(2, vec![0.0, 1.0, 0.0, 0.0]), ..Side::identity(2) };
-        let align = Align::new(Side::centring(&Matrix::new(2, vec![1.0, 0.0, 0.0, 0.0])), turn);
+        let align = Align::new(Side::centring(&Matrix::new(2, vec![1.0, 0.0, 0.0, 0.0]), &[0, 1]), turn);
         let x = Matrix::new(2, vec![0.0, 1.0]);
         assert_eq!(align.apply(Modality::Image, &x).data(), [half, half]);
         let centred = align.apply(Modality::Caption, &x);

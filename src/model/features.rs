@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 
 use super::encoder::Encoder;
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
+use crate::data::photos::{self, PhotoHash};
 use crate::data::{hub, open};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -27,6 +27,8 @@ pub struct Prepared {
     pub encoder: Option<Arc<Encoder>>,
     /// Hash of the encoder, so that an index is never used with another one.
     pub fingerprint: String,
+    /// Hash of each image's photo, in corpus order; none where there are no photos.
+    pub photos: Vec<Option<PhotoHash>>,
 }
 
 /// Opens the corpus and embeds it, or reads the embeddings it brings or an earlier run has cached.
@@ -42,13 +44,23 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
         let root = Path::new(&data.root);
         let embeddings = embeddings::read_features(root, &corpus)?.keeping(&corpus, &kept);
         let fingerprint = fingerprint(&embeddings);
-        return Ok(Prepared { corpus: corpus.keeping(&kept)?, embeddings, encoder: None, fingerprint });
+        return Ok(Prepared {
+            corpus: corpus.keeping(&kept)?,
+            embeddings,
+            encoder: None,
+            fingerprint,
+            photos: Vec::new(),
+        });
     }
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
-    let (corpus, embeddings) = embed(corpus, &model, Path::new(&encoder.cache), data.on_bad_image)?;
+    let files = files(&corpus)?;
+    let photos = photos::hashes(&files);
+    let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &photos, &model)));
+    let (kept, corpus, embeddings) = embed(corpus, &files, &model, &path, data.on_bad_image)?;
+    let photos = kept.into_iter().map(|image| photos[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
-    Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint })
+    Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint, photos })
 }
 
 /// Hash of embeddings that were brought along: there is no encoder to ask.
@@ -63,15 +75,22 @@ fn fingerprint(embeddings: &Embeddings) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> Result<(Corpus, Embeddings)> {
-    let files = files(&corpus)?;
-    let path = cache.join(format!("{}.safetensors", key(&corpus, &files, model)));
-    if let Some((kept, embeddings)) = read_cache(&path, &corpus) {
+/// The images whose photos can be read, the corpus of them, and their embeddings, from the file `cache` where it has
+/// them.
+fn embed(
+    corpus: Corpus,
+    files: &[PathBuf],
+    model: &Encoder,
+    cache: &Path,
+    on_bad: OnBadImage,
+) -> Result<(Vec<ImageIdx>, Corpus, Embeddings)> {
+    if let Some((kept, embeddings)) = read_cache(cache, &corpus) {
         report_skipped(corpus.len() - kept.len(), on_bad)?;
-        return Ok((corpus.keeping(&kept)?, embeddings));
+        let corpus = corpus.keeping(&kept)?;
+        return Ok((kept, corpus, embeddings));
     }
     let bar = progress::bar(files.len() + corpus.captions().len(), "encoding photos and captions");
-    let photos = model.photos(&files, &|n| bar.inc(n as u64))?;
+    let photos = model.photos(files, &|n| bar.inc(n as u64))?;
     let (kept, rows) = sound(photos, on_bad)?;
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
     let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
@@ -80,8 +99,8 @@ fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> R
     let captions = model.captions(&captions, &|n| bar.inc(n as u64))?;
     bar.finish_and_clear();
     let embeddings = Embeddings { images, captions };
-    write_cache(&path, &kept, &embeddings)?;
-    Ok((corpus, embeddings))
+    write_cache(cache, &kept, &embeddings)?;
+    Ok((kept, corpus, embeddings))
 }
 
 fn files(corpus: &Corpus) -> Result<Vec<PathBuf>> {
@@ -130,15 +149,11 @@ fn report_skipped(count: usize, on_bad: OnBadImage) -> Result<()> {
 }
 
 /// Hash of everything the embeddings depend on: encoder, names, captions, and the bytes of every photo.
-fn key(corpus: &Corpus, files: &[PathBuf], model: &Encoder) -> String {
-    let photos: Vec<[u8; 32]> = files
-        .par_iter()
-        .map(|path| std::fs::read(path).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes()))
-        .collect();
+fn key(corpus: &Corpus, photos: &[Option<PhotoHash>], model: &Encoder) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint().as_bytes());
     hasher.update(corpus.fingerprint().as_bytes());
-    photos.iter().for_each(|hash| _ = hasher.update(hash));
+    photos.iter().for_each(|hash| _ = hasher.update(&hash.unwrap_or_default()));
     hasher.finalize().to_hex()[..32].to_owned()
 }
 

@@ -1,5 +1,7 @@
 //! Exact search: the cosine of the query with every image of the gallery.
 
+use rayon::prelude::*;
+
 use super::embedder::Embedder;
 use super::topk::top_k;
 use super::{Hit, Query, RankedList, Retriever};
@@ -20,6 +22,24 @@ impl Dense {
     pub fn new(gallery: Vec<ImageIdx>, embeddings: Matrix, embedder: Embedder) -> Self {
         Self { gallery, embeddings, embedder }
     }
+
+    /// (query, image)
+    fn scores(&self, queries: &[Query]) -> Result<Matrix> {
+        Ok(self.embedder.embed(queries)?.0.mul_transposed(&self.embeddings))
+    }
+
+    fn best(&self, scores: &[f32], k: usize) -> RankedList {
+        let hits = top_k(scores, k).into_iter();
+        RankedList::new(hits.map(|row| Hit { image: self.gallery[row], score: scores[row] }))
+    }
+
+    /// Where `gold` stands in the list of the whole gallery.
+    fn rank(&self, scores: &[f32], gold: ImageIdx) -> Option<usize> {
+        let at = self.gallery.iter().position(|&image| image == gold)?;
+        let own = scores[at];
+        let before = |(&score, &image): (&f32, &ImageIdx)| score > own || (score == own && image < gold);
+        (!own.is_nan()).then(|| 1 + scores.iter().zip(&self.gallery).filter(|pair| before(*pair)).count())
+    }
 }
 
 impl Retriever for Dense {
@@ -32,13 +52,22 @@ impl Retriever for Dense {
     }
 
     fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>> {
-        let (queries, _) = self.embedder.embed(queries)?;
-        let scores = queries.mul_transposed(&self.embeddings);
-        let ranked = |scores: &[f32]| {
-            let hits = top_k(scores, k).into_iter();
-            RankedList::new(hits.map(|row| Hit { image: self.gallery[row], score: scores[row] }))
-        };
-        Ok(scores.iter().map(ranked).collect())
+        let scores = self.scores(queries)?;
+        let rows = scores.data().par_chunks(self.gallery.len().max(1));
+        Ok(rows.map(|scores| self.best(scores, k)).collect())
+    }
+
+    /// Counts the images that come before the right one: sorting all of a large gallery for every query, only to see
+    /// where one image stands, would take most of the time of an evaluation.
+    fn ranked(
+        &self,
+        queries: &[Query],
+        gold: &[ImageIdx],
+        k: usize,
+    ) -> Result<Vec<(RankedList, Option<usize>)>> {
+        let scores = self.scores(queries)?;
+        let rows = scores.data().par_chunks(self.gallery.len().max(1)).zip(gold);
+        Ok(rows.map(|(scores, &gold)| (self.best(scores, k), self.rank(scores, gold))).collect())
     }
 }
 
@@ -59,6 +88,11 @@ mod tests {
                 .map(|h| h.image.0)
                 .collect()
         };
+        // Where the right image stands is told beyond the end of the list, and of strangers it is not.
+        for (gold, rank) in [(7, Some(1)), (9, Some(2)), (4, Some(3)), (5, None)] {
+            let ranked = dense.ranked(std::slice::from_ref(&query), &[ImageIdx(gold)], 1).unwrap();
+            assert_eq!((ranked[0].0.hits().len(), ranked[0].1), (1, rank));
+        }
         assert_eq!(images(2), [7, 9]);
         assert_eq!(images(10), [7, 9, 4]);
         assert!(dense.retrieve(&[Query::Caption("a dog".into())], 1).is_err());

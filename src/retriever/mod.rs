@@ -4,6 +4,7 @@
 //! else's business. A new retriever is one file here, one arm in `build`, one line in the contract test.
 
 pub mod build;
+pub mod captions;
 pub mod dense;
 pub mod embedder;
 pub mod generative;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 pub use ranked::{Hit, RankedList};
 
 use crate::error::Result;
+use crate::ids::ImageIdx;
 use crate::model::modality::Modality;
 
 /// What is asked.
@@ -43,4 +45,23 @@ pub trait Retriever: Send + Sync {
     /// # Errors
     /// When a query cannot be embedded: an empty caption, a photo that cannot be read.
     fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>>;
+
+    /// For each query the list of at most `k` images, and the one-based rank of the image it asks for among *all*
+    /// that this retriever can return, not only the first `k`: what measuring needs.
+    ///
+    /// # Errors
+    /// As [`Retriever::retrieve`].
+    fn ranked(
+        &self,
+        queries: &[Query],
+        gold: &[ImageIdx],
+        k: usize,
+    ) -> Result<Vec<(RankedList, Option<usize>)>> {
+        let lists = self.retrieve(queries, usize::MAX)?.into_iter().zip(gold);
+        let ranked = |(list, gold): (RankedList, &ImageIdx)| {
+            let rank = list.rank_of(*gold);
+            (list.truncated(k), rank)
+        };
+        Ok(lists.map(ranked).collect())
+    }
 }

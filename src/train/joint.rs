@@ -15,6 +15,7 @@ use crate::docid::trie::Trie;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
+use crate::model::align::Align;
 use crate::model::dsi::{Candidates, Catalogue, Queries};
 use crate::model::features::Prepared;
 use crate::model::index::Index;
@@ -74,8 +75,10 @@ struct Joint<'a> {
     seen: Teacher,
     beam: usize,
     lookahead: bool,
-    /// Aligned unit rows of all captions, and of all images.
-    caption_rows: Matrix,
+    /// The captions' own unit rows; a step aligns those it needs.
+    spoken_rows: &'a Matrix,
+    align: &'a Align,
+    /// Aligned unit rows of all images.
     image_rows: Matrix,
     /// (caption→docid): only train captions can make these.
     pairs: Vec<TrainPair>,
@@ -101,8 +104,8 @@ struct Batch {
 impl<'a> Joint<'a> {
     fn new(
         config: &'a Config,
-        prepared: &Prepared,
-        index: &Index,
+        prepared: &'a Prepared,
+        index: &'a Index,
         model: Model,
         device: &'a Device,
     ) -> Result<Self> {
@@ -132,7 +135,8 @@ impl<'a> Joint<'a> {
             seen,
             beam: config.search.beam,
             lookahead: config.search.lookahead && config.decoder.grounded,
-            caption_rows: index.align.apply(Modality::Caption, &prepared.embeddings.captions),
+            spoken_rows: &prepared.embeddings.captions,
+            align: &index.align,
             image_rows: images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
@@ -151,10 +155,15 @@ impl<'a> Joint<'a> {
             self.caption_order.batch(step, self.spoken_share()).into_iter().map(|i| self.pairs[i]).collect();
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         Batch {
-            rows: self.caption_rows.select(&captions),
+            rows: self.caption_rows(&captions),
             modalities: vec![Modality::Caption; pairs.len()],
             gold: pairs.iter().map(|pair| pair.image().row()).collect(),
         }
+    }
+
+    /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
+    fn caption_rows(&self, captions: &[usize]) -> Matrix {
+        self.align.apply(Modality::Caption, &self.spoken_rows.select(captions))
     }
 
     /// The image queries of a step.
@@ -178,14 +187,18 @@ impl<'a> Joint<'a> {
     fn disguise(&self, images: &mut Matrix, step: usize) -> Vec<Modality> {
         let mut rng = rng::stream(self.seed, "caption noise", step as u64);
         let mut modalities = vec![Modality::Image; images.rows()];
+        let (mut moved, mut pairs) = (Vec::new(), Vec::new());
         for (row, modality) in modalities.iter_mut().enumerate() {
             if rng.random_bool(self.section.caption_noise) {
                 *modality = Modality::Caption;
-                let pair = self.pairs[rng.random_range(0..self.pairs.len())];
-                let caption = self.caption_rows.row(pair.caption().index());
-                let gap = caption.iter().zip(self.image_rows.row(pair.image().row())).map(|(c, x)| c - x);
-                images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
+                moved.push(row);
+                pairs.push(self.pairs[rng.random_range(0..self.pairs.len())]);
             }
+        }
+        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        for ((&row, pair), caption) in moved.iter().zip(&pairs).zip(self.caption_rows(&captions).iter()) {
+            let gap = caption.iter().zip(self.image_rows.row(pair.image().row())).map(|(c, x)| c - x);
+            images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
         }
         *images = std::mem::take(images).normalized();
         modalities

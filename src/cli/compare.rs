@@ -1,0 +1,39 @@
+//! `dsi compare`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::put;
+use crate::eval::table::comparison_table;
+use crate::eval::{compare, published};
+
+/// Print the reports of several runs as one table: seeds as mean ± sd, and published results on the same images.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi compare runs/seed-0 runs/seed-1 runs/seed-2
+  dsi compare runs/flickr30k-* --dataset flickr30k --json")]
+pub struct Compare {
+    /// Run folders that `dsi train` made and measured; those that differ in their seed alone become one row.
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Only reports on this data set.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Print the rows as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compare {
+    pub fn run(self) -> Result<()> {
+        let reports = compare::read(&self.runs, self.dataset.as_deref())?;
+        let blocks = compare::compare(&reports, &published::rows())?;
+        if self.json {
+            put(serde_json::to_string_pretty(&blocks)? + "\n")
+        } else {
+            put(comparison_table(&blocks))
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The leakage guard: what the val and test splits share with the train split, told by name before training starts.
+//!
+//! A *photo* that lies in two splits under two names was learnt with its train captions, and finding it proves nothing:
+//! that stops a training unless the user says otherwise. A *caption* that two photos have ("a dog runs") is common in
+//! honest data, more so the shorter captions are, so it is counted and shown, and stops nothing by default
+//! (`data.on_leak`). Photos are the same when their bytes are; captions when their words are, whatever their case,
+//! spacing and punctuation. Ready-made embeddings have no photos; their captions are looked at all the same.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::corpus::{Corpus, Split};
+use super::photos::{self, PhotoHash};
+use crate::config::OnLeak;
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+
+/// Leaks named in a message; the rest is counted.
+const SHOWN: usize = 5;
+
+/// Something of the val or the test split that the train split has too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leak<T> {
+    /// The caption (its position in the corpus) or the image held out.
+    pub held_out: T,
+    /// Its equal in the train split; the first, where it has several.
+    pub train: T,
+}
+
+/// What was found, in corpus order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leaks {
+    /// Captions, by position.
+    pub captions: Vec<Leak<usize>>,
+    /// Photos.
+    pub photos: Vec<Leak<ImageIdx>>,
+}
+
+/// Reports what leaks in the log; `photos` has a hash an image, or nothing where the corpus has no photos.
+///
+/// # Errors
+/// When something leaks that `on_leak` does not allow: with figures, names and the remedy.
+pub fn guard(on_leak: OnLeak, corpus: &Corpus, photos: &[Option<PhotoHash>]) -> Result<()> {
+    let leaks = find(corpus, photos);
+    let told = [
+        (leaks.captions_told(corpus), on_leak == OnLeak::Any),
+        (leaks.photos_told(corpus), on_leak != OnLeak::Warn),
+    ];
+    let mut refused = Vec::new();
+    for (text, stops) in told.into_iter().filter_map(|(text, stops)| Some((text?, stops))) {
+        if stops { refused.push(text) } else { tracing::warn!("{text}") }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "held-out data is in the train split:\n  {}\nleave out one of each two or put both into one split; to train all \
+         the same, set data.on_leak = \"warn\"",
+        refused.join("\n  ")
+    )))
+}
+
+/// The hashes of all photos of a corpus, read in parallel; nothing where it has none.
+pub fn photo_hashes(corpus: &Corpus) -> Vec<Option<PhotoHash>> {
+    let files: Option<Vec<&Path>> = corpus.images().map(|image| corpus.file(image)).collect();
+    photos::hashes(&files.unwrap_or_default())
+}
+
+/// Looks for captions and photos of val and test in train.
+pub fn find(corpus: &Corpus, photos: &[Option<PhotoHash>]) -> Leaks {
+    let words = |caption: usize| Some(words(corpus.caption(caption))).filter(|words| !words.is_empty());
+    let captions = |split| corpus.captions_in(split);
+    // A hash of sixteen bytes for a caption: half a million of them are no burden.
+    let key = |caption: usize| words(caption).map(|words| *blake3::hash(words.as_bytes()).as_bytes());
+    let photo = |image: ImageIdx| photos.get(image.row()).copied().flatten();
+    let images = |split| corpus.images_in(split);
+    Leaks { captions: shared(captions, key), photos: shared(images, photo) }
+}
+
+/// The items of val and test whose key an item of train has.
+fn shared<T: Copy, K: Eq + std::hash::Hash>(
+    items: impl Fn(Split) -> Vec<T>,
+    key: impl Fn(T) -> Option<K>,
+) -> Vec<Leak<T>> {
+    let mut trained = HashMap::new();
+    for item in items(Split::Train) {
+        if let Some(key) = key(item) {
+            trained.entry(key).or_insert(item);
+        }
+    }
+    let held_out = [Split::Val, Split::Test].into_iter().flat_map(items);
+    held_out.filter_map(|held_out| Some(Leak { held_out, train: *trained.get(&key(held_out)?)? })).collect()
+}
+
+/// Lower-case letters and digits, in words.
+fn words(caption: &str) -> String {
+    let words = caption.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+impl Leaks {
+    fn captions_told(&self, corpus: &Corpus) -> Option<String> {
+        let split = |leak: &Leak<usize>| corpus.split(corpus.owner(leak.held_out));
+        let name = |leak: &Leak<usize>| {
+            let [own, other] = [leak.held_out, leak.train].map(|n| corpus.id(corpus.owner(n)));
+            format!("{:?} of {} {own} and of train {other}", corpus.caption(leak.held_out), split(leak))
+        };
+        let counts = counts(&self.captions, split, |split| corpus.captions_in(split).len());
+        told(&self.captions, format!("captions of training pairs occur in {counts} captions"), name)
+    }
+
+    fn photos_told(&self, corpus: &Corpus) -> Option<String> {
+        let split = |leak: &Leak<ImageIdx>| corpus.split(leak.held_out);
+        let name = |leak: &Leak<ImageIdx>| {
+            format!("{} {} is train {}", split(leak), corpus.id(leak.held_out), corpus.id(leak.train))
+        };
+        let counts = counts(&self.photos, split, |split| corpus.images_in(split).len());
+        told(&self.photos, format!("photos of the train split are {counts} photos too, byte for byte"), name)
+    }
+}
+
+/// `3 of 1000 val, 1 of 500 test`
+fn counts<T>(leaks: &[T], split: impl Fn(&T) -> Split, of: impl Fn(Split) -> usize) -> String {
+    let count = |wanted: Split| leaks.iter().filter(|leak| split(leak) == wanted).count();
+    let counted = [Split::Val, Split::Test].map(|split| (split, count(split), of(split)));
+    let parts = counted.iter().filter(|(_, _, all)| *all > 0);
+    parts.map(|(split, n, all)| format!("{n} of {all} {split}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A line with the first few names; none where there is nothing to tell.
+fn told<T>(leaks: &[T], what: String, name: impl Fn(&T) -> String) -> Option<String> {
+    let names: Vec<String> = leaks.iter().take(SHOWN).map(name).collect();
+    let more = leaks.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!leaks.is_empty()).then(|| format!("{what}: {}{more}", names.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::{Builder, Entry};
+    use super::super::{karpathy, tests::shared as shared_file};
+    use super::*;
+
+    fn corpus(images: &[(&str, Split, &[&str])]) -> Corpus {
+        let mut builder = Builder::new(Path::new("c"), "line", None);
+        for (n, (id, split, captions)) in images.iter().enumerate() {
+            let captions = captions.iter().map(|&c| c.into()).collect();
+            builder
+                .push(n + 1, Entry { id: (*id).into(), file: (*id).into(), split: *split, captions })
+                .unwrap();
+        }
+        builder.build().unwrap()
+    }
+
+    fn three() -> Corpus {
+        corpus(&[
+            ("a", Split::Train, &["A dog runs.", "two cats", "!"]),
+            ("b", Split::Test, &["a  DOG, runs", "a dog", "?"]),
+            ("c", Split::Val, &["Two cats!", "Zwei Hunde"]),
+            ("d", Split::Train, &["two cats", "zwei hunde."]),
+        ])
+    }
+
+    #[test]
+    fn captions_are_compared_by_their_words() {
+        let found = find(&three(), &[]);
+        let pairs: Vec<_> = found.captions.iter().map(|leak| (leak.held_out, leak.train)).collect();
+        assert_eq!(pairs, [(6, 1), (7, 9), (3, 0)]);
+        assert_eq!(found.photos, []);
+        assert_eq!(words("  It's 5\tO'Clock—ÉTÉ! "), "it s 5 o clock été");
+    }
+
+    #[test]
+    fn photos_are_compared_by_their_bytes_and_unreadable_ones_with_none() {
+        let photos = [Some([1; 32]), Some([1; 32]), None, None];
+        let found = find(&three(), &photos);
+        assert_eq!(found.photos, [Leak { held_out: ImageIdx(1), train: ImageIdx(0) }]);
+    }
+
+    #[test]
+    fn what_stops_is_the_users_choice_and_is_told_with_names() {
+        let corpus = three();
+        let photos = [Some([1; 32]), Some([1; 32]), None, None];
+        let refusal = |on_leak, photos| guard(on_leak, &corpus, photos).unwrap_err().to_string();
+        let text = refusal(OnLeak::Photo, &photos);
+        assert!(
+            text.contains("0 of 1 val, 1 of 1 test photos too") && text.contains("test b is train a"),
+            "{text}"
+        );
+        assert!(!text.contains("captions of"), "{text}");
+        let text = refusal(OnLeak::Any, &[]);
+        assert!(text.contains("2 of 2 val, 1 of 3 test captions") && text.contains("data.on_leak"), "{text}");
+        assert!(text.contains("\"Two cats!\" of val c and of train a"), "{text}");
+        guard(OnLeak::Warn, &corpus, &photos).unwrap();
+        guard(OnLeak::Photo, &corpus, &[]).unwrap();
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let leaks: Vec<usize> = (0..7).collect();
+        assert_eq!(told(&leaks, "x".into(), usize::to_string).unwrap(), "x: 0; 1; 2; 3; 4; and 2 more");
+        assert_eq!(told(&leaks[..0], "x".into(), usize::to_string), None);
+    }
+
+    #[test]
+    fn flickr8k_shares_no_photo_between_its_splits() {
+        let Some(path) = shared_file("flickr8k/dataset_flickr8k.json") else { return };
+        let corpus = karpathy::read(&path, &path.with_file_name("images")).unwrap();
+        let found = find(&corpus, &photo_hashes(&corpus));
+        assert_eq!(found.photos, []);
+        assert!(found.captions.len() < corpus.captions_in(Split::Val).len() / 20, "{}", found.captions.len());
+    }
+}
