@@ -1,15 +1,12 @@
 //! Fetching an encoder, against a hub of the test's own on this machine: what it gives, refuses and breaks.
 
+mod server;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use dsi::data::hub::{self, Hub};
+use server::{Answer, Request, Server, file, http, status};
 
 const ID: &str = "org/clip-tiny";
 
@@ -20,42 +17,6 @@ const FILES: [(&str, &[u8]); 4] = [
     ("tokenizer.json", b"{\"tokenizer\": 1}"),
     ("model.safetensors", b"weights, in truth very many of them"),
 ];
-
-struct Request {
-    text: String,
-    /// The last part of the path.
-    file: String,
-    /// The first byte asked for.
-    start: usize,
-    /// Asks for one byte, to learn length and commit.
-    probe: bool,
-}
-
-struct Answer {
-    head: Vec<String>,
-    body: Vec<u8>,
-}
-
-fn status(code: u16) -> Answer {
-    Answer { head: vec![format!("HTTP/1.1 {code} -"), "Content-Length: 0".into()], body: Vec::new() }
-}
-
-/// One file of one commit, in whole or from `start`.
-fn file(request: &Request, content: &[u8], commit: &str) -> Answer {
-    if request.start >= content.len() {
-        return status(416);
-    }
-    let end = if request.probe { request.start + 1 } else { content.len() };
-    let body = content[request.start..end].to_vec();
-    let head = vec![
-        "HTTP/1.1 206 -".into(),
-        format!("Content-Length: {}", body.len()),
-        format!("Content-Range: bytes {}-{}/{}", request.start, end - 1, content.len()),
-        format!("ETag: \"{}-{commit}\"", request.file.replace('.', "-")),
-        format!("X-Repo-Commit: {commit}"),
-    ];
-    Answer { head, body }
-}
 
 fn honest(request: &Request) -> Answer {
     let Some((_, content)) = FILES.iter().find(|(name, _)| *name == request.file) else { return status(404) };
@@ -68,69 +29,10 @@ fn honest(request: &Request) -> Answer {
     answer
 }
 
-/// A hub on a free port of this machine, until it is dropped.
-struct Server {
-    address: String,
-    requests: Arc<Mutex<Vec<String>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(answer: impl Fn(&Request) -> Answer + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (requests, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let (seen, stopped): (Arc<Mutex<Vec<String>>>, _) = (Arc::clone(&requests), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().take(100) {
-                if stopped.load(Ordering::SeqCst) {
-                    break;
-                }
-                if let Some(text) = serve(stream.unwrap(), &answer) {
-                    seen.lock().unwrap().push(text);
-                }
-            }
-        });
-        Self { address, requests, stop, thread: Some(thread) }
-    }
-
-    fn hub(&self, home: &Path) -> Hub {
-        Hub { endpoint: format!("http://{}", self.address), cache: home.join("hub"), token: None }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address)); // wakes the thread
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-/// Answers one request on one connection; its text, where it was one.
-fn serve(mut stream: TcpStream, answer: &impl Fn(&Request) -> Answer) -> Option<String> {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") && text.len() < 8192 {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).ok()?;
-        text.push(byte[0]);
-    }
-    let text = String::from_utf8(text).unwrap();
-    let range = text.lines().find_map(|line| line.strip_prefix("range: bytes=")).unwrap_or("0-").to_owned();
-    let path = text.split(' ').nth(1)?;
-    let request = Request {
-        file: path.rsplit('/').next()?.to_owned(),
-        start: range.split('-').next()?.parse().unwrap(),
-        probe: range == "0-0",
-        text,
-    };
-    let Answer { head, body } = answer(&request);
-    let mut bytes = (head.join("\r\n") + "\r\nConnection: close\r\n\r\n").into_bytes();
-    bytes.extend(body);
-    stream.write_all(&bytes).ok()?;
-    Some(request.text)
+/// The hub that the server plays.
+fn hub(server: &Server, home: &Path) -> Hub {
+    let endpoint = format!("http://{}", server.address);
+    Hub { endpoint, cache: home.join("hub"), token: None, offline: false, http: http() }
 }
 
 /// Whether a folder holds these files and nothing else.
@@ -151,7 +53,7 @@ fn a_local_folder_is_returned_as_it_is() {
 fn what_is_neither_a_folder_nor_an_id_is_refused_without_a_request() {
     let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
     let refusal = |id: &str, revision: &str| {
-        server.hub(home.path()).folder(id, revision).expect_err(&format!("{id} {revision}")).to_string()
+        hub(&server, home.path()).folder(id, revision).expect_err(&format!("{id} {revision}")).to_string()
     };
     let allowed = ["model.safetensors", "vocab.json + merges.txt", "openai/clip-vit-base-patch32"];
     for id in ["", "clip", "./clips/b32", "/etc/clip", "../a", "a/..", "a/b/c", "a/b c", "a/b?c", "a--b/c"] {
@@ -170,13 +72,13 @@ fn what_is_neither_a_folder_nor_an_id_is_refused_without_a_request() {
 #[test]
 fn files_are_fetched_once_and_then_need_no_network() {
     let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
-    let hub = Hub { token: Some("s3cret".into()), ..server.hub(home.path()) };
+    let hub = Hub { token: Some("s3cret".into()), ..hub(&server, home.path()) };
     let folder = hub.folder(ID, "refs/pr/15").unwrap();
     assert!(folder.ends_with("hub/models--org--clip-tiny/snapshots/c0ffee"), "{}", folder.display());
     assert_holds(&folder, &FILES);
     let requests = server.requests.lock().unwrap().clone();
     assert!(
-        requests[0].starts_with("GET /org/clip-tiny/resolve/refs%2Fpr%2F15/config.json "),
+        requests[0].starts_with("HEAD /org/clip-tiny/resolve/refs%2Fpr%2F15/config.json "),
         "{}",
         requests[0]
     );
@@ -196,7 +98,7 @@ fn the_older_pair_of_files_stands_in_for_the_tokenizer() {
             None => honest(request),
         },
     });
-    let hub = server.hub(home.path());
+    let hub = hub(&server, home.path());
     let folder = hub.folder(ID, "main").unwrap();
     assert_holds(&folder, &[FILES[0], FILES[1], FILES[3], pair[0], pair[1]]);
     drop(server);
@@ -219,7 +121,7 @@ fn a_refusal_names_the_id_the_file_and_the_remedy() {
         let home = tempfile::tempdir().unwrap();
         let answer = move |r: &Request| if r.file == missing { status(code) } else { honest(r) };
         let server = Server::start(answer);
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         for part in [ID, "not a local folder", "revision `main`", missing, &server.address, remedy] {
             assert!(message.contains(part), "{code}: {message}");
         }
@@ -229,7 +131,7 @@ fn a_refusal_names_the_id_the_file_and_the_remedy() {
 #[test]
 fn a_hub_that_cannot_be_reached_is_named() {
     let home = tempfile::tempdir().unwrap();
-    let hub = Server::start(honest).hub(home.path()); // gone at once
+    let hub = hub(&Server::start(honest), home.path()); // gone at once
     let message = hub.folder(ID, "main").unwrap_err().to_string();
     for part in [ID, "config.json", &hub.endpoint, "or download the folder yourself"] {
         assert!(message.contains(part), "{message}");
@@ -240,7 +142,7 @@ fn a_hub_that_cannot_be_reached_is_named() {
 fn cut(announced: bool) -> impl Fn(&Request) -> Answer {
     move |request| {
         let mut answer = honest(request);
-        if request.file == "model.safetensors" && !request.probe && !request.text.contains("/resolve/") {
+        if request.file == "model.safetensors" && !request.text.contains("/resolve/") {
             answer.body.truncate(5);
             answer.head.retain(|line| announced || !line.starts_with("Content-Length"));
         }
@@ -253,12 +155,12 @@ fn a_transfer_that_ends_early_is_an_error_and_the_next_one_completes_it() {
     for announced in [true, false] {
         let home = tempfile::tempdir().unwrap();
         let server = Server::start(cut(announced));
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         assert!(message.contains("model.safetensors") && message.contains("try again"), "{message}");
         let blob = home.path().join("hub/models--org--clip-tiny/blobs/model-safetensors-c0ffee");
         assert!(!blob.exists(), "other programs would take it for whole");
         let server = Server::start(honest);
-        let folder = server.hub(home.path()).folder(ID, "main").unwrap();
+        let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
         assert_holds(&folder, &FILES);
         let requests = server.requests.lock().unwrap();
         assert_eq!(requests.iter().any(|text| text.contains("bytes=5-")), announced, "resumed");
@@ -270,13 +172,13 @@ fn a_branch_that_moved_is_fetched_whole() {
     let home = tempfile::tempdir().unwrap();
     let broken =
         |request: &Request| if request.file == "model.safetensors" { status(503) } else { honest(request) };
-    Server::start(broken).hub(home.path()).folder(ID, "main").unwrap_err();
+    hub(&Server::start(broken), home.path()).folder(ID, "main").unwrap_err();
     let newer = |request: &Request| match FILES.iter().find(|(name, _)| *name == request.file) {
         Some((_, content)) => file(request, content, "beef"),
         None => status(404),
     };
     let server = Server::start(newer);
-    let folder = server.hub(home.path()).folder(ID, "main").unwrap();
+    let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
     assert!(folder.ends_with("beef"));
     assert_holds(&folder, &FILES);
 }
@@ -291,7 +193,7 @@ fn a_server_cannot_name_a_path_outside_the_cache() {
             answer.head.push(format!("{header}: {evil}"));
             answer
         });
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         assert!(message.contains("x-repo-commit or etag"), "{message}");
         assert!(!home.path().join("hub").exists(), "nothing is written");
     }

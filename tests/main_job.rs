@@ -265,10 +265,10 @@ fn odd_queries_are_answered_or_refused_in_words() {
 
 #[test]
 fn corpus_and_index_describe_themselves() {
-    let counts = trained().dsi::<&str>("data", &[]).args(["--json"]).output().succeeded().json();
+    let counts = trained().dsi::<&str>("data show", &[]).args(["--json"]).output().succeeded().json();
     let of = |images: usize| json!({"images": images, "captions": CAPTIONS * images});
     assert_eq!(counts, json!({"train": of(60), "val": of(10), "test": of(10)}));
-    let table = trained().dsi::<&str>("data", &[]).args(["--check"]).output().succeeded();
+    let table = trained().dsi::<&str>("data verify", &[]).output().succeeded();
     assert_eq!(table.stdout.lines().count(), 2 + 3, "{table}");
 
     let space = Space::new();
@@ -324,7 +324,7 @@ fn a_corpus_without_a_val_split_ends_with_its_last_weights() {
 #[test]
 fn a_closed_pipe_is_no_panic() {
     let commands = [
-        trained().dsi::<&str>("data", &[]).args(["--json"]),
+        trained().dsi::<&str>("data show", &[]).args(["--json"]),
         trained().run("search").of("run").args(["a cube"]),
         trained().run("search").of("run").args(["a cube", "--json"]),
     ];

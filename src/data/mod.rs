@@ -6,21 +6,29 @@
 //! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
 //! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
 //!
+//! Datasets are [`fetch`]ed from their publishers, a CLIP from the [`hub`], both over [`http`]; [`verify`] tells what
+//! a corpus lacks.
+//!
 //! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
 
 pub mod bpe;
 pub mod corpus;
+pub mod disk;
 pub mod embeddings;
 pub mod epochs;
+pub mod fetch;
+pub mod http;
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
+pub mod known;
 pub mod npy;
 pub mod open;
 pub mod photos;
 pub mod preprocess;
 pub mod scenes;
 pub mod tokens;
+pub mod verify;
 
 #[cfg(test)]
 mod tests {

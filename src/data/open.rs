@@ -17,7 +17,7 @@ pub fn open(data: &Data, done: &(dyn Fn() + Sync)) -> Result<Corpus> {
             scenes::write(Path::new(&data.root), &spec(data), done)?;
             jsonl::read(&data.captions_file(), Some(&data.images_folder()))?
         }
-        DataKind::Karpathy => karpathy::read(&data.captions_file(), &data.images_folder())?,
+        DataKind::Karpathy => karpathy::read(&data.captions_file(), &data.images_folder(), &data.name)?,
         DataKind::Jsonl => jsonl::read(&data.captions_file(), Some(&data.images_folder()))?,
         DataKind::Features => jsonl::read(&data.captions_file(), None)?,
     };

@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
-use crate::data::{hub, open};
+use crate::data::{hub, open, verify};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -46,6 +46,7 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     }
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
+    verify::photos_are_there(&corpus, data.on_bad_image)?;
     let (corpus, embeddings) = embed(corpus, &model, Path::new(&encoder.cache), data.on_bad_image)?;
     let fingerprint = model.fingerprint().to_owned();
     Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint })

@@ -1,0 +1,367 @@
+//! Files over HTTP, for the hub and for other hosts: retried where that helps, resumed where it was cut, checked
+//! before it gets its name.
+//!
+//! A file grows beside its place, as `NAME.part`, and is renamed when it has its length and its checksum. What an
+//! earlier attempt or an earlier process has left there is gone on from. A token goes to the server it is meant
+//! for and to no other: the hub redirects to other hosts, so redirects are followed here, one by one, and none
+//! leads from HTTPS to plain HTTP.
+
+mod checksum;
+mod pace;
+mod part;
+
+use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use ureq::http::{Response, Uri, header};
+use ureq::{Agent, Body};
+
+pub use checksum::Checksum;
+pub use pace::Pace;
+pub use part::part_of;
+
+use self::part::Part;
+use crate::error::Error;
+use crate::progress;
+
+/// Redirects that are followed; the hub needs two.
+const HOPS: usize = 8;
+/// Bytes read at once.
+const CHUNK: usize = 1 << 17;
+/// An attempt that brings this many bytes was no failure, whatever ended it.
+const PROGRESS: u64 = 1 << 20;
+
+/// Why a file did not come.
+#[derive(Debug)]
+pub enum Fault {
+    /// The server refused; `wait`: what it asks for before the next attempt (`Retry-After`, in seconds).
+    Status {
+        /// HTTP's status.
+        code: u16,
+        /// The wait it asks for.
+        wait: Option<Duration>,
+    },
+    /// No connection, or one that ended or fell silent too early.
+    Lost(String),
+    /// The answer is not what such a server gives, or not the file that is wanted.
+    Answer(String),
+    /// This machine's disk.
+    Local(Error),
+}
+
+impl Fault {
+    /// Whether the same question may have another answer later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            Self::Lost(_) => true,
+            Self::Answer(_) | Self::Local(_) => false,
+        }
+    }
+
+    /// The status the server refused with.
+    pub fn status(&self) -> Option<u16> {
+        if let Self::Status { code, .. } = self { Some(*code) } else { None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { code, wait: None } => write!(f, "http status {code}"),
+            Self::Status { code, wait: Some(wait) } => {
+                write!(f, "http status {code}, come back in {} s", wait.as_secs())
+            }
+            Self::Lost(what) | Self::Answer(what) => f.write_str(what),
+            Self::Local(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// A file on a server, and where it is to lie.
+pub struct Wanted<'a> {
+    /// What to call it on the progress bar.
+    pub name: &'a str,
+    /// Its address.
+    pub url: &'a str,
+    /// What proves to that server, and to no other, that the user may have it.
+    pub token: Option<&'a str>,
+    /// Its place on this disk.
+    pub path: &'a Path,
+    /// Its length in bytes, if known.
+    pub size: Option<u64>,
+    /// Its checksum, if known.
+    pub checksum: Option<&'a Checksum>,
+}
+
+/// What a server tells about a file before it sends it. The hub's own headers go before the general ones.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The commit it belongs to (`x-repo-commit`).
+    pub commit: Option<String>,
+    /// Its entity tag, without quotes (`x-linked-etag`, else `etag`).
+    pub tag: Option<String>,
+    /// Its length in bytes (`x-linked-size`, else `content-length`).
+    pub size: Option<u64>,
+    linked: (Option<String>, Option<u64>),
+}
+
+/// A client with patience.
+pub struct Http {
+    agent: Agent,
+    pace: Pace,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self::new(Pace::default())
+    }
+}
+
+impl Http {
+    /// A client of this patience.
+    pub fn new(pace: Pace) -> Self {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(pace.connect))
+            .timeout_resolve(Some(pace.connect))
+            .timeout_recv_response(Some(pace.stall))
+            .timeout_per_read(Some(pace.stall))
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .accept_encoding("identity") // a packed answer has another length, and cannot be resumed
+            .user_agent(concat!("dsi/", env!("CARGO_PKG_VERSION")));
+        Self { agent: config.build().into(), pace }
+    }
+
+    /// What the server tells about a file, without the file.
+    ///
+    /// # Errors
+    /// When it refuses or cannot be reached.
+    pub fn head(&self, url: &str, token: Option<&str>) -> Result<Told, Fault> {
+        let mut failures = 0;
+        loop {
+            match self.ask(url, token, None) {
+                Ok((_, told)) => return Ok(told),
+                Err(fault) => self.pause(url, &mut failures, fault)?,
+            }
+        }
+    }
+
+    /// Downloads a file to its place, going on from what lies there as `NAME.part`.
+    ///
+    /// # Errors
+    /// When the server refuses, is lost too often, or sends something else than what is wanted; when another
+    /// process downloads the same file; when the disk does not take it.
+    pub fn download(&self, wanted: &Wanted) -> Result<(), Fault> {
+        let mut part = Part::open(wanted.path)?;
+        let bar = progress::bytes(wanted.size, wanted.name.to_owned());
+        let (mut failures, mut resumed) = (0, part.length > 0);
+        loop {
+            let before = part.length;
+            if let Err(fault) = self.go_on(wanted, &mut part, &bar) {
+                failures = if part.length >= before + PROGRESS { 0 } else { failures };
+                self.pause(wanted.name, &mut failures, fault)?;
+                continue;
+            }
+            match part.finish(wanted) {
+                // What was resumed may have been the beginning of an older version.
+                Err(Fault::Answer(_)) if resumed => resumed = false,
+                done => return done,
+            }
+        }
+    }
+
+    fn pause(&self, what: &str, failures: &mut u32, fault: Fault) -> Result<(), Fault> {
+        *failures += 1;
+        let Some(wait) = self.pace.wait(*failures, &fault) else { return Err(fault) };
+        tracing::warn!("{what}: {fault}; trying again in {:.0} s", wait.as_secs_f64());
+        std::thread::sleep(wait);
+        Ok(())
+    }
+
+    /// One attempt at the rest of a file.
+    fn go_on(&self, wanted: &Wanted, part: &mut Part, bar: &ProgressBar) -> Result<(), Fault> {
+        if wanted.size.is_some_and(|size| size == part.length) {
+            return Ok(());
+        }
+        if wanted.size.is_some_and(|size| size < part.length) {
+            part.clear()?;
+        }
+        let answer = match self.ask(wanted.url, wanted.token, Some(part.length)) {
+            Err(Fault::Status { code: 416, .. }) if part.length > 0 => {
+                part.clear()?;
+                return Err(Fault::Lost("what is here of it does not fit what the server has".into()));
+            }
+            answer => answer?.0,
+        };
+        let end = end(&answer, wanted, part)?;
+        bar.set_position(part.length);
+        end.into_iter().for_each(|end| bar.set_length(end));
+        let limit = end.map_or(u64::MAX, |end| end - part.length + 1);
+        let mut body = answer.into_body().into_reader().take(limit);
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match body.read(&mut chunk).map_err(|e| Fault::Lost(e.to_string()))? {
+                0 => break,
+                n => {
+                    part.append(&chunk[..n])?;
+                    bar.inc(n as u64);
+                }
+            }
+        }
+        match end {
+            Some(end) if part.length < end => {
+                Err(Fault::Lost(format!("the transfer ended early: {} of {end} bytes came", part.length)))
+            }
+            Some(end) if part.length > end => {
+                part.clear()?;
+                Err(Fault::Answer(format!("more than the announced {end} bytes came")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for a file from byte `start` on, or for its headers alone, and follows redirects.
+    fn ask(&self, url: &str, token: Option<&str>, start: Option<u64>) -> Result<(Response<Body>, Told), Fault> {
+        let home: Uri = url.parse().map_err(|e| Fault::Answer(format!("`{url}` is no address: {e}")))?;
+        let (mut at, mut told) = (home.clone(), Told::default());
+        for _ in 0..HOPS {
+            let mut request = if start.is_some() { self.agent.get(&at) } else { self.agent.head(&at) };
+            if let Some(token) = token.filter(|_| origin(&at) == origin(&home)) {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+            if let Some(start) = start.filter(|&start| start > 0) {
+                request = request.header(header::RANGE, format!("bytes={start}-"));
+            }
+            let answer = request.call().map_err(lost)?;
+            let status = answer.status();
+            told.hear(&answer, origin(&at) == origin(&home));
+            if status.is_client_error() || status.is_server_error() {
+                let wait = text(&answer, "retry-after").and_then(|t| t.parse().ok()).map(Duration::from_secs);
+                return Err(Fault::Status { code: status.as_u16(), wait });
+            }
+            if !status.is_redirection() {
+                return Ok((answer, told));
+            }
+            let next = text(&answer, "location").and_then(|location| join(&at, location));
+            let next = next.ok_or_else(|| Fault::Answer("a redirect leads nowhere".into()))?;
+            if at.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
+                return Err(Fault::Answer("a redirect leads from https to an open connection".into()));
+            }
+            // Of a large file the hub has told everything; where it is kept, a question without it may be refused.
+            if start.is_none() && told.linked.0.is_some() && told.linked.1.is_some() {
+                return Ok((answer, told));
+            }
+            at = next;
+        }
+        Err(Fault::Answer(format!("more than {HOPS} redirects")))
+    }
+}
+
+impl Told {
+    /// Takes what the headers say. `home`: they are of the server that was asked, not of one it pointed to.
+    fn hear(&mut self, answer: &Response<Body>, home: bool) {
+        let tag = |name| text(answer, name).map(|t| t.trim_start_matches("W/").replace('"', ""));
+        let number = |name| text(answer, name).and_then(|t| t.parse::<u64>().ok());
+        if home {
+            self.commit = self.commit.take().or_else(|| text(answer, "x-repo-commit").map(str::to_owned));
+            self.linked = (self.linked.0.take().or(tag("x-linked-etag")), self.linked.1.or(number("x-linked-size")));
+            self.tag = self.linked.0.clone().or(tag("etag")).or(self.tag.take());
+        }
+        let length = number("content-length").filter(|_| answer.status().is_success());
+        self.size = self.linked.1.or(length);
+    }
+}
+
+/// Where the file ends, as far as it is known; what cannot be the wanted file is refused.
+fn end(answer: &Response<Body>, wanted: &Wanted, part: &mut Part) -> Result<Option<u64>, Fault> {
+    if text(answer, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+        return Err(Fault::Answer("a web page came instead of the file: does the network ask for a login?".into()));
+    }
+    let total = match answer.status().as_u16() {
+        200 => {
+            part.clear()?;
+            text(answer, "content-length").and_then(|t| t.parse().ok())
+        }
+        206 => {
+            let range = text(answer, "content-range").and_then(content_range);
+            let Some((_, total)) = range.filter(|(start, _)| *start == part.length) else {
+                return Err(Fault::Answer("another part of the file came than was asked for".into()));
+            };
+            total
+        }
+        code => return Err(Fault::Answer(format!("http status {code}, which no file comes with"))),
+    };
+    match (wanted.size, total) {
+        (Some(size), Some(total)) if size != total => {
+            Err(Fault::Answer(format!("the server has a file of {total} bytes, and {size} are expected")))
+        }
+        (size, total) => Ok(size.or(total)),
+    }
+}
+
+/// `bytes 5-9/10` → (5, 10); the total may be `*`.
+fn content_range(range: &str) -> Option<(u64, Option<u64>)> {
+    let (span, total) = range.strip_prefix("bytes ")?.split_once('/')?;
+    let start = span.split_once('-')?.0.parse().ok()?;
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    total.is_none_or(|total| start < total).then_some((start, total))
+}
+
+fn text<'a>(answer: &'a Response<Body>, name: &str) -> Option<&'a str> {
+    answer.headers().get(name)?.to_str().ok().map(str::trim)
+}
+
+fn origin(uri: &Uri) -> (Option<&str>, Option<&str>, Option<u16>) {
+    (uri.scheme_str(), uri.host(), uri.port_u16())
+}
+
+/// The address that a redirect at `base` means.
+fn join(base: &Uri, location: &str) -> Option<Uri> {
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let absolute = match location {
+        rest if rest.starts_with("//") => format!("{scheme}:{rest}"),
+        rest if rest.starts_with('/') => format!("{scheme}://{authority}{rest}"),
+        whole => whole.to_owned(),
+    };
+    let uri: Uri = absolute.parse().ok()?;
+    (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()).then_some(uri)
+}
+
+fn lost(error: ureq::Error) -> Fault {
+    use ureq::Error::{ConnectionFailed, HostNotFound, Io, Protocol, Timeout};
+    match error {
+        Timeout(_) => Fault::Lost(format!("the server does not answer in time ({error})")),
+        Io(_) | HostNotFound | ConnectionFailed | Protocol(_) => Fault::Lost(error.to_string()),
+        error => Fault::Answer(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_joined_as_browsers_do() {
+        let base: Uri = "https://hub.co:8443/a/b?c".parse().unwrap();
+        let joined = |location| join(&base, location).map(|uri| uri.to_string());
+        assert_eq!(joined("/x?y").as_deref(), Some("https://hub.co:8443/x?y"));
+        assert_eq!(joined("//cdn.co/x").as_deref(), Some("https://cdn.co/x"));
+        assert_eq!(joined("http://cdn.co/x").as_deref(), Some("http://cdn.co/x"));
+        for nowhere in ["", "x/y", "file:///etc/passwd", "ftp://cdn.co/x", "http:///x", "a b"] {
+            assert_eq!(joined(nowhere), None, "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_read_or_refused() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        for bad in ["", "bytes", "bytes */10", "bytes 5-9", "5-9/10", "bytes 10-11/10", "bytes x-9/10"] {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}
