@@ -198,3 +198,150 @@ fn a_server_cannot_name_a_path_outside_the_cache() {
         assert!(!home.path().join("hub").exists(), "nothing is written");
     }
 }
+
+/// A repository of these files and no others.
+fn repository(files: Vec<(&'static str, Vec<u8>)>) -> impl Fn(&Request) -> Answer {
+    move |request| match files.iter().find(|(name, _)| *name == request.file) {
+        Some((_, content)) => file(request, content, "c0ffee"),
+        None => status(404),
+    }
+}
+
+#[test]
+fn weights_come_in_five_ways() {
+    let list = br#"{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+    let ways: [&[(&str, &[u8])]; 4] = [
+        &[
+            ("model.safetensors.index.json", list),
+            ("model-1.safetensors", b"first"),
+            ("model-2.safetensors", b"second"),
+        ],
+        &[("pytorch_model.bin", b"pickled")],
+        &[("open_clip_model.safetensors", b"open")],
+        &[("open_clip_pytorch_model.bin", b"open and pickled")],
+    ];
+    for way in ways {
+        let home = tempfile::tempdir().unwrap();
+        let all = [&FILES[..3], way].concat();
+        let server = Server::start(repository(all.iter().map(|(name, c)| (*name, c.to_vec())).collect()));
+        let hub = hub(&server, home.path());
+        let folder = hub.folder(ID, "main").unwrap();
+        assert_holds(&folder, &all);
+        drop(server);
+        assert_eq!(hub.folder(ID, "main").unwrap(), folder);
+    }
+}
+
+#[test]
+fn the_preprocessing_may_be_absent_beside_open_clips_own_configuration_only() {
+    let home = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 3] =
+        [("open_clip_config.json", b"{}"), FILES[2], ("open_clip_model.safetensors", b"weights")];
+    let owned = |files: &[(&'static str, &[u8])]| files.iter().map(|(name, c)| (*name, c.to_vec())).collect();
+    let server = Server::start(repository(owned(&files)));
+    let hub = hub(&server, home.path());
+    let folder = hub.folder(ID, "main").unwrap();
+    assert_holds(&folder, &files);
+    drop(server);
+    assert_eq!(hub.folder(ID, "main").unwrap(), folder, "its absence is remembered");
+
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(repository(owned(&[FILES[0], FILES[2], FILES[3]])));
+    let message = self::hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("preprocessor_config.json") && message.contains("404"), "{message}");
+}
+
+#[test]
+fn a_list_of_shards_cannot_name_other_places_and_must_be_whole() {
+    for (list, complaint) in [
+        (
+            r#"{"weight_map": {"a": "../../evil.safetensors"}}"#,
+            "`../../evil.safetensors`, which is no plain file name",
+        ),
+        (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "`/etc/passwd`"),
+        (r#"{"weight_map": {"a": "gone.safetensors"}}"#, "gone.safetensors of model.safetensors.index.json"),
+        ("<html>", "is not a list of a model's shards"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut files: Vec<_> = FILES[..3].iter().map(|(name, c)| (*name, c.to_vec())).collect();
+        files.push(("model.safetensors.index.json", list.into()));
+        let message =
+            hub(&Server::start(repository(files)), home.path()).folder(ID, "main").unwrap_err().to_string();
+        assert!(message.contains(complaint), "{message}");
+    }
+}
+
+/// The hub's tag of a large file is its SHA-256.
+#[test]
+fn content_that_is_not_what_its_tag_says_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let tag = "5".repeat(64);
+    let server = Server::start(move |request| match request.file.as_str() {
+        "model.safetensors" => honest(request).without("ETag").with(&format!("X-Linked-ETag: \"{tag}\"")),
+        _ => honest(request),
+    });
+    let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("model.safetensors") && message.contains("is not the sha256 5555"), "{message}");
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    for bad in ["429", "500", "silence", "cut"] {
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::start(move |request| match (request.count % 2, bad) {
+            (0, "429") => status(429).with("Retry-After: 0"),
+            (0, "500") => status(500),
+            (0, "silence") => Answer { silent: true, ..honest(request).cut(3) },
+            (0, _) if !request.head => honest(request).cut(3),
+            _ => honest(request),
+        });
+        let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
+        assert_holds(&folder, &FILES);
+    }
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_to_nobody_else() {
+    let elsewhere = Server::start(honest);
+    let address = elsewhere.address.clone();
+    let server = Server::start(move |request| match request.file.as_str() {
+        "model.safetensors" => {
+            let mut answer = honest(request).without("Location").without("Content-Length");
+            answer.head[0] = "HTTP/1.1 302 -".into();
+            answer.body.clear();
+            answer
+                .with("Content-Length: 0")
+                .with(&format!("Location: http://{address}/cdn/model.safetensors"))
+        }
+        _ => honest(request),
+    });
+    let home = tempfile::tempdir().unwrap();
+    let hub = Hub { token: Some("s3cret".into()), ..hub(&server, home.path()) };
+    assert_holds(&hub.folder(ID, "main").unwrap(), &FILES);
+    let sent = |server: &Server| server.requests.lock().unwrap().join("\n");
+    assert!(sent(&server).contains("Bearer s3cret"));
+    assert!(sent(&elsewhere).contains("/cdn/model.safetensors") && !sent(&elsewhere).contains("s3cret"));
+}
+
+#[test]
+fn offline_asks_nothing_and_says_what_is_missing() {
+    let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
+    let offline = Hub { offline: true, ..hub(&server, home.path()) };
+    let message = offline.folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("config.json") && message.contains("dsi data fetch clip:ID"), "{message}");
+    assert!(server.asked().is_empty());
+    let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
+    assert_eq!(offline.folder(ID, "main").unwrap(), folder);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_noticed_before() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request| match request.file.as_str() {
+        "model.safetensors" => honest(request).with("X-Linked-Size: 1152921504606846976"),
+        _ => honest(request),
+    });
+    let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("GB, and") && message.contains("are free"), "{message}");
+    assert!(server.asked().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.asked());
+}

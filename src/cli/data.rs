@@ -58,7 +58,11 @@ impl Show {
         let corpus = open(&config)?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let counts = counts(&corpus, "");
-        if self.json { put(serde_json::to_string_pretty(&as_json(&counts))? + "\n") } else { put(as_table(&counts)) }
+        if self.json {
+            put(serde_json::to_string_pretty(&as_json(&counts))? + "\n")
+        } else {
+            put(as_table(&counts))
+        }
     }
 }
 
@@ -81,8 +85,12 @@ fn as_json(counts: &[Count]) -> serde_json::Value {
 /// With a column for the published sizes, where there are any.
 fn as_table(counts: &[Count]) -> Table {
     let known = counts.iter().any(|count| count.published.is_some());
-    let columns =
-        [("split", Align::Left), ("images", Align::Right), ("captions", Align::Right), ("published", Align::Right)];
+    let columns = [
+        ("split", Align::Left),
+        ("images", Align::Right),
+        ("captions", Align::Right),
+        ("published", Align::Right),
+    ];
     let mut table = Table::new(columns.into_iter().take(3 + usize::from(known)));
     for count in counts {
         let cells = [count.split.to_string(), count.images.to_string(), count.captions.to_string()];

@@ -14,7 +14,11 @@ pub fn check(folder: &Path, needed: u64) -> Result<()> {
     match fs4::available_space(there) {
         Ok(free) if free < needed => Err(Error::file(
             folder,
-            format!("needs {}, and {} are free; make room, or choose another folder", size(needed), size(free)),
+            format!(
+                "needs {}, and {} are free; make room, or choose another folder",
+                size(needed),
+                size(free)
+            ),
         )),
         _ => Ok(()),
     }
@@ -45,6 +49,9 @@ mod tests {
 
     #[test]
     fn sizes_are_said_as_people_say_them() {
-        assert_eq!([999, 1_000, 36_745_453, 13_510_573_713].map(size), ["999 bytes", "1.0 kB", "36.7 MB", "13.5 GB"]);
+        assert_eq!(
+            [999, 1_000, 36_745_453, 13_510_573_713].map(size),
+            ["999 bytes", "1.0 kB", "36.7 MB", "13.5 GB"]
+        );
     }
 }

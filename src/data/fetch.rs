@@ -60,7 +60,8 @@ impl Fetcher<'_> {
 
     /// Where the archive is: by hand, from a place it may also come from, or not at all.
     fn find(&self, source: &Source) -> Archive {
-        let by_hand = [source.name].iter().chain(source.instead).map(|name| self.out.join(name)).find(|p| p.is_file());
+        let by_hand =
+            [source.name].iter().chain(source.instead).map(|name| self.out.join(name)).find(|p| p.is_file());
         if let Some(path) = by_hand {
             return Archive::Here(path);
         }
@@ -82,9 +83,10 @@ impl Fetcher<'_> {
                 Archive::Here(path) => (format!("is here ({})", path.display()), 0),
                 Archive::Away(0) if size == 0 => ("size unknown".to_owned(), 0),
                 Archive::Away(0) => (disk::size(size), size),
-                Archive::Away(part) => {
-                    (format!("{}, of which {} are here", disk::size(size), disk::size(part)), size.saturating_sub(part))
-                }
+                Archive::Away(part) => (
+                    format!("{}, of which {} are here", disk::size(size), disk::size(part)),
+                    size.saturating_sub(part),
+                ),
             };
             tracing::info!("{}: {what}, makes {}", source.name, source.makes.path());
             // Photos do not pack; captions do, to a third.
@@ -136,12 +138,17 @@ impl Fetcher<'_> {
             let (url, token) = self.address(place);
             let Source { name, size, checksum, .. } = source;
             let checksum = checksum.as_ref();
-            let wanted = Wanted { name, url: &url, token: token.as_deref(), path: &path, size: *size, checksum };
+            let wanted =
+                Wanted { name, url: &url, token: token.as_deref(), path: &path, size: *size, checksum };
             match self.hub.http.download(&wanted) {
                 Ok(()) => return Ok(path),
                 Err(Fault::Local(error)) => return Err(error),
                 Err(fault) => {
-                    let remedy = if matches!(place, Place::Hub(..)) { hub::remedy(name, &fault) } else { again(&fault) };
+                    let remedy = if matches!(place, Place::Hub(..)) {
+                        hub::remedy(name, &fault)
+                    } else {
+                        again(&fault)
+                    };
                     faults.push(format!("{url}: {fault}; {remedy}"));
                 }
             }
@@ -153,10 +160,15 @@ impl Fetcher<'_> {
     fn unreachable(&self, away: &[&Source]) -> Error {
         let lines: Vec<String> = away
             .iter()
-            .map(|source| format!("\n  {}, for {}: {}", source.name, source.makes.path(), by_hand(source, self.out)))
+            .map(|source| {
+                format!("\n  {}, for {}: {}", source.name, source.makes.path(), by_hand(source, self.out))
+            })
             .collect();
         let out = self.out.display();
-        Error::input(format!("{out} is not complete, and the network is not asked (--offline):{}", lines.concat()))
+        Error::input(format!(
+            "{out} is not complete, and the network is not asked (--offline):{}",
+            lines.concat()
+        ))
     }
 }
 
@@ -190,12 +202,16 @@ fn check(source: &Source, path: &Path) -> Result<()> {
     let Some(expected) = source.checksum.as_ref().filter(|_| known) else { return Ok(()) };
     let read = || -> io::Result<_> {
         let file = fs::File::open(path)?;
-        let bar = progress::bytes(file.metadata().ok().map(|about| about.len()), format!("checking {}", source.name));
+        let bar = progress::bytes(
+            file.metadata().ok().map(|about| about.len()),
+            format!("checking {}", source.name),
+        );
         expected.of(file, &|n| bar.inc(n))
     };
     let found = read().map_err(Error::io("read", path))?;
     if found != *expected {
-        let what = format!("is not the archive that is known: its {found} is not the {expected} that is expected");
+        let what =
+            format!("is not the archive that is known: its {found} is not the {expected} that is expected");
         return Err(Error::file(path, what + "; delete it, and it is fetched anew"));
     }
     Ok(())

@@ -225,7 +225,12 @@ impl Http {
     }
 
     /// Asks for a file from byte `start` on, or for its headers alone, and follows redirects.
-    fn ask(&self, url: &str, token: Option<&str>, start: Option<u64>) -> Result<(Response<Body>, Told), Fault> {
+    fn ask(
+        &self,
+        url: &str,
+        token: Option<&str>,
+        start: Option<u64>,
+    ) -> Result<(Response<Body>, Told), Fault> {
         let home: Uri = url.parse().map_err(|e| Fault::Answer(format!("`{url}` is no address: {e}")))?;
         let (mut at, mut told) = (home.clone(), Told::default());
         for _ in 0..HOPS {
@@ -268,7 +273,8 @@ impl Told {
         let number = |name| text(answer, name).and_then(|t| t.parse::<u64>().ok());
         if home {
             self.commit = self.commit.take().or_else(|| text(answer, "x-repo-commit").map(str::to_owned));
-            self.linked = (self.linked.0.take().or(tag("x-linked-etag")), self.linked.1.or(number("x-linked-size")));
+            self.linked =
+                (self.linked.0.take().or(tag("x-linked-etag")), self.linked.1.or(number("x-linked-size")));
             self.tag = self.linked.0.clone().or(tag("etag")).or(self.tag.take());
         }
         let length = number("content-length").filter(|_| answer.status().is_success());
@@ -279,7 +285,9 @@ impl Told {
 /// Where the file ends, as far as it is known; what cannot be the wanted file is refused.
 fn end(answer: &Response<Body>, wanted: &Wanted, part: &mut Part) -> Result<Option<u64>, Fault> {
     if text(answer, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
-        return Err(Fault::Answer("a web page came instead of the file: does the network ask for a login?".into()));
+        return Err(Fault::Answer(
+            "a web page came instead of the file: does the network ask for a login?".into(),
+        ));
     }
     let total = match answer.status().as_u16() {
         200 => {

@@ -110,6 +110,9 @@ mod tests {
         }
         photos_are_there(&corpus, OnBadImage::Skip).unwrap();
         assert_eq!(counts(&corpus, "coco")[2].published, Some(5_000));
-        assert_eq!(counts(&corpus, "mine")[2], Count { split: Split::Test, images: 15, captions: 15, published: None });
+        assert_eq!(
+            counts(&corpus, "mine")[2],
+            Count { split: Split::Test, images: 15, captions: 15, published: None }
+        );
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use dsi::data::http::{Http, Pace};
 
+#[derive(Clone)]
 pub struct Request {
     pub text: String,
     /// The whole path.

@@ -69,6 +69,7 @@ impl Fetch {
             eprintln!("nothing to fetch; dsi data verify decodes each photo again");
         }
         let counts = verify::counts(&corpus, dataset.name);
-        Found { counts, allow_missing: self.allow_missing, ..Found::of(&corpus, fetched) }.report(&corpus, false)
+        Found { counts, allow_missing: self.allow_missing, ..Found::of(&corpus, fetched) }
+            .report(&corpus, false)
     }
 }

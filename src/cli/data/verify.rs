@@ -30,7 +30,8 @@ impl Verify {
         let config = self.config.load()?;
         let corpus = open(&config)?;
         let kept = corpus.keeping(&corpus.proportional(config.data.limit))?;
-        let mut found = Found { counts: verify::counts(&corpus, &config.data.name), ..Found::of(&kept, true) };
+        let mut found =
+            Found { counts: verify::counts(&corpus, &config.data.name), ..Found::of(&kept, true) };
         found.allow_missing = config.data.on_bad_image == OnBadImage::Skip;
         found.report(&kept, self.json)
     }
@@ -89,7 +90,8 @@ impl Found {
     fn faults(&self, corpus: &Corpus) -> Vec<String> {
         let mut faults = Vec::new();
         for Count { split, images, published, .. } in self.counts {
-            if let Some(published) = published.filter(|&published| published != images && !self.allow_missing) {
+            if let Some(published) = published.filter(|&published| published != images && !self.allow_missing)
+            {
                 faults.push(format!("{split} has {images} images, and {published} are published"));
             }
         }

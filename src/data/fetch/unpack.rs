@@ -192,9 +192,9 @@ impl Makes {
     fn wants(self, name: &str) -> bool {
         match self {
             Self::File(path) => name == last(path),
-            Self::Photos(_) => name
-                .rsplit_once('.')
-                .is_some_and(|(stem, end)| !stem.is_empty() && PHOTOS.contains(&end.to_ascii_lowercase().as_str())),
+            Self::Photos(_) => name.rsplit_once('.').is_some_and(|(stem, end)| {
+                !stem.is_empty() && PHOTOS.contains(&end.to_ascii_lowercase().as_str())
+            }),
         }
     }
 }
@@ -316,7 +316,9 @@ mod tests {
 
     #[test]
     fn what_leads_outside_is_refused_and_leaves_nothing() {
-        for evil in ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "..\\a.jpg", "C:/a.jpg", "a\\b.jpg", "../x.txt"] {
+        for evil in
+            ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "..\\a.jpg", "C:/a.jpg", "a\\b.jpg", "../x.txt"]
+        {
             let entries: [(&str, &[u8]); 2] = [("good.jpg", b"G"), (evil, b"E")];
             for (name, bytes) in
                 [("x.zip", zipped(&entries)), ("x.tar", tarred(&entries, tar::EntryType::Regular))]
@@ -333,14 +335,18 @@ mod tests {
 
     #[test]
     fn links_twins_and_strangers_are_refused() {
-        let refusal = |name, bytes: &[u8]| unpacked(name, bytes, Makes::Photos("i")).0.unwrap_err().to_string();
+        let refusal =
+            |name, bytes: &[u8]| unpacked(name, bytes, Makes::Photos("i")).0.unwrap_err().to_string();
         for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
             assert!(refusal("x.tar", &tarred(&[("a.jpg", b"")], kind)).contains("`a.jpg` is a link"));
         }
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         zip.add_symlink("a.jpg", "/etc/passwd", SimpleFileOptions::default()).unwrap();
         assert!(refusal("x.zip", &zip.finish().unwrap().into_inner()).contains("`a.jpg` is a link"));
-        assert!(refusal("x.zip", &zipped(&[("1/a.jpg", b"A"), ("2/a.jpg", b"B")])).contains("`2/a.jpg` has the name"));
+        assert!(
+            refusal("x.zip", &zipped(&[("1/a.jpg", b"A"), ("2/a.jpg", b"B")]))
+                .contains("`2/a.jpg` has the name")
+        );
         assert!(refusal("x.zip", &zipped(&[("a.txt", b"A")])).contains("no photos"));
         assert!(refusal("x.zip", b"<html>login</html>").contains("cannot be unpacked"));
         let whole = zipped(&[("a.jpg", &[7; 5000])]);

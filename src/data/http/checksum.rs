@@ -19,7 +19,8 @@ pub enum Checksum {
 impl Checksum {
     /// The SHA-256 that the hub gives as the entity tag of a large file; small ones have git's hash there.
     pub fn of_tag(tag: &str) -> Option<Self> {
-        let is_sha256 = tag.len() == 64 && tag.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_sha256 =
+            tag.len() == 64 && tag.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         is_sha256.then(|| Self::Sha256(tag.to_owned().into()))
     }
 

@@ -45,17 +45,33 @@ impl Cached {
 
     /// Downloads a file where its content is not here yet, links it into its snapshot, and moves the revision to
     /// that commit.
-    pub fn put(&self, remote: &Remote, http: &Http, url: &str, token: Option<&str>) -> Result<PathBuf, Fault> {
+    pub fn put(
+        &self,
+        remote: &Remote,
+        http: &Http,
+        url: &str,
+        token: Option<&str>,
+    ) -> Result<PathBuf, Fault> {
         let blob = self.repo.blob_path(&remote.tag);
         let is_whole = |length: u64| remote.size.is_none_or(|size| size == length);
         if !fs::metadata(&blob).is_ok_and(|blob| is_whole(blob.len())) {
             let checksum = Checksum::of_tag(&remote.tag);
             let Remote { file: name, size, .. } = remote;
-            http.download(&Wanted { name, url, token, path: &blob, size: *size, checksum: checksum.as_ref() })?;
+            http.download(&Wanted {
+                name,
+                url,
+                token,
+                path: &blob,
+                size: *size,
+                checksum: checksum.as_ref(),
+            })?;
         }
         let snapshot = self.repo.pointer_path(&remote.commit);
         link(&blob, &snapshot, &remote.file).map_err(Fault::Local)?;
-        self.repo.create_ref(&remote.commit).map_err(Error::io("write", &self.folder)).map_err(Fault::Local)?;
+        self.repo
+            .create_ref(&remote.commit)
+            .map_err(Error::io("write", &self.folder))
+            .map_err(Fault::Local)?;
         Ok(snapshot.join(&remote.file))
     }
 }

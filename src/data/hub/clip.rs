@@ -164,7 +164,8 @@ impl Model<'_> {
 
     /// The cached paths of the files of a way, with the shards where it lists some; `None` if one is missing.
     fn cached(&self, way: &[&str]) -> Option<Vec<PathBuf>> {
-        let mut paths: Vec<PathBuf> = way.iter().map(|file| self.source.cached.get(file)).collect::<Option<_>>()?;
+        let mut paths: Vec<PathBuf> =
+            way.iter().map(|file| self.source.cached.get(file)).collect::<Option<_>>()?;
         if way == [SHARDS] {
             let shards = shards(paths.first()?).ok()?;
             paths.extend(shards.iter().map(|file| self.source.cached.get(file)).collect::<Option<Vec<_>>>()?);
