@@ -39,6 +39,8 @@ choice! {
         Karpathy = "karpathy",
         /// Photos and a captions file with one JSON object an image.
         Jsonl = "jsonl",
+        /// Tar archives with photos and captions of one name (`a.jpg`, `a.txt` or `a.json`), read in place.
+        Webdataset = "webdataset",
         /// Ready-made embeddings (`.npy`) beside a `jsonl` captions file; no photos are needed.
         Features = "features",
     }

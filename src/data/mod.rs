@@ -1,7 +1,7 @@
 //! From files on disk to checked values: everything a run learns from or is measured on enters here.
 //!
 //! A **corpus** ([`corpus`]) is a list of images with splits and captions. It is read from Karpathy's JSON
-//! ([`karpathy`]) or from one JSON object a line ([`jsonl`]); the default one is drawn by [`scenes`]. Its
+//! ([`karpathy`]), from one JSON object a line ([`jsonl`]) or from tar archives ([`webdataset`]); the default one is drawn by [`scenes`]. Its
 //! **photos** are decoded ([`photos`]) and made the size the encoder wants ([`preprocess`]); its captions
 //! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
 //! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
@@ -29,6 +29,7 @@ pub mod preprocess;
 pub mod scenes;
 pub mod tokens;
 pub mod verify;
+pub mod webdataset;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,9 @@
 //! What a corpus lacks: photos that are missing or cannot be decoded, splits that are not the published ones.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 
 use super::corpus::{Corpus, Split};
+use super::photos::Photo;
 use super::{known, photos};
 use crate::config::OnBadImage;
 use crate::error::{Error, Result};
@@ -40,15 +39,18 @@ pub fn counts(corpus: &Corpus, name: &str) -> [Count; 3] {
 /// The images whose photos are not on the disk, in order.
 pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
     let images: Vec<ImageIdx> = corpus.images().collect();
-    images.into_par_iter().filter(|&image| corpus.file(image).is_some_and(|file| !file.exists())).collect()
+    images
+        .into_par_iter()
+        .filter(|&image| corpus.photo(image).is_some_and(|photo| !photo.is_there()))
+        .collect()
 }
 
 /// What is wrong with each photo that is there and cannot be decoded. `done` hears of each one tried.
 pub fn broken(corpus: &Corpus, done: &(dyn Fn() + Sync)) -> Vec<Error> {
-    let there: Vec<&Path> =
-        corpus.images().filter_map(|image| corpus.file(image)).filter(|file| file.exists()).collect();
-    let fault = |file: &&Path| {
-        let fault = photos::read(file).err();
+    let there: Vec<&Photo> =
+        corpus.images().filter_map(|image| corpus.photo(image)).filter(|photo| photo.is_there()).collect();
+    let fault = |photo: &&Photo| {
+        let fault = photos::read(photo).err();
         done();
         fault
     };
@@ -76,8 +78,8 @@ pub fn photos_are_there(corpus: &Corpus, on_bad: OnBadImage) -> Result<()> {
 
 /// The files of the first of these images, and how many more there are.
 pub fn named(corpus: &Corpus, images: &[ImageIdx]) -> String {
-    let files = images.iter().filter_map(|&image| corpus.file(image));
-    let mut names: Vec<String> = files.take(NAMED).map(|file| file.display().to_string()).collect();
+    let photos = images.iter().filter_map(|&image| corpus.photo(image));
+    let mut names: Vec<String> = photos.take(NAMED).map(Photo::to_string).collect();
     if let Some(more) = images.len().checked_sub(NAMED).filter(|&more| more > 0) {
         names.push(format!("and {more} more"));
     }
@@ -86,6 +88,8 @@ pub fn named(corpus: &Corpus, images: &[ImageIdx]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::corpus::{Builder, Entry};
     use super::*;
 

@@ -1,6 +1,6 @@
 //! From a configuration to a corpus with its embeddings: computed once by the frozen encoder, then cached.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -10,6 +10,7 @@ use super::encoder::Encoder;
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
+use crate::data::photos::Photo;
 use crate::data::{hub, open, verify};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -65,15 +66,15 @@ fn fingerprint(embeddings: &Embeddings) -> String {
 }
 
 fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> Result<(Corpus, Embeddings)> {
-    let files = files(&corpus)?;
-    let path = cache.join(format!("{}.safetensors", key(&corpus, &files, model)));
+    let photos = photos(&corpus)?;
+    let path = cache.join(format!("{}.safetensors", key(&corpus, &photos, model)));
     if let Some((kept, embeddings)) = read_cache(&path, &corpus) {
         report_skipped(corpus.len() - kept.len(), on_bad)?;
         return Ok((corpus.keeping(&kept)?, embeddings));
     }
-    let bar = progress::bar(files.len() + corpus.captions().len(), "encoding photos and captions");
-    let photos = model.photos(&files, &|n| bar.inc(n as u64))?;
-    let (kept, rows) = sound(photos, on_bad)?;
+    let bar = progress::bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
+    let rows = model.photos(&photos, &|n| bar.inc(n as u64))?;
+    let (kept, rows) = sound(rows, on_bad)?;
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
     let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
     let corpus = corpus.keeping(&kept)?;
@@ -85,12 +86,12 @@ fn embed(corpus: Corpus, model: &Encoder, cache: &Path, on_bad: OnBadImage) -> R
     Ok((corpus, embeddings))
 }
 
-fn files(corpus: &Corpus) -> Result<Vec<PathBuf>> {
-    let file = |image| {
-        let file = corpus.file(image).map(Path::to_path_buf);
-        file.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
+fn photos(corpus: &Corpus) -> Result<Vec<Photo>> {
+    let photo = |image| {
+        let photo = corpus.photo(image).cloned();
+        photo.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
     };
-    corpus.images().map(file).collect()
+    corpus.images().map(photo).collect()
 }
 
 /// What was made of the photos that could be read, and their places in the list; skipped ones are counted in the log.
@@ -131,10 +132,10 @@ fn report_skipped(count: usize, on_bad: OnBadImage) -> Result<()> {
 }
 
 /// Hash of everything the embeddings depend on: encoder, names, captions, and the bytes of every photo.
-fn key(corpus: &Corpus, files: &[PathBuf], model: &Encoder) -> String {
-    let photos: Vec<[u8; 32]> = files
+fn key(corpus: &Corpus, photos: &[Photo], model: &Encoder) -> String {
+    let photos: Vec<[u8; 32]> = photos
         .par_iter()
-        .map(|path| std::fs::read(path).map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes()))
+        .map(|photo| photo.bytes().map_or([0; 32], |bytes| *blake3::hash(&bytes).as_bytes()))
         .collect();
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.fingerprint().as_bytes());

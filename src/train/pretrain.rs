@@ -130,7 +130,7 @@ impl Examples {
         }
         let file = |&image: &ImageIdx| {
             corpus
-                .file(image)
+                .photo(image)
                 .ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
         };
         let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;

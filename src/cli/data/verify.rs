@@ -1,7 +1,5 @@
 //! `dsi data verify`.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
@@ -9,6 +7,7 @@ use serde_json::json;
 use super::{ConfigArgs, as_json, as_table, open, put};
 use crate::config::OnBadImage;
 use crate::data::corpus::Corpus;
+use crate::data::photos::Photo;
 use crate::data::verify::{self, Count};
 use crate::progress;
 
@@ -51,7 +50,7 @@ impl Found {
         let bar = progress::bar(corpus.len(), "decoding photos");
         let broken = if decode { verify::broken(corpus, &|| bar.inc(1)) } else { Vec::new() };
         bar.finish_and_clear();
-        let file = |&image: &_| corpus.file(image).map(|file: &Path| file.display().to_string());
+        let file = |&image: &_| corpus.photo(image).map(Photo::to_string);
         Self {
             counts: verify::counts(corpus, ""),
             missing: verify::missing(corpus).iter().filter_map(file).collect(),
