@@ -74,7 +74,7 @@ impl Fetcher<'_> {
 
     /// Says what is to come, and refuses what the disk cannot take.
     fn announce(&self, missing: &[&Source]) -> Result<()> {
-        let (mut now, mut most, mut download, mut unknown) = (0, 0, 0, false);
+        let (mut now, mut most, mut download, mut unknown) = (0u64, 0u64, 0u64, false);
         for source in missing {
             let size = source.size.or_else(|| self.ask_size(source));
             unknown |= size.is_none();
@@ -90,10 +90,10 @@ impl Fetcher<'_> {
             };
             tracing::info!("{}: {what}, makes {}", source.name, source.makes.path());
             // Photos do not pack; captions do, to a third.
-            let unpacked = if matches!(source.makes, Makes::File(_)) { 4 * size } else { size };
-            download += coming;
-            most = most.max(now + coming + unpacked);
-            now += unpacked + if self.keep { coming } else { 0 };
+            let unpacked = if matches!(source.makes, Makes::File(_)) { size.saturating_mul(4) } else { size };
+            download = coming.saturating_add(download);
+            most = most.max(coming.saturating_add(unpacked).saturating_add(now));
+            now = unpacked.saturating_add(now).saturating_add(if self.keep { coming } else { 0 });
         }
         let at_least = if unknown { "at least " } else { "" };
         tracing::info!("{at_least}{} to fetch into {}", disk::size(download), self.out.display());

@@ -198,7 +198,7 @@ impl Model<'_> {
             return Ok(());
         }
         let hub = self.source.hub;
-        let bytes = coming.iter().filter_map(|remote| remote.size).sum();
+        let bytes = coming.iter().filter_map(|remote| remote.size).fold(0, u64::saturating_add);
         let names: Vec<String> = coming
             .iter()
             .map(|r| format!("{} ({})", r.file, r.size.map_or("size unknown".into(), disk::size)))
