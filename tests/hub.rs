@@ -143,7 +143,7 @@ fn cut(announced: bool) -> impl Fn(&Request) -> Answer {
         let mut answer = honest(request);
         if request.file == "model.safetensors" && !request.text.contains("/resolve/") {
             answer.body.truncate(5);
-            answer.head.retain(|line| announced || !line.starts_with("Content-Length"));
+            answer.head.retain(|line| announced || request.head || !line.starts_with("Content-Length"));
         }
         answer
     }

@@ -305,6 +305,37 @@ fn every_docid_family_and_loss_does_the_whole_job() {
     }
 }
 
+/// The same photos and captions in tar archives, which nothing unpacks.
+#[test]
+fn a_corpus_may_lie_in_archives() {
+    let (space, corpus) = (Space::new(), trained().path("corpus"));
+    let mut shards: BTreeMap<String, tar::Builder<Vec<u8>>> = BTreeMap::new();
+    for line in json_lines(&corpus.join("corpus.jsonl")) {
+        let [image, split] = ["image", "split"].map(|key| line[key].as_str().unwrap().to_owned());
+        let shard = shards.entry(split).or_insert_with(|| tar::Builder::new(Vec::new()));
+        let photo = [corpus.join("images"), corpus.clone()].map(|folder| folder.join(&image));
+        let photo = fs::read(photo.iter().find(|path| path.exists()).unwrap()).unwrap();
+        let about = json!({"captions": line["captions"]}).to_string();
+        for (name, bytes) in [(image.clone(), photo), (image.replace(".png", ".json"), about.into_bytes())] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            shard.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        }
+    }
+    for (split, shard) in shards {
+        space.write(&format!("corpus/{split}-000.tar"), shard.into_inner().unwrap());
+    }
+    let config = space.write("shards.toml", "[data]\nkind = \"webdataset\"\n");
+    let run = |command: &str| space.run(command).config(&config).sets(fixture::SMALL).sets(&space.folders());
+    let found = run("data verify").args(["--json"]).output().succeeded().json();
+    assert_eq!(found["splits"]["train"], json!({"images": 60, "captions": 60 * CAPTIONS}));
+    let index = run("index").out("run").args(["--json"]).output().succeeded().json();
+    assert_eq!(index["images"], IMAGES);
+    run("train").out("run").output().succeeded();
+    let hits = space.run("search").of("run").args(["a cube", "--json"]).output().succeeded().json();
+    assert!(hits[0]["file"].as_str().unwrap().contains("-000.tar"), "{hits}");
+}
+
 /// Nothing to choose a checkpoint by: the last one is taken.
 #[test]
 fn a_corpus_without_a_val_split_ends_with_its_last_weights() {
