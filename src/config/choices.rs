@@ -47,7 +47,7 @@ choice! {
 }
 
 choice! {
-    /// What to do with a photo that cannot be decoded.
+    /// What to do with a photo that is missing or cannot be decoded.
     OnBadImage {
         /// Stop, naming the file.
         Error = "error",

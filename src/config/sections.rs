@@ -68,7 +68,7 @@ section! {
         images: String = String::new(),
         /// Number of images kept, taken from each split in proportion; 0: all.
         limit: usize = 0,
-        /// What to do with a photo that cannot be decoded.
+        /// What to do with a photo that is missing or cannot be decoded.
         on_bad_image: OnBadImage = OnBadImage::Error,
         /// Scenes in the train split.
         train: usize = 800,
