@@ -18,7 +18,7 @@
 //! | [`model`] | CLIP, the alignment, the grounded decoder, its losses and its search, index and checkpoint folders |
 //! | [`docid`] | pure: k-means, residual quantisation, trees, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
-//! | [`data`] | corpora, photos, tokens, `.npy`, the hub, and the built-in `scenes` |
+//! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
 //! | [`error`], [`mod@file`], [`ids`], [`matrix`], [`progress`], [`rng`], [`run`], [`table`] | the base |
 //!

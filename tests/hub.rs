@@ -1,15 +1,12 @@
 //! Fetching an encoder, against a hub of the test's own on this machine: what it gives, refuses and breaks.
 
+mod server;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use dsi::data::hub::{self, Hub};
+use server::{Answer, Request, Server, file, http, status};
 
 const ID: &str = "org/clip-tiny";
 
@@ -20,42 +17,6 @@ const FILES: [(&str, &[u8]); 4] = [
     ("tokenizer.json", b"{\"tokenizer\": 1}"),
     ("model.safetensors", b"weights, in truth very many of them"),
 ];
-
-struct Request {
-    text: String,
-    /// The last part of the path.
-    file: String,
-    /// The first byte asked for.
-    start: usize,
-    /// Asks for one byte, to learn length and commit.
-    probe: bool,
-}
-
-struct Answer {
-    head: Vec<String>,
-    body: Vec<u8>,
-}
-
-fn status(code: u16) -> Answer {
-    Answer { head: vec![format!("HTTP/1.1 {code} -"), "Content-Length: 0".into()], body: Vec::new() }
-}
-
-/// One file of one commit, in whole or from `start`.
-fn file(request: &Request, content: &[u8], commit: &str) -> Answer {
-    if request.start >= content.len() {
-        return status(416);
-    }
-    let end = if request.probe { request.start + 1 } else { content.len() };
-    let body = content[request.start..end].to_vec();
-    let head = vec![
-        "HTTP/1.1 206 -".into(),
-        format!("Content-Length: {}", body.len()),
-        format!("Content-Range: bytes {}-{}/{}", request.start, end - 1, content.len()),
-        format!("ETag: \"{}-{commit}\"", request.file.replace('.', "-")),
-        format!("X-Repo-Commit: {commit}"),
-    ];
-    Answer { head, body }
-}
 
 fn honest(request: &Request) -> Answer {
     let Some((_, content)) = FILES.iter().find(|(name, _)| *name == request.file) else { return status(404) };
@@ -68,69 +29,10 @@ fn honest(request: &Request) -> Answer {
     answer
 }
 
-/// A hub on a free port of this machine, until it is dropped.
-struct Server {
-    address: String,
-    requests: Arc<Mutex<Vec<String>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(answer: impl Fn(&Request) -> Answer + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (requests, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let (seen, stopped): (Arc<Mutex<Vec<String>>>, _) = (Arc::clone(&requests), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().take(100) {
-                if stopped.load(Ordering::SeqCst) {
-                    break;
-                }
-                if let Some(text) = serve(stream.unwrap(), &answer) {
-                    seen.lock().unwrap().push(text);
-                }
-            }
-        });
-        Self { address, requests, stop, thread: Some(thread) }
-    }
-
-    fn hub(&self, home: &Path) -> Hub {
-        Hub { endpoint: format!("http://{}", self.address), cache: home.join("hub"), token: None }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(&self.address)); // wakes the thread
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-/// Answers one request on one connection; its text, where it was one.
-fn serve(mut stream: TcpStream, answer: &impl Fn(&Request) -> Answer) -> Option<String> {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") && text.len() < 8192 {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).ok()?;
-        text.push(byte[0]);
-    }
-    let text = String::from_utf8(text).unwrap();
-    let range = text.lines().find_map(|line| line.strip_prefix("range: bytes=")).unwrap_or("0-").to_owned();
-    let path = text.split(' ').nth(1)?;
-    let request = Request {
-        file: path.rsplit('/').next()?.to_owned(),
-        start: range.split('-').next()?.parse().unwrap(),
-        probe: range == "0-0",
-        text,
-    };
-    let Answer { head, body } = answer(&request);
-    let mut bytes = (head.join("\r\n") + "\r\nConnection: close\r\n\r\n").into_bytes();
-    bytes.extend(body);
-    stream.write_all(&bytes).ok()?;
-    Some(request.text)
+/// The hub that the server plays.
+fn hub(server: &Server, home: &Path) -> Hub {
+    let endpoint = format!("http://{}", server.address);
+    Hub { endpoint, cache: home.join("hub"), token: None, offline: false, http: http() }
 }
 
 /// Whether a folder holds these files and nothing else.
@@ -151,7 +53,7 @@ fn a_local_folder_is_returned_as_it_is() {
 fn what_is_neither_a_folder_nor_an_id_is_refused_without_a_request() {
     let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
     let refusal = |id: &str, revision: &str| {
-        server.hub(home.path()).folder(id, revision).expect_err(&format!("{id} {revision}")).to_string()
+        hub(&server, home.path()).folder(id, revision).expect_err(&format!("{id} {revision}")).to_string()
     };
     let allowed = ["model.safetensors", "vocab.json + merges.txt", "openai/clip-vit-base-patch32"];
     for id in ["", "clip", "./clips/b32", "/etc/clip", "../a", "a/..", "a/b/c", "a/b c", "a/b?c", "a--b/c"] {
@@ -170,13 +72,13 @@ fn what_is_neither_a_folder_nor_an_id_is_refused_without_a_request() {
 #[test]
 fn files_are_fetched_once_and_then_need_no_network() {
     let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
-    let hub = Hub { token: Some("s3cret".into()), ..server.hub(home.path()) };
+    let hub = Hub { token: Some("s3cret".into()), ..hub(&server, home.path()) };
     let folder = hub.folder(ID, "refs/pr/15").unwrap();
     assert!(folder.ends_with("hub/models--org--clip-tiny/snapshots/c0ffee"), "{}", folder.display());
     assert_holds(&folder, &FILES);
     let requests = server.requests.lock().unwrap().clone();
     assert!(
-        requests[0].starts_with("GET /org/clip-tiny/resolve/refs%2Fpr%2F15/config.json "),
+        requests[0].starts_with("HEAD /org/clip-tiny/resolve/refs%2Fpr%2F15/config.json "),
         "{}",
         requests[0]
     );
@@ -196,7 +98,7 @@ fn the_older_pair_of_files_stands_in_for_the_tokenizer() {
             None => honest(request),
         },
     });
-    let hub = server.hub(home.path());
+    let hub = hub(&server, home.path());
     let folder = hub.folder(ID, "main").unwrap();
     assert_holds(&folder, &[FILES[0], FILES[1], FILES[3], pair[0], pair[1]]);
     drop(server);
@@ -211,15 +113,14 @@ fn a_refusal_names_the_id_the_file_and_the_remedy() {
         ("config.json", 404, "does not exist"),
         ("tokenizer.json", 404, "tokenizer.json or vocab.json + merges.txt"),
         ("model.safetensors", 404, "convert its weights"),
-        ("model.safetensors", 416, "*.part"),
-        ("preprocessor_config.json", 429, "try again, or download the folder yourself"),
+        ("preprocessor_config.json", 429, "or download the folder yourself"),
         ("model.safetensors", 503, "try again, or download the folder yourself"),
         ("config.json", 200, "check HF_ENDPOINT"),
     ] {
         let home = tempfile::tempdir().unwrap();
         let answer = move |r: &Request| if r.file == missing { status(code) } else { honest(r) };
         let server = Server::start(answer);
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         for part in [ID, "not a local folder", "revision `main`", missing, &server.address, remedy] {
             assert!(message.contains(part), "{code}: {message}");
         }
@@ -229,7 +130,7 @@ fn a_refusal_names_the_id_the_file_and_the_remedy() {
 #[test]
 fn a_hub_that_cannot_be_reached_is_named() {
     let home = tempfile::tempdir().unwrap();
-    let hub = Server::start(honest).hub(home.path()); // gone at once
+    let hub = hub(&Server::start(honest), home.path()); // gone at once
     let message = hub.folder(ID, "main").unwrap_err().to_string();
     for part in [ID, "config.json", &hub.endpoint, "or download the folder yourself"] {
         assert!(message.contains(part), "{message}");
@@ -240,9 +141,9 @@ fn a_hub_that_cannot_be_reached_is_named() {
 fn cut(announced: bool) -> impl Fn(&Request) -> Answer {
     move |request| {
         let mut answer = honest(request);
-        if request.file == "model.safetensors" && !request.probe && !request.text.contains("/resolve/") {
+        if request.file == "model.safetensors" && !request.text.contains("/resolve/") {
             answer.body.truncate(5);
-            answer.head.retain(|line| announced || !line.starts_with("Content-Length"));
+            answer.head.retain(|line| announced || request.head || !line.starts_with("Content-Length"));
         }
         answer
     }
@@ -253,15 +154,16 @@ fn a_transfer_that_ends_early_is_an_error_and_the_next_one_completes_it() {
     for announced in [true, false] {
         let home = tempfile::tempdir().unwrap();
         let server = Server::start(cut(announced));
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         assert!(message.contains("model.safetensors") && message.contains("try again"), "{message}");
         let blob = home.path().join("hub/models--org--clip-tiny/blobs/model-safetensors-c0ffee");
         assert!(!blob.exists(), "other programs would take it for whole");
         let server = Server::start(honest);
-        let folder = server.hub(home.path()).folder(ID, "main").unwrap();
+        let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
         assert_holds(&folder, &FILES);
         let requests = server.requests.lock().unwrap();
-        assert_eq!(requests.iter().any(|text| text.contains("bytes=5-")), announced, "resumed");
+        let got = 5 * 3; // five bytes in each of the three attempts
+        assert!(requests.iter().any(|text| text.contains(&format!("range: bytes={got}-"))), "resumed");
     }
 }
 
@@ -270,13 +172,13 @@ fn a_branch_that_moved_is_fetched_whole() {
     let home = tempfile::tempdir().unwrap();
     let broken =
         |request: &Request| if request.file == "model.safetensors" { status(503) } else { honest(request) };
-    Server::start(broken).hub(home.path()).folder(ID, "main").unwrap_err();
+    hub(&Server::start(broken), home.path()).folder(ID, "main").unwrap_err();
     let newer = |request: &Request| match FILES.iter().find(|(name, _)| *name == request.file) {
         Some((_, content)) => file(request, content, "beef"),
         None => status(404),
     };
     let server = Server::start(newer);
-    let folder = server.hub(home.path()).folder(ID, "main").unwrap();
+    let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
     assert!(folder.ends_with("beef"));
     assert_holds(&folder, &FILES);
 }
@@ -291,8 +193,155 @@ fn a_server_cannot_name_a_path_outside_the_cache() {
             answer.head.push(format!("{header}: {evil}"));
             answer
         });
-        let message = server.hub(home.path()).folder(ID, "main").unwrap_err().to_string();
+        let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
         assert!(message.contains("x-repo-commit or etag"), "{message}");
         assert!(!home.path().join("hub").exists(), "nothing is written");
     }
+}
+
+/// A repository of these files and no others.
+fn repository(files: Vec<(&'static str, Vec<u8>)>) -> impl Fn(&Request) -> Answer {
+    move |request| match files.iter().find(|(name, _)| *name == request.file) {
+        Some((_, content)) => file(request, content, "c0ffee"),
+        None => status(404),
+    }
+}
+
+#[test]
+fn weights_come_in_five_ways() {
+    let list = br#"{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+    let ways: [&[(&str, &[u8])]; 4] = [
+        &[
+            ("model.safetensors.index.json", list),
+            ("model-1.safetensors", b"first"),
+            ("model-2.safetensors", b"second"),
+        ],
+        &[("pytorch_model.bin", b"pickled")],
+        &[("open_clip_model.safetensors", b"open")],
+        &[("open_clip_pytorch_model.bin", b"open and pickled")],
+    ];
+    for way in ways {
+        let home = tempfile::tempdir().unwrap();
+        let all = [&FILES[..3], way].concat();
+        let server = Server::start(repository(all.iter().map(|(name, c)| (*name, c.to_vec())).collect()));
+        let hub = hub(&server, home.path());
+        let folder = hub.folder(ID, "main").unwrap();
+        assert_holds(&folder, &all);
+        drop(server);
+        assert_eq!(hub.folder(ID, "main").unwrap(), folder);
+    }
+}
+
+#[test]
+fn the_preprocessing_may_be_absent_beside_open_clips_own_configuration_only() {
+    let home = tempfile::tempdir().unwrap();
+    let files: [(&str, &[u8]); 3] =
+        [("open_clip_config.json", b"{}"), FILES[2], ("open_clip_model.safetensors", b"weights")];
+    let owned = |files: &[(&'static str, &[u8])]| files.iter().map(|(name, c)| (*name, c.to_vec())).collect();
+    let server = Server::start(repository(owned(&files)));
+    let hub = hub(&server, home.path());
+    let folder = hub.folder(ID, "main").unwrap();
+    assert_holds(&folder, &files);
+    drop(server);
+    assert_eq!(hub.folder(ID, "main").unwrap(), folder, "its absence is remembered");
+
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(repository(owned(&[FILES[0], FILES[2], FILES[3]])));
+    let message = self::hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("preprocessor_config.json") && message.contains("404"), "{message}");
+}
+
+#[test]
+fn a_list_of_shards_cannot_name_other_places_and_must_be_whole() {
+    for (list, complaint) in [
+        (
+            r#"{"weight_map": {"a": "../../evil.safetensors"}}"#,
+            "`../../evil.safetensors`, which is no plain file name",
+        ),
+        (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "`/etc/passwd`"),
+        (r#"{"weight_map": {"a": "gone.safetensors"}}"#, "gone.safetensors of model.safetensors.index.json"),
+        ("<html>", "is not a list of a model's shards"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut files: Vec<_> = FILES[..3].iter().map(|(name, c)| (*name, c.to_vec())).collect();
+        files.push(("model.safetensors.index.json", list.into()));
+        let message =
+            hub(&Server::start(repository(files)), home.path()).folder(ID, "main").unwrap_err().to_string();
+        assert!(message.contains(complaint), "{message}");
+    }
+}
+
+/// The hub's tag of a large file is its SHA-256.
+#[test]
+fn content_that_is_not_what_its_tag_says_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let tag = "5".repeat(64);
+    let server = Server::start(move |request| match request.file.as_str() {
+        "model.safetensors" => honest(request).without("ETag").with(&format!("X-Linked-ETag: \"{tag}\"")),
+        _ => honest(request),
+    });
+    let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("model.safetensors") && message.contains("is not the sha256 5555"), "{message}");
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    for bad in ["429", "500", "silence", "cut"] {
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::start(move |request| match (request.count % 3, bad) {
+            (0, "429") => status(429).with("Retry-After: 0"),
+            (0, "500") => status(500),
+            (0, "silence") => Answer { silent: true, ..honest(request).cut(3) },
+            (0, _) if !request.head => honest(request).cut(3),
+            _ => honest(request),
+        });
+        let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
+        assert_holds(&folder, &FILES);
+    }
+}
+
+#[test]
+fn the_token_goes_to_the_hub_and_to_nobody_else() {
+    let elsewhere = Server::start(honest);
+    let address = elsewhere.address.clone();
+    let server = Server::start(move |request| match request.file.as_str() {
+        "model.safetensors" => {
+            let mut answer = honest(request).without("Location").without("Content-Length");
+            answer.head[0] = "HTTP/1.1 302 -".into();
+            answer.body.clear();
+            answer
+                .with("Content-Length: 0")
+                .with(&format!("Location: http://{address}/cdn/model.safetensors"))
+        }
+        _ => honest(request),
+    });
+    let home = tempfile::tempdir().unwrap();
+    let hub = Hub { token: Some("s3cret".into()), ..hub(&server, home.path()) };
+    assert_holds(&hub.folder(ID, "main").unwrap(), &FILES);
+    let sent = |server: &Server| server.requests.lock().unwrap().join("\n");
+    assert!(sent(&server).contains("Bearer s3cret"));
+    assert!(sent(&elsewhere).contains("/cdn/model.safetensors") && !sent(&elsewhere).contains("s3cret"));
+}
+
+#[test]
+fn offline_asks_nothing_and_says_what_is_missing() {
+    let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
+    let offline = Hub { offline: true, ..hub(&server, home.path()) };
+    let message = offline.folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("config.json") && message.contains("dsi data fetch clip:ID"), "{message}");
+    assert!(server.asked().is_empty());
+    let folder = hub(&server, home.path()).folder(ID, "main").unwrap();
+    assert_eq!(offline.folder(ID, "main").unwrap(), folder);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_noticed_before() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(|request| match request.file.as_str() {
+        "model.safetensors" => honest(request).with("X-Linked-Size: 1152921504606846976"),
+        _ => honest(request),
+    });
+    let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
+    assert!(message.contains("GB, and") && message.contains("are free"), "{message}");
+    assert!(server.asked().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.asked());
 }

@@ -361,10 +361,10 @@ fn odd_queries_are_answered_or_refused_in_words() {
 
 #[test]
 fn corpus_and_index_describe_themselves() {
-    let counts = trained().dsi::<&str>("data", &[]).args(["--json"]).output().succeeded().json();
+    let counts = trained().dsi::<&str>("data show", &[]).args(["--json"]).output().succeeded().json();
     let of = |images: usize| json!({"images": images, "captions": CAPTIONS * images});
     assert_eq!(counts, json!({"train": of(60), "val": of(10), "test": of(10)}));
-    let table = trained().dsi::<&str>("data", &[]).args(["--check"]).output().succeeded();
+    let table = trained().dsi::<&str>("data verify", &[]).output().succeeded();
     assert_eq!(table.stdout.lines().count(), 2 + 3, "{table}");
 
     let space = Space::new();
@@ -401,6 +401,37 @@ fn every_docid_family_and_loss_does_the_whole_job() {
     }
 }
 
+/// The same photos and captions in tar archives, which nothing unpacks.
+#[test]
+fn a_corpus_may_lie_in_archives() {
+    let (space, corpus) = (Space::new(), trained().path("corpus"));
+    let mut shards: BTreeMap<String, tar::Builder<Vec<u8>>> = BTreeMap::new();
+    for line in json_lines(&corpus.join("corpus.jsonl")) {
+        let [image, split] = ["image", "split"].map(|key| line[key].as_str().unwrap().to_owned());
+        let shard = shards.entry(split).or_insert_with(|| tar::Builder::new(Vec::new()));
+        let photo = [corpus.join("images"), corpus.clone()].map(|folder| folder.join(&image));
+        let photo = fs::read(photo.iter().find(|path| path.exists()).unwrap()).unwrap();
+        let about = json!({"captions": line["captions"]}).to_string();
+        for (name, bytes) in [(image.clone(), photo), (image.replace(".png", ".json"), about.into_bytes())] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            shard.append_data(&mut header, name, bytes.as_slice()).unwrap();
+        }
+    }
+    for (split, shard) in shards {
+        space.write(&format!("corpus/{split}-000.tar"), shard.into_inner().unwrap());
+    }
+    let config = space.write("shards.toml", "[data]\nkind = \"webdataset\"\n");
+    let run = |command: &str| space.run(command).config(&config).sets(fixture::SMALL).sets(&space.folders());
+    let found = run("data verify").args(["--json"]).output().succeeded().json();
+    assert_eq!(found["splits"]["train"], json!({"images": 60, "captions": 60 * CAPTIONS}));
+    let index = run("index").out("run").args(["--json"]).output().succeeded().json();
+    assert_eq!(index["images"], IMAGES);
+    run("train").out("run").output().succeeded();
+    let hits = space.run("search").of("run").args(["a cube", "--json"]).output().succeeded().json();
+    assert!(hits[0]["file"].as_str().unwrap().contains("-000.tar"), "{hits}");
+}
+
 /// Nothing to choose a checkpoint by: the last one is taken.
 #[test]
 fn a_corpus_without_a_val_split_ends_with_its_last_weights() {
@@ -420,7 +451,7 @@ fn a_corpus_without_a_val_split_ends_with_its_last_weights() {
 #[test]
 fn a_closed_pipe_is_no_panic() {
     let commands = [
-        trained().dsi::<&str>("data", &[]).args(["--json"]),
+        trained().dsi::<&str>("data show", &[]).args(["--json"]),
         trained().run("search").of("run").args(["a cube"]),
         trained().run("search").of("run").args(["a cube", "--json"]),
     ];

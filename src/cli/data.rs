@@ -1,72 +1,100 @@
-//! `dsi data`.
+//! `dsi data`: what a corpus is made of.
 
-use anyhow::{Result, bail};
-use clap::Args;
+mod fetch;
+mod verify;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{ConfigArgs, put};
-use crate::data::corpus::{Corpus, Split};
-use crate::data::{open, photos};
+use crate::config::Config;
+use crate::data::corpus::Corpus;
+use crate::data::open;
+use crate::data::verify::{Count, counts};
 use crate::progress;
 use crate::table::{Align, Table};
 
-/// Draw the scenes where they are not on disk yet, read the corpus, and say what is in it.
+/// Fetch a dataset, say what is in it, check that it is whole.
+#[derive(Args)]
+pub struct Data {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Show(Show),
+    Verify(verify::Verify),
+    Fetch(fetch::Fetch),
+}
+
+impl Data {
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Show(command) => command.run(),
+            Command::Verify(command) => command.run(),
+            Command::Fetch(command) => command.run(),
+        }
+    }
+}
+
+/// Read the corpus of a configuration and say what is in it; scenes that are not on disk yet are drawn.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  dsi data --config configs/scenes.toml
-  dsi data --config configs/flickr8k.toml --set data.root=flickr8k --check")]
-pub struct Data {
+  dsi data show --config configs/scenes.toml
+  dsi data show --config configs/flickr8k.toml --set data.root=flickr8k --json")]
+struct Show {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Decode every photo, and name those that cannot be.
-    #[arg(long)]
-    check: bool,
     /// Print the counts as JSON.
     #[arg(long)]
     json: bool,
 }
 
-impl Data {
-    pub fn run(self) -> Result<()> {
+impl Show {
+    fn run(self) -> Result<()> {
         let config = self.config.load()?;
-        let bar = progress::bar(config.data.train + config.data.val + config.data.test, "drawing scenes");
-        let corpus = open::open(&config.data, &|| bar.inc(1))?;
-        bar.finish_and_clear();
+        let corpus = open(&config)?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
-        let counts =
-            Split::ALL.map(|split| (split, corpus.images_in(split).len(), corpus.captions_in(split).len()));
+        let counts = counts(&corpus, "");
         if self.json {
-            let of = |(split, images, captions): (Split, usize, usize)| {
-                (split.to_string(), json!({"images": images, "captions": captions}))
-            };
-            put(serde_json::to_string_pretty(&serde_json::Map::from_iter(counts.map(of)))? + "\n")?;
+            put(serde_json::to_string_pretty(&as_json(&counts))? + "\n")
         } else {
-            let columns = [("split", Align::Left), ("images", Align::Right), ("captions", Align::Right)];
-            let mut table = Table::new(columns);
-            counts
-                .iter()
-                .for_each(|(split, i, c)| table.push([split.to_string(), i.to_string(), c.to_string()]));
-            put(table)?;
+            put(as_table(&counts))
         }
-        if self.check { check(&corpus) } else { Ok(()) }
     }
 }
 
-fn check(corpus: &Corpus) -> Result<()> {
-    use rayon::prelude::*;
-    let files: Vec<_> = corpus.images().filter_map(|image| corpus.file(image)).collect();
-    let bar = progress::bar(files.len(), "decoding photos");
-    let decode = |path: &&std::path::Path| {
-        let fault = photos::read(path).err();
-        bar.inc(1);
-        fault
-    };
-    let faults: Vec<_> = files.par_iter().filter_map(decode).collect();
+fn open(config: &Config) -> Result<Corpus> {
+    let bar = progress::bar(config.data.train + config.data.val + config.data.test, "drawing scenes");
+    let corpus = open::open(&config.data, &|| bar.inc(1))?;
     bar.finish_and_clear();
-    faults.iter().for_each(|fault| eprintln!("{fault}"));
-    if !faults.is_empty() {
-        bail!("{} of {} photos cannot be decoded", faults.len(), files.len());
+    Ok(corpus)
+}
+
+fn as_json(counts: &[Count]) -> serde_json::Value {
+    let of = |count: &Count| {
+        let mut value = json!({"images": count.images, "captions": count.captions});
+        count.published.iter().for_each(|published| value["published"] = json!(published));
+        (count.split.to_string(), value)
+    };
+    serde_json::Map::from_iter(counts.iter().map(of)).into()
+}
+
+/// With a column for the published sizes, where there are any.
+fn as_table(counts: &[Count]) -> Table {
+    let known = counts.iter().any(|count| count.published.is_some());
+    let columns = [
+        ("split", Align::Left),
+        ("images", Align::Right),
+        ("captions", Align::Right),
+        ("published", Align::Right),
+    ];
+    let mut table = Table::new(columns.into_iter().take(3 + usize::from(known)));
+    for count in counts {
+        let cells = [count.split.to_string(), count.images.to_string(), count.captions.to_string()];
+        table.push(cells.into_iter().chain(count.published.map(|published| published.to_string())));
     }
-    eprintln!("all {} photos can be decoded", files.len());
-    Ok(())
+    table
 }

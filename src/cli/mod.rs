@@ -78,13 +78,17 @@ struct ConfigArgs {
     /// Short for `--set device=…`: auto, cpu or cuda:N.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Leave out images whose photo is missing or cannot be decoded: short for `--set data.on_bad_image=skip`.
+    #[arg(long)]
+    allow_missing: bool,
 }
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config> {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let device = self.device.as_ref().map(|device| format!("device={device}"));
-        let overrides: Vec<String> = self.set.iter().cloned().chain(seed).chain(device).collect();
+        let skip = self.allow_missing.then(|| "data.on_bad_image=skip".to_owned());
+        let overrides: Vec<String> = self.set.iter().cloned().chain(seed).chain(device).chain(skip).collect();
         Ok(Config::load(&self.config, &overrides)?)
     }
 }

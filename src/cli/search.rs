@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::open::Opened;
 use super::put;
+use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::retriever::build::Kind;
 use crate::retriever::{Hit, Query};
@@ -74,7 +75,7 @@ impl Opened {
             json!({
                 "rank": rank + 1,
                 "image": self.prepared.corpus.id(hit.image),
-                "file": self.prepared.corpus.file(hit.image),
+                "file": self.prepared.corpus.photo(hit.image).map(Photo::path),
                 "score": hit.score,
                 "docid": self.parts.index().docids.get(hit.image),
             })

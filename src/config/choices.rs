@@ -39,13 +39,15 @@ choice! {
         Karpathy = "karpathy",
         /// Photos and a captions file with one JSON object an image.
         Jsonl = "jsonl",
+        /// Tar archives with photos and captions of one name (`a.jpg`, `a.txt` or `a.json`), read in place.
+        Webdataset = "webdataset",
         /// Ready-made embeddings (`.npy`) beside a `jsonl` captions file; no photos are needed.
         Features = "features",
     }
 }
 
 choice! {
-    /// What to do with a photo that cannot be decoded.
+    /// What to do with a photo that is missing or cannot be decoded.
     OnBadImage {
         /// Stop, naming the file.
         Error = "error",

@@ -11,9 +11,10 @@ pub const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 6] = [
+const CONFLICTS: [Conflict; 7] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
+    (&["data.kind", "data.captions"], shards_have_their_captions),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
     (&["decoder.width", "decoder.heads"], |c| {
         divides("decoder", "heads", c.decoder.heads, "width", c.decoder.width)
@@ -61,6 +62,12 @@ fn karpathy_needs_captions(config: &Config) -> Option<String> {
         "data.kind = \"karpathy\" needs data.captions, the name of its JSON file, such as \
          \"dataset_flickr8k.json\""
             .into()
+    })
+}
+
+fn shards_have_their_captions(config: &Config) -> Option<String> {
+    (config.data.kind == DataKind::Webdataset && !config.data.captions.is_empty()).then(|| {
+        "data.kind = \"webdataset\" has its captions beside the photos in the archives: remove data.captions".into()
     })
 }
 

@@ -65,11 +65,12 @@ section! {
         /// The captions file, relative to `root` unless absolute; empty: `corpus.jsonl`. `karpathy` needs it:
         /// those files have another name for each dataset.
         captions: String = String::new(),
-        /// The photo folder, relative to `root` unless absolute; empty: `root` itself.
+        /// The folder of the photos, or of the archives of a `webdataset`, relative to `root` unless absolute; empty:
+        /// `root` itself.
         images: String = String::new(),
         /// Number of images kept, taken from each split in proportion; 0: all.
         limit: usize = 0,
-        /// What to do with a photo that cannot be decoded.
+        /// What to do with a photo that is missing or cannot be decoded.
         on_bad_image: OnBadImage = OnBadImage::Error,
         /// What stops a training when val or test have it and the train split too; it is reported in any case.
         on_leak: OnLeak = OnLeak::Photo,

@@ -9,9 +9,10 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use self::builder::{Builder, Entry};
+use super::photos::Photo;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
@@ -61,7 +62,7 @@ pub struct Corpus {
 #[derive(Debug, Clone)]
 struct Image {
     id: String,
-    file: Option<PathBuf>,
+    photo: Option<Photo>,
     split: Split,
     captions: Range<usize>,
 }
@@ -95,8 +96,16 @@ impl Corpus {
     }
 
     /// Where the photo lies (it need not exist); `None` in a corpus of features, which has no photos.
+    pub fn photo(&self, image: ImageIdx) -> Option<&Photo> {
+        self.images[image.row()].photo.as_ref()
+    }
+
+    /// The photo's own file; `None` also where it lies in an archive.
     pub fn file(&self, image: ImageIdx) -> Option<&Path> {
-        self.images[image.row()].file.as_deref()
+        match self.photo(image)? {
+            Photo::File(path) => Some(path),
+            Photo::Slice { .. } => None,
+        }
     }
 
     /// The split of the image and all its captions.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::corpus::{Builder, Corpus, Entry, Split};
+use super::known;
 use crate::error::{Error, Result};
 use crate::file;
 
@@ -20,6 +21,8 @@ const MAX_BYTES: u64 = 1 << 30;
 #[derive(Deserialize)]
 struct Dataset {
     images: Vec<Image>,
+    #[serde(default)]
+    dataset: String,
 }
 
 #[derive(Deserialize)]
@@ -36,16 +39,24 @@ struct Sentence {
     raw: String,
 }
 
-/// Reads the JSON `source`, whose photos lie under the folder `photos`.
+/// Reads the JSON `source`, whose photos lie under the folder `photos`. `name` is what the corpus is called.
 ///
 /// # Errors
-/// When the file cannot be read, is not this JSON (the message has line and column), names an unknown split,
-/// or holds an image that [`Builder::push`] refuses.
-pub fn read(source: &Path, photos: &Path) -> Result<Corpus> {
+/// When the file cannot be read, is not this JSON (the message has line and column), is that of another dataset
+/// than the [`known`] one of this name, names an unknown split, or holds an image that [`Builder::push`] refuses.
+pub fn read(source: &Path, photos: &Path, name: &str) -> Result<Corpus> {
     let bytes = file::read(source, MAX_BYTES)?;
     let dataset: Dataset = serde_json::from_slice(&bytes)
         .map_err(|e| Error::file(source, format!("is not Karpathy's JSON of images and captions: {e}")))?;
     drop(bytes);
+    if known::find(name).is_some() && known::find(&dataset.dataset).is_some() && dataset.dataset != name {
+        let what = format!(
+            "is Karpathy's file of `{}`, and data.name is \"{name}\": give data.captions and data.root of `{name}`, \
+             or call the corpus what it is",
+            dataset.dataset
+        );
+        return Err(Error::file(source, what));
+    }
     let mut corpus = Builder::new(source, "image", Some(photos));
     for (i, image) in dataset.images.into_iter().enumerate() {
         let Image { filepath, filename: id, split, sentences } = image;
@@ -63,7 +74,7 @@ mod tests {
     use super::*;
     use crate::ids::ImageIdx;
 
-    const COCO: &str = r#"{"dataset": "coco", "images": [
+    const COCO: &str = r#"{"dataset": "mine", "images": [
         {"filepath": "val2014", "filename": "a.jpg", "split": "restval", "cocoid": 7, "sentids": [0, 1],
          "sentences": [{"tokens": ["a", "dog"], "raw": "A dog.", "sentid": 0}, {"raw": "Dog é"}]},
         {"filename": "b.jpg", "split": "test", "sentences": [{"raw": "B"}]}]}"#;
@@ -72,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dataset.json");
         std::fs::write(&path, text).unwrap();
-        read(&path, Path::new("photos"))
+        read(&path, Path::new("photos"), "flickr30k")
     }
 
     #[test]
@@ -94,12 +105,14 @@ mod tests {
         assert!(mistake("val2014", "/etc").contains("leaves the photo folder"));
         assert!(mistake("val2014", "..").contains("leaves the photo folder"));
         assert!(mistake("images", "pictures").contains("missing field `images`"));
+        let other = mistake("mine", "coco");
+        assert!(other.contains("Karpathy's file of `coco`") && other.contains("flickr30k"), "{other}");
     }
 
     #[test]
     fn flickr8k_is_read_whole() {
         let Some(path) = shared("flickr8k/dataset_flickr8k.json") else { return };
-        let corpus = read(&path, Path::new("")).unwrap();
+        let corpus = read(&path, Path::new(""), "flickr8k").unwrap();
         let sizes = Split::ALL.map(|split| corpus.images_in(split).len());
         assert_eq!((sizes, corpus.train_pairs().len()), ([6000, 1000, 0], 30_000));
     }

@@ -7,10 +7,9 @@
 //! spacing and punctuation. Ready-made embeddings have no photos; their captions are looked at all the same.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use super::corpus::{Corpus, Split};
-use super::photos::{self, PhotoHash};
+use super::photos::{self, Photo, PhotoHash};
 use crate::config::OnLeak;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -62,15 +61,15 @@ pub fn guard(on_leak: OnLeak, corpus: &Corpus, photos: &[Option<PhotoHash>]) -> 
 
 /// The hashes of all photos of a corpus, read in parallel; nothing where it has none.
 pub fn photo_hashes(corpus: &Corpus) -> Vec<Option<PhotoHash>> {
-    let files: Option<Vec<&Path>> = corpus.images().map(|image| corpus.file(image)).collect();
-    photos::hashes(&files.unwrap_or_default())
+    let photos: Option<Vec<&Photo>> = corpus.images().map(|image| corpus.photo(image)).collect();
+    photos::hashes(&photos.unwrap_or_default())
 }
 
 /// Looks for captions and photos of val and test in train.
 pub fn find(corpus: &Corpus, photos: &[Option<PhotoHash>]) -> Leaks {
     let words = |caption: usize| Some(words(corpus.caption(caption))).filter(|words| !words.is_empty());
     let captions = |split| corpus.captions_in(split);
-    // A hash of sixteen bytes for a caption: half a million of them are no burden.
+    // A hash for a caption: half a million of them are no burden.
     let key = |caption: usize| words(caption).map(|words| *blake3::hash(words.as_bytes()).as_bytes());
     let photo = |image: ImageIdx| photos.get(image.row()).copied().flatten();
     let images = |split| corpus.images_in(split);
@@ -137,6 +136,8 @@ fn told<T>(leaks: &[T], what: String, name: impl Fn(&T) -> String) -> Option<Str
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::corpus::{Builder, Entry};
     use super::super::{karpathy, tests::shared as shared_file};
     use super::*;

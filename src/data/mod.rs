@@ -1,22 +1,29 @@
 //! From files on disk to checked values: everything a run learns from or is measured on enters here.
 //!
 //! A **corpus** ([`corpus`]) is a list of images with splits and captions. It is read from Karpathy's JSON
-//! ([`karpathy`]) or from one JSON object a line ([`jsonl`]); the default one is drawn by [`scenes`]. Its
+//! ([`karpathy`]), from one JSON object a line ([`jsonl`]) or from tar archives ([`webdataset`]); the default one is drawn by [`scenes`]. Its
 //! **photos** are decoded ([`photos`]) and made the size the encoder wants ([`preprocess`]); its captions
 //! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
 //! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
 //!
 //! Before any training, [`leaks`] says what the held-out splits share with the train split.
 //!
+//! Datasets are [`fetch`]ed from their publishers, a CLIP from the [`hub`], both over [`http`]; [`verify`] tells what
+//! a corpus lacks.
+//!
 //! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
 
 pub mod bpe;
 pub mod corpus;
+pub mod disk;
 pub mod embeddings;
 pub mod epochs;
+pub mod fetch;
+pub mod http;
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
+pub mod known;
 pub mod leaks;
 pub mod npy;
 pub mod open;
@@ -24,6 +31,8 @@ pub mod photos;
 pub mod preprocess;
 pub mod scenes;
 pub mod tokens;
+pub mod verify;
+pub mod webdataset;
 
 #[cfg(test)]
 mod tests {

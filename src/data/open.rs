@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::corpus::Corpus;
-use super::{jsonl, karpathy, scenes};
+use super::{jsonl, karpathy, scenes, webdataset};
 use crate::config::{Data, DataKind};
 use crate::error::Result;
 
@@ -17,8 +17,9 @@ pub fn open(data: &Data, done: &(dyn Fn() + Sync)) -> Result<Corpus> {
             scenes::write(Path::new(&data.root), &spec(data), done)?;
             jsonl::read(&data.captions_file(), Some(&data.images_folder()))?
         }
-        DataKind::Karpathy => karpathy::read(&data.captions_file(), &data.images_folder())?,
+        DataKind::Karpathy => karpathy::read(&data.captions_file(), &data.images_folder(), &data.name)?,
         DataKind::Jsonl => jsonl::read(&data.captions_file(), Some(&data.images_folder()))?,
+        DataKind::Webdataset => webdataset::read(&data.images_folder())?,
         DataKind::Features => jsonl::read(&data.captions_file(), None)?,
     };
     Ok(corpus)

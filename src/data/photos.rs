@@ -5,9 +5,12 @@
 //! because that is what CLIP was trained on; of an animation the first frame is taken. The orientation that a
 //! camera noted (EXIF) is applied. Bounds on bytes, sides and memory hold before anything is allocated.
 
+use std::borrow::Borrow;
+use std::fmt;
 use std::fs::File;
-use std::io::Cursor;
-use std::path::Path;
+use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
@@ -20,30 +23,100 @@ const MAX_BYTES: u64 = 256 << 20;
 const MAX_SIDE: u32 = 16_384;
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
+/// Where the bytes of a photo lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Photo {
+    /// In a file of its own.
+    File(PathBuf),
+    /// In an archive, as they are.
+    Slice {
+        /// The archive.
+        archive: Arc<Path>,
+        /// What the archive calls the photo.
+        name: String,
+        /// Its first byte in the archive.
+        offset: u64,
+        /// Its bytes.
+        length: u64,
+    },
+}
+
+impl Photo {
+    /// The path to name it by; only a file of its own can be opened by that.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Slice { archive, name, .. } => archive.join(name),
+        }
+    }
+
+    /// Whether what holds it is on the disk.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::File(path) => path.exists(),
+            Self::Slice { archive, .. } => archive.exists(),
+        }
+    }
+
+    /// The bytes, undecoded.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are more than a photo may have.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        let Self::Slice { archive, offset, length, .. } = self else {
+            return file::read(&self.path(), MAX_BYTES);
+        };
+        if *length > MAX_BYTES {
+            return Err(Error::file(
+                self.path(),
+                format!("is larger than the {MAX_BYTES} bytes allowed here"),
+            ));
+        }
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = File::open(archive)?;
+            file.seek(SeekFrom::Start(*offset))?;
+            let mut bytes = Vec::new();
+            file.take(*length).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(Error::io("read", archive))?;
+        if bytes.len() as u64 != *length {
+            return Err(Error::file(
+                self.path(),
+                "is cut short: the archive has changed since it was opened",
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Display for Photo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().display().fmt(f)
+    }
+}
+
 /// Reads and decodes one photo.
 ///
 /// # Errors
-/// When the file cannot be read, is empty, no image, cut short or larger than allowed: the message names it.
-pub fn read(path: &Path) -> Result<RgbImage> {
-    decode(&file::read(path, MAX_BYTES)?).map_err(|what| Error::file(path, what))
+/// When it cannot be read, is empty, no image, cut short or larger than allowed: the message names it.
+pub fn read(photo: &Photo) -> Result<RgbImage> {
+    decode(&photo.bytes()?).map_err(|what| Error::file(photo.path(), what))
 }
 
-/// Reads, decodes and preprocesses photos in parallel: for each file in order its [`Preprocess::apply`]d
+/// Reads, decodes and preprocesses photos in parallel: for each one in order its [`Preprocess::apply`]d
 /// bytes, or what is wrong with it.
-pub fn decode_batch<P: AsRef<Path> + Sync>(files: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
-    files.par_iter().map(|path| read(path.as_ref()).map(|photo| preprocess.apply(&photo))).collect()
+pub fn decode_batch<P: Borrow<Photo> + Sync>(photos: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
+    photos.par_iter().map(|photo| read(photo.borrow()).map(|photo| preprocess.apply(&photo))).collect()
 }
 
-/// BLAKE3 of the bytes of a photo file.
+/// BLAKE3 of the bytes of a photo.
 pub type PhotoHash = [u8; 32];
 
-/// The hashes of photo files, read in parallel and never held; none for a file that cannot be read.
-pub fn hashes<P: AsRef<Path> + Sync>(files: &[P]) -> Vec<Option<PhotoHash>> {
-    let hash = |path: &P| -> std::io::Result<PhotoHash> {
-        let mut hasher = blake3::Hasher::new();
-        Ok(*hasher.update_reader(File::open(path.as_ref())?)?.finalize().as_bytes())
-    };
-    files.par_iter().map(|path| hash(path).ok()).collect()
+/// The hashes of photos, read in parallel and never all held; none for one that cannot be read.
+pub fn hashes<P: Borrow<Photo> + Sync>(photos: &[P]) -> Vec<Option<PhotoHash>> {
+    let hash = |photo: &P| Some(*blake3::hash(&photo.borrow().bytes().ok()?).as_bytes());
+    photos.par_iter().map(hash).collect()
 }
 
 /// Decodes the content of a photo file; the error is a clause without the name of the file.
@@ -168,6 +241,7 @@ mod tests {
             std::fs::write(file, bytes).unwrap();
         }
         files.push(folder.path().join("missing.jpg"));
+        let files: Vec<_> = files.into_iter().map(Photo::File).collect();
         let results = decode_batch(&files, &Preprocess::clip(8).unwrap());
         assert_eq!(results[0].as_ref().unwrap().len(), 8 * 8 * 3);
         for (result, (name, _, expected)) in results.iter().zip(&contents).skip(1) {

@@ -208,7 +208,7 @@ mod tests {
             fs::copy(folder.join(name), old.path().join(name)).unwrap();
         }
         let [new, old] = [folder.as_path(), old.path()].map(|folder| Tokens::load(folder).unwrap());
-        let corpus = karpathy::read(&captions, Path::new("")).unwrap();
+        let corpus = karpathy::read(&captions, Path::new(""), "flickr8k").unwrap();
         let odd = ["it's 1984, isn't it?!", "naïve café 日本 🙂", "<|endoftext|> a", "x\u{200b}y"];
         for text in corpus.captions().iter().take(200).map(String::as_str).chain(odd) {
             assert_eq!(new.encode(text, 77).unwrap(), old.encode(text, 77).unwrap(), "{text}");

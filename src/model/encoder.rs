@@ -1,11 +1,12 @@
 //! The frozen CLIP of an experiment: captions and photos in, unit embeddings out.
 
+use std::borrow::Borrow;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
 use super::clip::{Clip, TokenBatch, folder};
-use crate::data::photos;
+use crate::data::photos::{Photo, decode_batch};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -83,14 +84,14 @@ impl Encoder {
     ///
     /// # Errors
     /// When the device refuses; a photo that cannot be read is an error of its own row only.
-    pub fn photos<P: AsRef<Path> + Sync>(
+    pub fn photos<P: Borrow<Photo> + Sync>(
         &self,
-        files: &[P],
+        photos: &[P],
         done: &dyn Fn(usize),
     ) -> Result<Vec<Result<Vec<f32>>>> {
-        let mut rows = Vec::with_capacity(files.len());
-        for batch in files.chunks(self.batch) {
-            let decoded = photos::decode_batch(batch, &self.preprocess);
+        let mut rows = Vec::with_capacity(photos.len());
+        for batch in photos.chunks(self.batch) {
+            let decoded = decode_batch(batch, &self.preprocess);
             let good: Vec<&[u8]> = decoded.iter().filter_map(|p| p.as_deref().ok()).collect();
             let embedded = match good.is_empty() {
                 true => Matrix::default(),

@@ -1,6 +1,6 @@
 //! From a configuration to a corpus with its embeddings: computed once by the frozen encoder, then cached.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -9,8 +9,8 @@ use super::encoder::Encoder;
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
-use crate::data::photos::{self, PhotoHash};
-use crate::data::{hub, open};
+use crate::data::photos::{self, Photo, PhotoHash};
+use crate::data::{hub, open, verify};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -54,11 +54,12 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     }
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
-    let files = files(&corpus)?;
-    let photos = photos::hashes(&files);
-    let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &photos, &model)));
-    let (kept, corpus, embeddings) = embed(corpus, &files, &model, &path, data.on_bad_image)?;
-    let photos = kept.into_iter().map(|image| photos[image.row()]).collect();
+    verify::photos_are_there(&corpus, data.on_bad_image)?;
+    let photos = photos_of(&corpus)?;
+    let hashes = photos::hashes(&photos);
+    let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &hashes, &model)));
+    let (kept, corpus, embeddings) = embed(corpus, &photos, &model, &path, data.on_bad_image)?;
+    let photos = kept.into_iter().map(|image| hashes[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
     Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint, photos })
 }
@@ -79,7 +80,7 @@ fn fingerprint(embeddings: &Embeddings) -> String {
 /// them.
 fn embed(
     corpus: Corpus,
-    files: &[PathBuf],
+    photos: &[Photo],
     model: &Encoder,
     cache: &Path,
     on_bad: OnBadImage,
@@ -89,9 +90,9 @@ fn embed(
         let corpus = corpus.keeping(&kept)?;
         return Ok((kept, corpus, embeddings));
     }
-    let bar = progress::bar(files.len() + corpus.captions().len(), "encoding photos and captions");
-    let photos = model.photos(files, &|n| bar.inc(n as u64))?;
-    let (kept, rows) = sound(photos, on_bad)?;
+    let bar = progress::bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
+    let rows = model.photos(photos, &|n| bar.inc(n as u64))?;
+    let (kept, rows) = sound(rows, on_bad)?;
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
     let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
     let corpus = corpus.keeping(&kept)?;
@@ -103,12 +104,12 @@ fn embed(
     Ok((kept, corpus, embeddings))
 }
 
-fn files(corpus: &Corpus) -> Result<Vec<PathBuf>> {
-    let file = |image| {
-        let file = corpus.file(image).map(Path::to_path_buf);
-        file.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
+fn photos_of(corpus: &Corpus) -> Result<Vec<Photo>> {
+    let photo = |image| {
+        let photo = corpus.photo(image).cloned();
+        photo.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
     };
-    corpus.images().map(file).collect()
+    corpus.images().map(photo).collect()
 }
 
 /// What was made of the photos that could be read, and their places in the list; skipped ones are counted in the log.

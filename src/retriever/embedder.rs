@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Query;
+use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::model::encoder::Encoder;
@@ -55,7 +56,10 @@ impl Embedder {
                 Ok((Modality::Caption, encoder()?.captions(&[text], &|_| ())?.row(0).to_vec()))
             }
             Query::Image(path) => {
-                let row = encoder()?.photos(&[path], &|_| ())?.pop().expect("invariant: one row a photo")?;
+                let row = encoder()?
+                    .photos(&[Photo::File(path.clone())], &|_| ())?
+                    .pop()
+                    .expect("invariant: one row a photo")?;
                 Ok((Modality::Image, row))
             }
         }

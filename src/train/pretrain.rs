@@ -13,6 +13,7 @@ use crate::data::epochs::Epochs;
 use crate::data::photos;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
+use crate::data::verify;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::ids::ImageIdx;
@@ -44,6 +45,7 @@ pub fn pretrain(
     stop: &Stop,
 ) -> Result<()> {
     let section = &config.pretrain;
+    verify::photos_are_there(corpus, config.data.on_bad_image)?;
     let train_captions = corpus.train_pairs().into_iter().map(|pair| corpus.caption(pair.caption().index()));
     let tokens = Tokens::train(train_captions, section.vocabulary)?;
     let preprocess = Preprocess::clip(section.image_size as u32)?;
@@ -128,7 +130,7 @@ impl Examples {
         }
         let file = |&image: &ImageIdx| {
             corpus
-                .file(image)
+                .photo(image)
                 .ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
         };
         let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;

@@ -13,9 +13,9 @@ fn a_configuration_is_refused_with_key_value_and_what_is_allowed() {
     let number = Cell::new(0); // every text gets a file of its own
     let file = |text: &str| {
         number.set(number.get() + 1);
-        space.run("data").config(space.write(&format!("{}/x.toml", number.get()), text))
+        space.run("data show").config(space.write(&format!("{}/x.toml", number.get()), text))
     };
-    let set = |set: &str| space.run("data").config("configs/scenes.toml").sets(&[set]);
+    let set = |set: &str| space.run("data show").config("configs/scenes.toml").sets(&[set]);
     refused([
         (
             "a key with a typo",
@@ -57,12 +57,12 @@ fn a_configuration_is_refused_with_key_value_and_what_is_allowed() {
         ("a device that is none", set("device=gpu"), &["device = \"gpu\"", "cuda:N"]),
         (
             "no configuration file",
-            space.run("data").config("configs/none.toml"),
+            space.run("data show").config("configs/none.toml"),
             &["none.toml", "cannot read"],
         ),
-        ("a folder for a file", space.run("data").config("configs"), &["configs", "cannot read"]),
+        ("a folder for a file", space.run("data show").config("configs"), &["configs", "cannot read"]),
     ]);
-    let missing = space.run("data").config("configs/none.toml").output();
+    let missing = space.run("data show").config("configs/none.toml").output();
     assert_eq!(missing.stderr.matches("No such file").count(), 1, "the reason is given once: {missing}");
     let call = file("[train]\nstepz = 3\n[search]\nbeam = 0\n").sets(&["eval.split=tst"]).output();
     assert_eq!(call.error().lines().count(), 1 + 3, "a head and each problem once: {call}");
@@ -77,7 +77,7 @@ fn wrong_arguments_are_refused_with_the_usage() {
         &["eval"],
         &["search", "a cube"],
         &["train", "--config"],
-        &["data", "--bogus"],
+        &["data", "show", "--bogus"],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_dsi")).args(args).output().unwrap();
         Outcome::new(format!("{args:?}"), output).refused_with(2, &["--help"]);

@@ -25,7 +25,7 @@ const FAULTS: [(usize, Option<&[u8]>, &str); 5] = [
     (3, Some(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x40"), "cannot be decoded"),
     (11, Some(b"<html>404 not found</html>"), "is not a JPEG"),
     (25, Some(b""), "is empty (0 bytes)"),
-    (40, None, "cannot read"),
+    (40, None, "1 of 80 photos are missing"),
     (77, Some(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "cut short"),
 ];
 
@@ -67,11 +67,16 @@ fn photos_that_cannot_be_read_are_skipped_and_counted_on_demand() {
     }
     space.run("eval").of("first").output().succeeded();
     own_photos(&space, "index").out("strict").output().refused(&["data.on_bad_image = \"skip\""]);
-    let check = own_photos(&space, "data").args(["--check"]).output();
+    let check = own_photos(&space, "data verify").output();
     assert_eq!(check.code, Some(1), "{check}");
     for (n, ..) in FAULTS {
         assert!(check.stderr.contains(&format!("scene-{n:06}.png")), "{check}");
     }
+    assert!(check.stderr.contains("1 of 80 photos are missing"), "{check}");
+    assert!(check.stderr.contains("4 of 80 photos cannot be decoded"), "{check}");
+    let found = own_photos(&space, "data verify").args(["--json"]).output().json();
+    assert_eq!(["missing", "broken"].map(|key| found[key].as_array().unwrap().len()), [1, 4], "{found}");
+    assert_eq!(found["whole"], false);
     (0..IMAGES).for_each(|n| spoil(&space, n, Some(b"")));
     skipping("index").out("none").output().refused(&["no image", "is left"]);
 }
@@ -91,12 +96,26 @@ fn photos_beyond_the_limit_may_be_missing() {
 }
 
 #[test]
+fn missing_photos_may_be_left_out() {
+    let space = with_photos();
+    (3..9).for_each(|n| spoil(&space, n, None));
+    let parts = ["6 of 80 photos are missing", "scene-000003.png", "--allow-missing"];
+    own_photos(&space, "index").out("run").output().refused(&parts);
+    let found = own_photos(&space, "data verify").output();
+    assert_eq!(found.code, Some(1), "{found}");
+    assert!(parts.iter().all(|part| found.stderr.contains(part)), "{found}");
+    own_photos(&space, "data verify").args(["--allow-missing"]).output().succeeded();
+    let outcome = own_photos(&space, "index").out("run").args(["--allow-missing"]).output().succeeded();
+    assert!(outcome.stderr.contains("6 images were left out"), "{outcome}");
+}
+
+#[test]
 fn a_captions_file_is_refused_with_the_line() {
     let space = Space::new();
     let good = r#"{"image": "a.png", "split": "train", "captions": ["a cube"]}"#;
     let line = |line: &str| {
         space.write("corpus/corpus.jsonl", format!("{good}\n\n{line}\n"));
-        own_photos(&space, "data").output()
+        own_photos(&space, "data show").output()
     };
     for (what, text, parts) in [
         ("broken JSON", r#"{"image": "b.png", "split": "#, &["line 3", "EOF"][..]),
@@ -133,17 +152,17 @@ fn a_captions_file_is_refused_with_the_line() {
         line(text).refused(&[&["corpus.jsonl"], parts].concat());
     }
     space.write("corpus/corpus.jsonl", "");
-    own_photos(&space, "data").output().refused(&["corpus.jsonl", "no images"]);
+    own_photos(&space, "data show").output().refused(&["corpus.jsonl", "no images"]);
     space.write("corpus/corpus.jsonl", b"\xff\xfe\x00");
-    own_photos(&space, "data").output().refused(&["corpus.jsonl", "line 1"]);
+    own_photos(&space, "data show").output().refused(&["corpus.jsonl", "line 1"]);
     fs::remove_file(space.path("corpus/corpus.jsonl")).unwrap();
-    own_photos(&space, "data").output().refused(&["corpus.jsonl", "cannot read"]);
-    own_photos(&space, "data").sets(&["data.train=5"]).output().refused(&["data.train", "scenes"]);
+    own_photos(&space, "data show").output().refused(&["corpus.jsonl", "cannot read"]);
+    own_photos(&space, "data show").sets(&["data.train=5"]).output().refused(&["data.train", "scenes"]);
 
     let karpathy = |text: &str| {
         space.write("corpus/d.json", text);
         let config = space.write("k.toml", "[data]\nkind = \"karpathy\"\ncaptions = \"d.json\"\n");
-        space.run("data").config(config).sets(&space.folders()).output()
+        space.run("data show").config(config).sets(&space.folders()).output()
     };
     let whole = "{\"images\": [\n{\"filename\": \"a.jpg\", \"split\": \"train\", \"sentences\": [{\"raw\": \"x\"}]}\n]}";
     karpathy(whole).succeeded();
@@ -151,6 +170,12 @@ fn a_captions_file_is_refused_with_the_line() {
     karpathy(&whole.replace("train", "dev")).refused(&["d.json", "dev", "line 2", "train"]);
     karpathy(&whole.replace("x", " ")).refused(&["d.json", "a.jpg", "blank"]);
     karpathy("[]").refused(&["d.json", "Karpathy"]);
+    let other = whole.replace("\n]}", "\n], \"dataset\": \"coco\"}");
+    karpathy(&other).succeeded();
+    let config =
+        space.write("f.toml", "[data]\nkind = \"karpathy\"\ncaptions = \"d.json\"\nname = \"flickr30k\"\n");
+    let named = space.run("data verify").config(config).sets(&space.folders()).output();
+    named.refused(&["d.json", "Karpathy's file of `coco`", "flickr30k"]);
 }
 
 #[test]
@@ -167,6 +192,6 @@ fn a_corpus_without_the_split_to_be_measured_is_refused_before_the_training() {
 fn a_corpus_that_is_somebody_elses_stays() {
     let space = Space::new();
     let mine = space.write("corpus/corpus.jsonl", "{\"image\": \"cat.jpg\"}\n");
-    space.dsi::<&str>("data", &[]).output().refused(&["corpus.jsonl", "choose another folder"]);
+    space.dsi::<&str>("data show", &[]).output().refused(&["corpus.jsonl", "choose another folder"]);
     assert_eq!(fs::read_to_string(mine).unwrap(), "{\"image\": \"cat.jpg\"}\n");
 }

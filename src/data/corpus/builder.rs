@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Corpus, Image, Split};
+use super::{Corpus, Image, Photo, Split};
 use crate::error::{Error, Result};
 
 /// One image as a file describes it.
@@ -47,11 +47,19 @@ impl<'a> Builder<'a> {
     /// When it has no id, the id of another image, a path that leaves the photo folder, no caption or a blank
     /// one: the message names the position and the value.
     pub fn push(&mut self, position: usize, entry: Entry) -> Result<()> {
+        let photo = self.photos.map(|folder| Photo::File(folder.join(&entry.file)));
+        self.push_with(position, entry, photo)
+    }
+
+    /// As [`push`](Self::push), with a photo that lies where it is said to; the entry's own path is only checked.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_with(&mut self, position: usize, entry: Entry, photo: Option<Photo>) -> Result<()> {
         self.check(position, &entry)
             .map_err(|what| Error::file(self.source, format!("{} {position}: {what}", self.unit)))?;
-        let Entry { id, file, split, captions } = entry;
-        let file = self.photos.map(|folder| folder.join(file));
-        self.corpus.append(Image { id, file, split, captions: 0..0 }, &captions);
+        let Entry { id, split, captions, .. } = entry;
+        self.corpus.append(Image { id, photo, split, captions: 0..0 }, &captions);
         Ok(())
     }
 

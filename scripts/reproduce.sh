@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The numbers of a dataset from nothing: fetch, check, index, train and evaluate on three seeds, compare.
+#
+#   scripts/reproduce.sh flickr30k
+#   scripts/reproduce.sh coco --set device=cuda:0
+#   SEEDS="0" scripts/reproduce.sh flickr8k --set encoder.path=openai/clip-vit-base-patch32
+#
+# What is done is not done again: begun anew, it goes on where it was stopped. More arguments go to index and train.
+# CARGO_FLAGS="--features cuda" builds for a GPU; DSI names a program that is built already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+name="${1:-}"
+config="configs/$name.toml"
+if [ -z "$name" ] || [ ! -f "$config" ]; then
+  echo "usage: scripts/reproduce.sh NAME [--set SECTION.KEY=VALUE …], NAME being that of a file in configs/" >&2
+  exit 2
+fi
+shift
+
+if [ -z "${DSI:-}" ]; then
+  # shellcheck disable=SC2086
+  cargo build --release --locked ${CARGO_FLAGS:-}
+  DSI="${CARGO_TARGET_DIR:-target}/release/dsi"
+fi
+
+case "$name" in
+  flickr8k | flickr30k | coco) "$DSI" data fetch "$name" ;;
+  *) "$DSI" data verify --config "$config" "$@" ;;
+esac
+
+runs=()
+for seed in ${SEEDS:-0 1 2}; do
+  run="runs/$name-seed$seed"
+  runs+=("$run")
+  if compgen -G "$run/checkpoints/*" >/dev/null; then
+    "$DSI" train --config "$config" --seed "$seed" --out "$run" --resume "$@"
+  else
+    "$DSI" index --config "$config" --seed "$seed" --out "$run" "$@"
+    "$DSI" train --config "$config" --seed "$seed" --out "$run" "$@"
+  fi
+  "$DSI" eval --run "$run" --split test
+done
+
+"$DSI" compare "${runs[@]}"

@@ -1,0 +1,75 @@
+//! `dsi data fetch`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::put;
+use super::verify::Found;
+use crate::data::fetch::sources::{self, Dataset, Makes};
+use crate::data::fetch::{Fetcher, sources::Source};
+use crate::data::hub::Hub;
+use crate::data::{karpathy, verify};
+
+/// Fetch a dataset with its photos, or a CLIP of the hub, and check that it is whole.
+///
+/// Says how much is to come, and goes on from what is there. Archives that must be got by hand, or already lie
+/// somewhere, can be put into the folder. Honours HF_ENDPOINT, HF_HOME and HF_TOKEN.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi data fetch flickr30k
+  dsi data fetch coco --out /data/coco --keep-archives
+  dsi data fetch clip:openai/clip-vit-base-patch32
+  dsi data fetch clip:laion/CLIP-ViT-B-32-laion2B-s34B-b79K@refs/pr/15")]
+pub struct Fetch {
+    /// flickr8k, flickr30k, coco, or clip:HUB-ID, with @REVISION where it is not main.
+    name: String,
+    /// The dataset's folder [default: runs/data/NAME, as the configurations have it].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Ask nothing of the network; say what is missing.
+    #[arg(long)]
+    offline: bool,
+    /// Keep archives after they are unpacked.
+    #[arg(long)]
+    keep_archives: bool,
+    /// Do not mind photos that the archives lack.
+    #[arg(long)]
+    allow_missing: bool,
+}
+
+impl Fetch {
+    pub fn run(self) -> Result<()> {
+        let mut hub = Hub::from_env()?;
+        hub.offline |= self.offline;
+        if let Some(id) = self.name.strip_prefix("clip:") {
+            if self.out.is_some() {
+                bail!("a CLIP goes into the hub's cache: set HF_HOME instead of --out");
+            }
+            let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
+            let folder = hub.folder(id, revision)?;
+            return put(format!("{}\n", folder.display()));
+        }
+        let datasets = sources::all();
+        let Some(dataset) = datasets.iter().find(|dataset| dataset.name == self.name) else {
+            let known = datasets.iter().map(|dataset| dataset.name).collect::<Vec<_>>().join(", ");
+            bail!("`{}` is not a dataset that can be fetched: there are {known}, and clip:HUB-ID", self.name);
+        };
+        self.dataset(&hub, dataset)
+    }
+
+    fn dataset(&self, hub: &Hub, dataset: &Dataset) -> Result<()> {
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("runs/data").join(dataset.name));
+        let fetched = Fetcher { hub, out: &out, keep: self.keep_archives }.fetch(dataset)?;
+        let captions = |file: &Source| if let Makes::File(path) = file.makes { Some(path) } else { None };
+        let Some(captions) = dataset.files.iter().find_map(captions) else { return Ok(()) };
+        let corpus = karpathy::read(&out.join(captions), &out.join("images"), dataset.name)?;
+        if !fetched {
+            eprintln!("nothing to fetch; dsi data verify decodes each photo again");
+        }
+        let counts = verify::counts(&corpus, dataset.name);
+        Found { counts, allow_missing: self.allow_missing, ..Found::of(&corpus, fetched) }
+            .report(&corpus, false)
+    }
+}

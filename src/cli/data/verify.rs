@@ -1,0 +1,106 @@
+//! `dsi data verify`.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::{ConfigArgs, as_json, as_table, open, put};
+use crate::config::OnBadImage;
+use crate::data::corpus::Corpus;
+use crate::data::photos::Photo;
+use crate::data::verify::{self, Count};
+use crate::progress;
+
+/// Check that a corpus is whole: its splits against the published ones, every photo there and decodable.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi data verify --config configs/flickr30k.toml
+  dsi data verify --config configs/flickr8k.toml --set data.root=flickr8k --allow-missing --json")]
+pub struct Verify {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let corpus = open(&config)?;
+        let kept = corpus.keeping(&corpus.proportional(config.data.limit))?;
+        let mut found =
+            Found { counts: verify::counts(&corpus, &config.data.name), ..Found::of(&kept, true) };
+        found.allow_missing = config.data.on_bad_image == OnBadImage::Skip;
+        found.report(&kept, self.json)
+    }
+}
+
+/// What verification found.
+pub struct Found {
+    pub counts: [Count; 3],
+    pub missing: Vec<String>,
+    pub broken: Vec<String>,
+    pub allow_missing: bool,
+}
+
+impl Found {
+    /// Looks at the photos of a corpus; `decode`: also into them.
+    pub fn of(corpus: &Corpus, decode: bool) -> Self {
+        let bar = progress::bar(corpus.len(), "decoding photos");
+        let broken = if decode { verify::broken(corpus, &|| bar.inc(1)) } else { Vec::new() };
+        bar.finish_and_clear();
+        let file = |&image: &_| corpus.photo(image).map(Photo::to_string);
+        Self {
+            counts: verify::counts(corpus, ""),
+            missing: verify::missing(corpus).iter().filter_map(file).collect(),
+            broken: broken.iter().map(ToString::to_string).collect(),
+            allow_missing: false,
+        }
+    }
+
+    /// Prints it; photos that are missing or broken are named on stderr.
+    ///
+    /// # Errors
+    /// When the corpus is not whole.
+    pub fn report(&self, corpus: &Corpus, json: bool) -> Result<()> {
+        let faults = self.faults(corpus);
+        if json {
+            let found = json!({
+                "splits": as_json(&self.counts),
+                "missing": self.missing,
+                "broken": self.broken,
+                "whole": faults.is_empty(),
+            });
+            put(serde_json::to_string_pretty(&found)? + "\n")?;
+        } else {
+            put(as_table(&self.counts))?;
+        }
+        self.missing.iter().for_each(|file| eprintln!("{file}: missing"));
+        self.broken.iter().for_each(|fault| eprintln!("{fault}"));
+        if faults.is_empty() {
+            let there = corpus.len() - self.missing.len();
+            eprintln!("the corpus is whole: {there} photos");
+            return Ok(());
+        }
+        bail!("the corpus is not whole: {}", faults.join("; "))
+    }
+
+    fn faults(&self, corpus: &Corpus) -> Vec<String> {
+        let mut faults = Vec::new();
+        for Count { split, images, published, .. } in self.counts {
+            if let Some(published) = published.filter(|&published| published != images && !self.allow_missing)
+            {
+                faults.push(format!("{split} has {images} images, and {published} are published"));
+            }
+        }
+        if !self.missing.is_empty() && !self.allow_missing {
+            let (missing, all) = (self.missing.len(), corpus.len());
+            faults.push(format!("{missing} of {all} photos are missing (--allow-missing leaves them out)"));
+        }
+        if !self.broken.is_empty() {
+            faults.push(format!("{} of {} photos cannot be decoded", self.broken.len(), corpus.len()));
+        }
+        faults
+    }
+}

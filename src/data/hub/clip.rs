@@ -1,0 +1,245 @@
+//! What a CLIP on the hub consists of, and how its folder is completed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Remote, Source, is_plain, remedy};
+use crate::data::disk;
+use crate::data::http::Fault;
+use crate::error::{Error, Result};
+use crate::file;
+
+/// The list of a model's shards, and what it lists.
+const SHARDS: &str = "model.safetensors.index.json";
+/// Bytes of the longest such list; the one of a model with ten thousand tensors has one million.
+const LONGEST_LIST: u64 = 32 << 20;
+/// open_clip's own shape file; its models bring their preprocessing in it.
+const OPEN_CLIP: &str = "open_clip_config.json";
+
+/// One thing a CLIP has, and the ways to have it; the first that is there is taken. A way lists files that go
+/// together.
+pub struct Row {
+    ways: &'static [&'static [&'static str]],
+    /// Chosen above, this file makes the row optional.
+    optional_with: Option<&'static str>,
+}
+
+const fn row(ways: &'static [&'static [&'static str]]) -> Row {
+    Row { ways, optional_with: None }
+}
+
+/// The files of a CLIP, the weights last because they are large. The names are `transformers`'
+/// (github.com/huggingface/transformers, src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`,
+/// `SAFE_WEIGHTS_INDEX_NAME`, `WEIGHTS_NAME`, `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py:
+/// `VOCAB_FILES_NAMES`) and `open_clip`'s (github.com/mlfoundations/open_clip, src/open_clip/constants.py:
+/// `HF_WEIGHTS_NAME`, `HF_SAFE_WEIGHTS_NAME`, `HF_CONFIG_NAME`).
+pub const FILES: [Row; 4] = [
+    row(&[&["config.json"], &[OPEN_CLIP]]),
+    Row { ways: &[&["preprocessor_config.json"]], optional_with: Some(OPEN_CLIP) },
+    row(&[&["tokenizer.json"], &["vocab.json", "merges.txt"]]),
+    row(&[
+        &["model.safetensors"],
+        &[SHARDS],
+        &["pytorch_model.bin"],
+        &["open_clip_model.safetensors"],
+        &["open_clip_pytorch_model.bin"],
+    ]),
+];
+
+impl Row {
+    /// The row in words.
+    pub fn named(&self) -> String {
+        self.ways.iter().map(|files| files.join(" + ")).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// A file of the model: here, or to be fetched.
+enum Found {
+    Here(PathBuf),
+    There(Remote),
+}
+
+/// One model at one revision.
+pub struct Model<'a> {
+    pub id: &'a str,
+    pub revision: &'a str,
+    pub source: Source<'a>,
+}
+
+impl Model<'_> {
+    /// A branch may have moved since a part of it was cached: the files then lie in the folders of two commits.
+    /// The cache follows the newer one, so a second pass completes that.
+    pub fn folder(&self) -> Result<PathBuf> {
+        for _ in 0..2 {
+            let mut folders = self.complete()?;
+            if let (Some(folder), true) = (folders.pop_first(), folders.is_empty()) {
+                return Ok(folder);
+            }
+        }
+        Err(Error::input(format!("the hub's `{}` changes while it is fetched; try again", self.id)))
+    }
+
+    /// Finds all files, says how much is to come, fetches that; the folders in which the files lie.
+    fn complete(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut found = Vec::new();
+        let mut chosen: Vec<&str> = Vec::new();
+        for row in &FILES {
+            let named = row.named();
+            let optional = row.optional_with.is_some_and(|with| chosen.contains(&with));
+            match self.find(row, optional, &found).map_err(|fault| self.explain(&named, &fault))? {
+                Some((way, files)) => {
+                    chosen.extend(way);
+                    found.extend(files);
+                }
+                None => tracing::debug!("`{}` has no {named}", self.id),
+            }
+        }
+        self.announce(&found)?;
+        let mut folders = BTreeSet::new();
+        for file in found {
+            let path = match file {
+                Found::Here(path) => path,
+                Found::There(remote) => {
+                    self.source.download(&remote).map_err(|fault| self.explain(&remote.file, &fault))?
+                }
+            };
+            folders.extend(path.parent().map(Path::to_path_buf));
+        }
+        Ok(folders)
+    }
+
+    /// The files of the first way that is cached whole, else of the first that the hub has; none for an optional
+    /// row that it has no way for.
+    fn find(
+        &self,
+        row: &Row,
+        optional: bool,
+        before: &[Found],
+    ) -> Result<Option<(&'static [&'static str], Vec<Found>)>, Fault> {
+        if let Some((way, paths)) = row.ways.iter().find_map(|way| Some((*way, self.cached(way)?))) {
+            return Ok(Some((way, paths.into_iter().map(Found::Here).collect())));
+        }
+        let snapshot = before.iter().find_map(|found| match found {
+            Found::Here(path) => path.parent(),
+            Found::There(_) => None,
+        });
+        let names = || row.ways.iter().flat_map(|way| way.iter());
+        if optional && snapshot.is_some_and(|at| names().all(|file| self.source.cached.lacks(at, file))) {
+            return Ok(None);
+        }
+        if self.source.hub.offline {
+            return Err(Fault::Lost("the network is not asked (--offline, HF_HUB_OFFLINE)".into()));
+        }
+        let mut absent = None;
+        for way in row.ways {
+            match self.remote(way) {
+                Ok(files) => return Ok(Some((way, files))),
+                Err(fault) if fault.status() == Some(404) => absent = absent.or(Some(fault)),
+                Err(fault) => return Err(fault),
+            }
+        }
+        match absent {
+            Some(_) if optional => {
+                self.note_lacks(names(), before).map_err(Fault::Local)?;
+                Ok(None)
+            }
+            Some(fault) => Err(fault),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers what an optional row lacks, so that the next run need not ask.
+    fn note_lacks<'f>(&self, names: impl Iterator<Item = &'f &'f str>, before: &[Found]) -> Result<()> {
+        let snapshot = before.iter().find_map(|found| match found {
+            Found::Here(path) => path.parent().map(Path::to_path_buf),
+            Found::There(remote) => Some(PathBuf::from(&remote.commit)),
+        });
+        for file in names {
+            snapshot.iter().try_for_each(|at| self.source.cached.note_lack(at, file))?;
+        }
+        Ok(())
+    }
+
+    /// The cached paths of the files of a way, with the shards where it lists some; `None` if one is missing.
+    fn cached(&self, way: &[&str]) -> Option<Vec<PathBuf>> {
+        let mut paths: Vec<PathBuf> =
+            way.iter().map(|file| self.source.cached.get(file)).collect::<Option<_>>()?;
+        if way == [SHARDS] {
+            let shards = shards(paths.first()?).ok()?;
+            paths.extend(shards.iter().map(|file| self.source.cached.get(file)).collect::<Option<Vec<_>>>()?);
+        }
+        Some(paths)
+    }
+
+    fn remote(&self, way: &[&str]) -> Result<Vec<Found>, Fault> {
+        let ask = |file: &str| self.source.ask(file).map(Found::There);
+        let mut files: Vec<Found> = way.iter().map(|file| ask(file)).collect::<Result<_, _>>()?;
+        if let ([SHARDS], [Found::There(list)]) = (way, files.as_slice()) {
+            let list = self.source.download(list)?;
+            let shards = shards(&list).map_err(Fault::Local)?;
+            let more = shards.iter().map(|file| match self.source.cached.get(file) {
+                Some(path) => Ok(Found::Here(path)),
+                // A shard that is not there is a fault of the repository, and no reason to look for other weights.
+                None => ask(file).map_err(|fault| Fault::Answer(format!("{file} of {SHARDS}: {fault}"))),
+            });
+            files.extend(more.collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(files)
+    }
+
+    fn announce(&self, found: &[Found]) -> Result<()> {
+        let coming: Vec<&Remote> = found
+            .iter()
+            .filter_map(|file| if let Found::There(remote) = file { Some(remote) } else { None })
+            .collect();
+        if coming.is_empty() {
+            return Ok(());
+        }
+        let hub = self.source.hub;
+        let bytes = coming.iter().filter_map(|remote| remote.size).fold(0, u64::saturating_add);
+        let names: Vec<String> = coming
+            .iter()
+            .map(|r| format!("{} ({})", r.file, r.size.map_or("size unknown".into(), disk::size)))
+            .collect();
+        tracing::info!(
+            "fetching `{}` from {} into {}: {}, {} together",
+            self.id,
+            hub.endpoint,
+            hub.cache.display(),
+            names.join(", "),
+            disk::size(bytes)
+        );
+        disk::check(&hub.cache, bytes)
+    }
+
+    fn explain(&self, file: &str, fault: &Fault) -> Error {
+        let Self { id, revision, source: Source { hub, .. } } = self;
+        let (endpoint, cache) = (&hub.endpoint, hub.cache.display());
+        let remedy = match hub.offline {
+            true => "fetch it where there is a network (dsi data fetch clip:ID) and copy the cache here",
+            false => remedy(file, fault),
+        };
+        Error::input(format!(
+            "`{id}` is not a local folder, and {file} of the hub's `{id}`, revision `{revision}`, cannot be \
+             fetched from {endpoint} into {cache}: {fault}; {remedy}"
+        ))
+    }
+}
+
+/// The files that a list of shards names.
+fn shards(list: &Path) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct List {
+        weight_map: BTreeMap<String, String>,
+    }
+    let bytes = file::read(list, LONGEST_LIST)?;
+    let List { weight_map } = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::file(list, format!("is not a list of a model's shards: {e}")))?;
+    let shards: BTreeSet<String> = weight_map.into_values().collect();
+    match shards.iter().find(|shard| !is_plain(shard)) {
+        Some(evil) => Err(Error::file(list, format!("names `{evil}`, which is no plain file name"))),
+        None => Ok(shards),
+    }
+}

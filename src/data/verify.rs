@@ -1,0 +1,122 @@
+//! What a corpus lacks: photos that are missing or cannot be decoded, splits that are not the published ones.
+
+use rayon::prelude::*;
+
+use super::corpus::{Corpus, Split};
+use super::photos::Photo;
+use super::{known, photos};
+use crate::config::OnBadImage;
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+
+/// Missing photos that a message names before it only counts.
+const NAMED: usize = 10;
+
+/// The size of a split, and the published one where the dataset is a known one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The split.
+    pub split: Split,
+    /// Its images.
+    pub images: usize,
+    /// Its captions.
+    pub captions: usize,
+    /// The images it should have.
+    pub published: Option<usize>,
+}
+
+/// The splits of a corpus called `name`.
+pub fn counts(corpus: &Corpus, name: &str) -> [Count; 3] {
+    let known = known::find(name);
+    Split::ALL.map(|split| Count {
+        split,
+        images: corpus.images_in(split).len(),
+        captions: corpus.captions_in(split).len(),
+        published: known.map(|known| known.images(split)),
+    })
+}
+
+/// The images whose photos are not on the disk, in order.
+pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
+    let images: Vec<ImageIdx> = corpus.images().collect();
+    images
+        .into_par_iter()
+        .filter(|&image| corpus.photo(image).is_some_and(|photo| !photo.is_there()))
+        .collect()
+}
+
+/// What is wrong with each photo that is there and cannot be decoded. `done` hears of each one tried.
+pub fn broken(corpus: &Corpus, done: &(dyn Fn() + Sync)) -> Vec<Error> {
+    let there: Vec<&Photo> =
+        corpus.images().filter_map(|image| corpus.photo(image)).filter(|photo| photo.is_there()).collect();
+    let fault = |photo: &&Photo| {
+        let fault = photos::read(photo).err();
+        done();
+        fault
+    };
+    there.par_iter().filter_map(fault).collect()
+}
+
+/// Refuses a corpus with missing photos, unless those are to be left out: better at once than when an hour of the
+/// others is decoded.
+///
+/// # Errors
+/// When photos are missing: they are counted, and the first ones named.
+pub fn photos_are_there(corpus: &Corpus, on_bad: OnBadImage) -> Result<()> {
+    let missing = missing(corpus);
+    if missing.is_empty() || on_bad == OnBadImage::Skip {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{} of {} photos are missing: {}; get them (dsi data fetch knows flickr8k, flickr30k and coco), correct \
+         data.images, or leave them out with --allow-missing (data.on_bad_image = \"skip\")",
+        missing.len(),
+        corpus.len(),
+        named(corpus, &missing)
+    )))
+}
+
+/// The files of the first of these images, and how many more there are.
+pub fn named(corpus: &Corpus, images: &[ImageIdx]) -> String {
+    let photos = images.iter().filter_map(|&image| corpus.photo(image));
+    let mut names: Vec<String> = photos.take(NAMED).map(Photo::to_string).collect();
+    if let Some(more) = images.len().checked_sub(NAMED).filter(|&more| more > 0) {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::corpus::{Builder, Entry};
+    use super::*;
+
+    #[test]
+    fn missing_photos_are_counted_and_the_first_ones_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut builder = Builder::new(Path::new("c"), "line", Some(folder.path()));
+        for n in 0..15 {
+            let id = format!("{n}.png");
+            if n < 2 {
+                std::fs::write(folder.path().join(&id), b"no photo").unwrap();
+            }
+            let entry = Entry { file: id.clone().into(), id, split: Split::Test, captions: vec!["x".into()] };
+            builder.push(n + 1, entry).unwrap();
+        }
+        let corpus = builder.build().unwrap();
+        assert_eq!(missing(&corpus).len(), 13);
+        assert_eq!(broken(&corpus, &|| ()).len(), 2);
+        let message = photos_are_there(&corpus, OnBadImage::Error).unwrap_err().to_string();
+        for part in ["13 of 15 photos are missing", "/2.png, ", "/11.png, and 3 more", "--allow-missing"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        photos_are_there(&corpus, OnBadImage::Skip).unwrap();
+        assert_eq!(counts(&corpus, "coco")[2].published, Some(5_000));
+        assert_eq!(
+            counts(&corpus, "mine")[2],
+            Count { split: Split::Test, images: 15, captions: 15, published: None }
+        );
+    }
+}
