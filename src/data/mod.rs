@@ -15,6 +15,7 @@ pub mod epochs;
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
+pub mod layout;
 pub mod npy;
 pub mod open;
 pub mod photos;

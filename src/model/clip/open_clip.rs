@@ -1,0 +1,263 @@
+//! CLIPs as open_clip (LAION) and OpenAI's first release name and shape them, in terms of transformers' ones.
+//!
+//! Attention's three input projections are one tensor there, the two projections into the joint space are
+//! transposed, and `open_clip_config.json` says widths where transformers says sizes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::{ClipConfig, TextConfig, VisionConfig};
+use super::weights::Named;
+use crate::data::preprocess::Preprocess;
+use crate::error::{Error, Result};
+use crate::file;
+use crate::nn::activation::Activation;
+
+/// Whole names.
+const NAMES: [(&str, &str); 6] = [
+    ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
+    ("text_projection", "text_projection.weight"),
+    ("visual.class_embedding", "vision_model.embeddings.class_embedding"),
+    ("visual.positional_embedding", "vision_model.embeddings.position_embedding.weight"),
+    ("visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"),
+    ("visual.proj", "visual_projection.weight"),
+];
+
+/// Beginnings of names.
+const PLACES: [(&str, &str); 6] = [
+    ("token_embedding.", "text_model.embeddings.token_embedding."),
+    ("ln_final.", "text_model.final_layer_norm."),
+    ("transformer.resblocks.", "text_model.encoder.layers."),
+    ("visual.ln_pre.", "vision_model.pre_layrnorm."),
+    ("visual.ln_post.", "vision_model.post_layernorm."),
+    ("visual.transformer.resblocks.", "vision_model.encoder.layers."),
+];
+
+/// Parts of a block.
+const PARTS: [(&str, &str); 5] = [
+    (".ln_1.", ".layer_norm1."),
+    (".ln_2.", ".layer_norm2."),
+    (".attn.", ".self_attn."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+];
+
+/// Names that hold x·W here and W·x there.
+const TRANSPOSED: [&str; 2] = ["text_projection", "visual.proj"];
+
+/// What OpenAI's release saved beside the weights.
+const CONSTANTS: [&str; 4] = ["attn_mask", "input_resolution", "context_length", "vocab_size"];
+
+/// Tensors under transformers' names. Those of transformers are returned as they are; a name that belongs to
+/// neither stays, for the loader to refuse.
+///
+/// # Errors
+/// When a tensor cannot be split.
+pub fn renamed(tensors: Named) -> Result<Named> {
+    if !tensors.contains_key("visual.conv1.weight") {
+        return Ok(tensors);
+    }
+    let mut all = Named::new();
+    for (name, tensor) in tensors {
+        if CONSTANTS.contains(&name.as_str()) {
+            continue;
+        }
+        let new = rename(&name);
+        match new.split_once("in_proj_") {
+            Some((place, kind)) if tensor.rank() > 0 && tensor.dim(0)? % 3 == 0 => {
+                for (part, tensor) in ["q", "k", "v"].into_iter().zip(tensor.chunk(3, 0)?) {
+                    all.insert(format!("{place}{part}_proj.{kind}"), tensor);
+                }
+            }
+            _ if TRANSPOSED.contains(&name.as_str()) && tensor.rank() == 2 => {
+                all.insert(new, tensor.t()?.contiguous()?);
+            }
+            _ => {
+                all.insert(new, tensor);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn rename(name: &str) -> String {
+    if let Some((_, new)) = NAMES.iter().find(|(old, _)| *old == name) {
+        return (*new).to_owned();
+    }
+    let place = PLACES.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
+    let Some(name) = place else { return name.to_owned() };
+    PARTS.iter().fold(name, |name, (old, new)| name.replacen(old, new, 1))
+}
+
+/// `open_clip_config.json`.
+#[derive(Deserialize)]
+struct File {
+    model_cfg: Model,
+    #[serde(default)]
+    preprocess_cfg: Photos,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    embed_dim: usize,
+    #[serde(default)]
+    quick_gelu: bool,
+    #[serde(default)]
+    vision_cfg: Vision,
+    #[serde(default)]
+    text_cfg: Text,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Vision {
+    layers: usize,
+    width: usize,
+    head_width: usize,
+    mlp_ratio: f64,
+    patch_size: usize,
+    image_size: Side,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Text {
+    context_length: usize,
+    vocab_size: usize,
+    width: usize,
+    heads: usize,
+    layers: usize,
+    mlp_ratio: f64,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+/// One side, or both.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+enum Side {
+    One(usize),
+    Both([usize; 2]),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Photos {
+    mean: Option<[f64; 3]>,
+    std: Option<[f64; 3]>,
+    interpolation: Option<String>,
+    resize_mode: Option<String>,
+}
+
+impl Default for Vision {
+    fn default() -> Self {
+        let other = BTreeMap::new();
+        let image_size = Side::One(224);
+        Self { layers: 12, width: 768, head_width: 64, mlp_ratio: 4.0, patch_size: 16, image_size, other }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        let other = BTreeMap::new();
+        let (context_length, vocab_size) = (77, 49408);
+        Self { context_length, vocab_size, width: 512, heads: 8, layers: 12, mlp_ratio: 4.0, other }
+    }
+}
+
+/// Keys that change nothing about an embedding, whatever their value.
+const HARMLESS: [&str; 7] = [
+    "hf_tokenizer_name",
+    "tokenizer_kwargs",
+    "tokenizer_mode",
+    "patch_dropout",
+    "pad_id",
+    "init_logit_scale",
+    "output_tokens",
+];
+
+/// The shape that an `open_clip_config.json` states.
+///
+/// # Errors
+/// When the file cannot be read, or asks for another architecture: the key is named.
+pub fn config(path: &Path) -> Result<ClipConfig> {
+    let File { model_cfg: model, .. } = parse(path)?;
+    let hidden_act = if model.quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
+    let (text, vision) = (model.text_cfg, model.vision_cfg);
+    for (section, other) in [("", &model.other), (".text_cfg", &text.other), (".vision_cfg", &vision.other)] {
+        if let Some((key, value)) = other.iter().find(|(key, value)| !is_harmless(key, value)) {
+            let what = format!("model_cfg{section}.{key} is {value}; CLIP's plain vision transformers are read");
+            return Err(Error::file(path, what));
+        }
+    }
+    let image_size = match vision.image_size {
+        Side::One(side) => side,
+        Side::Both([height, width]) if height == width => height,
+        Side::Both(sides) => {
+            let what = format!("model_cfg.vision_cfg.image_size is {sides:?}; a square is allowed");
+            return Err(Error::file(path, what));
+        }
+    };
+    let inner = |width: usize, ratio: f64| (width as f64 * ratio) as usize;
+    Ok(ClipConfig {
+        projection_dim: model.embed_dim,
+        text_config: TextConfig {
+            vocab_size: text.vocab_size,
+            hidden_size: text.width,
+            intermediate_size: inner(text.width, text.mlp_ratio),
+            num_hidden_layers: text.layers,
+            num_attention_heads: text.heads,
+            max_position_embeddings: text.context_length,
+            hidden_act,
+            ..TextConfig::default()
+        },
+        vision_config: VisionConfig {
+            hidden_size: vision.width,
+            intermediate_size: inner(vision.width, vision.mlp_ratio),
+            num_hidden_layers: vision.layers,
+            num_attention_heads: vision.width / vision.head_width.max(1),
+            image_size,
+            patch_size: vision.patch_size,
+            hidden_act,
+            ..VisionConfig::default()
+        },
+        ..ClipConfig::default()
+    })
+}
+
+/// The preprocessing that an `open_clip_config.json` states, for photos of `side` pixels; CLIP's own where it says
+/// nothing.
+///
+/// # Errors
+/// When the file cannot be read, or asks for something that is not done here.
+pub fn preprocess(path: &Path, side: u32) -> Result<Preprocess> {
+    let File { preprocess_cfg: photos, .. } = parse(path)?;
+    let asked = [
+        ("interpolation", photos.interpolation.as_deref(), "bicubic"),
+        ("resize_mode", photos.resize_mode.as_deref(), "shortest"),
+    ];
+    for (key, value, done) in asked {
+        if let Some(value) = value.filter(|value| *value != done) {
+            let what = format!("preprocess_cfg.{key} is `{value}`; `{done}` is allowed");
+            return Err(Error::file(path, what));
+        }
+    }
+    Preprocess::normalizing(side, photos.mean, photos.std).map_err(|error| Error::file(path, error.to_string()))
+}
+
+fn parse(path: &Path) -> Result<File> {
+    serde_json::from_str(&file::read_text(path, 1 << 20)?).map_err(|error| {
+        Error::line(path, error.line(), format!("is not a configuration of open_clip: {error}"))
+    })
+}
+
+fn is_harmless(key: &str, value: &Value) -> bool {
+    HARMLESS.contains(&key) || matches!(value, Value::Null | Value::Bool(false))
+}
