@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 import cases
-from shapes import SHAPES, random_model
+from shapes import SHAPES, random_model, spread
 
 F32, F16 = 2e-5, 2e-3
 OPEN_CLIP = "ViT-B-32-quickgelu"
@@ -57,15 +57,7 @@ def open_clip_cases(out, tokenizer, photos):
     from open_clip.push_to_hf_hub import save_for_hf
 
     torch.manual_seed(1)
-    model = open_clip.create_model(OPEN_CLIP, pretrained=None).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name.endswith("bias"):
-                weight.normal_(std=0.1)
-            elif "positional" in name or "token_embedding" in name:
-                weight.normal_(std=0.5)
-            elif weight.ndim == 2:
-                weight.mul_(2)
+    model = spread(open_clip.create_model(OPEN_CLIP, pretrained=None).eval())
     config = open_clip.get_model_config(OPEN_CLIP)
     side, context = config["vision_cfg"]["image_size"], config["text_cfg"]["context_length"]
     tokens = cases.tokenizer_of(tokenizer)

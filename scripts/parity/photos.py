@@ -39,6 +39,18 @@ def crop(processor, path):
     return whole.astype("uint8").transpose(1, 2, 0)
 
 
+def write(case, settings, paths, names):
+    """Writes the crops of photos under some settings; `names` are the paths as the case gives them."""
+    processor = CLIPImageProcessor(**settings)
+    case.mkdir(parents=True, exist_ok=True)
+    processor.save_pretrained(case)
+    with open(case / "crops.bin", "wb") as crops:
+        for path in paths:
+            crops.write(crop(processor, path).tobytes())
+    (case / "photos.json").write_text(json.dumps(names))
+    print(f"{case.name}: {len(paths)} photos")
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     drawn = out / "drawn"
@@ -47,15 +59,8 @@ def main():
     for folder in sys.argv[2:]:
         paths += sorted(p for p in pathlib.Path(folder).resolve().iterdir() if p.is_file())[:MOST]
     for name, settings in SETTINGS.items():
-        processor = CLIPImageProcessor(**settings)
-        case = out / name
-        case.mkdir(exist_ok=True)
-        processor.save_pretrained(case)
-        with open(case / "crops.bin", "wb") as crops:
-            for path in paths:
-                crops.write(crop(processor, path).tobytes())
-        (case / "photos.json").write_text(json.dumps([str(p.resolve()) for p in paths]))
-        print(f"{name}: {len(paths)} photos")
+        write(out / name, settings, paths, [str(path.resolve()) for path in paths])
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -47,7 +47,7 @@ def deep_png(pixels):
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def write(folder, shapes=SHAPES):
+def write(folder, shapes=SHAPES, size=(120, 80)):
     """Writes all of them; returns their names."""
     names = []
 
@@ -57,7 +57,7 @@ def write(folder, shapes=SHAPES):
 
     for number, (name, (width, height)) in enumerate(shapes.items()):
         save(f"{name}.png", drawn(width, height, number))
-    photo = drawn(120, 80, 20)
+    photo = drawn(*size, 20)
     for mode in ("L", "LA", "P", "RGBA", "1"):
         save(f"mode-{mode}.png", photo.convert(mode))
     deep = numpy.asarray(photo.convert("L")).astype("uint16") * 257 + 90

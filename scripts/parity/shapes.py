@@ -36,6 +36,19 @@ SHAPES = {
 }
 
 
+def spread(model):
+    """An open_clip model, its random weights made larger for the same reason."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("bias"):
+                weight.normal_(std=0.1)
+            elif "positional" in name or "token_embedding" in name:
+                weight.normal_(std=0.5)
+            elif weight.ndim == 2:
+                weight.mul_(2)
+    return model
+
+
 def random_model(config, seed=0):
     """A model whose embeddings differ as much as a trained one's: at the usual start they hardly do."""
     torch.manual_seed(seed)

@@ -23,15 +23,9 @@ ODD = [
 ]
 
 
-def main():
-    out, tokenizer, *files = sys.argv[1:]
-    out = pathlib.Path(out)
+def write(out, tokenizer, captions):
+    """Writes the ids of captions by the tokenizer in a folder."""
     out.mkdir(parents=True, exist_ok=True)
-    captions = list(ODD)
-    for file in files:
-        for image in json.loads(pathlib.Path(file).read_text())["images"]:
-            captions += [sentence["raw"] for sentence in image["sentences"]]
-    tokenizer = pathlib.Path(tokenizer)
     fast = CLIPTokenizerFast(tokenizer_file=str(tokenizer / "tokenizer.json"))
     older = CLIPTokenizerFast(vocab_file=str(tokenizer / "vocab.json"), merges_file=str(tokenizer / "merges.txt"))
     slow = CLIPTokenizer(str(tokenizer / "vocab.json"), str(tokenizer / "merges.txt"))
@@ -43,8 +37,18 @@ def main():
     with open(out / "ids.bin", "wb") as ids:
         for row in rows:
             ids.write(numpy.array([len(row), *row], "<u2").tobytes())
-    shutil.copytree(tokenizer, out / "tokenizer", dirs_exist_ok=True)
     (out / "captions.json").write_text(json.dumps(captions))
 
 
-main()
+def main():
+    out, tokenizer, *files = map(pathlib.Path, sys.argv[1:])
+    captions = list(ODD)
+    for file in files:
+        for image in json.loads(file.read_text())["images"]:
+            captions += [sentence["raw"] for sentence in image["sentences"]]
+    write(out, tokenizer, captions)
+    shutil.copytree(tokenizer, out / "tokenizer", dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,10 +22,10 @@ struct Case {
     bar: f32,
 }
 
-/// Compares all embeddings of a case.
-pub fn compare(folder: &Path) {
+/// Compares all embeddings of a case with those of the encoder in another folder.
+fn compare(folder: &Path, encoder: &Path) {
     let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
-    let encoder = Encoder::open(&folder.join("encoder"), BATCH, &Device::Cpu).unwrap();
+    let encoder = Encoder::open(encoder, BATCH, &Device::Cpu).unwrap();
     let photos: Vec<PathBuf> = case.photos.iter().map(|photo| folder.join(photo)).collect();
     let rows = encoder.photos(&photos, &|_| {}).unwrap();
     let rows: Vec<Vec<f32>> = rows.into_iter().map(Result::unwrap).collect();
@@ -34,7 +34,12 @@ pub fn compare(folder: &Path) {
     let rows = encoder.captions(&captions, &|_| {}).unwrap();
     let texts = largest_difference(rows.data(), &folder.join("captions.npy"));
     let name = folder.file_name().unwrap().display();
-    println!("| {name} | {} | {images:.1e} | {} | {texts:.1e} | {:.0e} |", photos.len(), captions.len(), case.bar);
+    println!(
+        "| {name} | {} | {images:.1e} | {} | {texts:.1e} | {:.0e} |",
+        photos.len(),
+        captions.len(),
+        case.bar
+    );
     assert!(images <= case.bar && texts <= case.bar, "{name}: images {images:e}, captions {texts:e}");
 }
 
@@ -48,5 +53,17 @@ fn largest_difference(ours: &[f32], theirs: &Path) -> f32 {
 fn full_shapes_embed_as_by_their_own_libraries() {
     let Some(folder) = super::made("models") else { return };
     println!("| case | photos | max |Δ| | captions | max |Δ| | bar |");
-    super::folders(&folder).iter().for_each(|case| compare(case));
+    super::folders(&folder).iter().for_each(|case| compare(case, &case.join("encoder")));
+}
+
+#[test]
+fn every_layout_embeds_as_by_the_library_that_wrote_it() {
+    for case in super::folders(&super::fixture("")).iter().filter(|case| case.join("case.json").exists()) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in case.join("encoder").read_dir().unwrap().map(|file| file.unwrap().path()) {
+            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        fs::copy(super::fixture("tokenizer/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+        compare(case, folder.path());
+    }
 }

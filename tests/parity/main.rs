@@ -20,6 +20,11 @@ fn made(part: &str) -> Option<PathBuf> {
     found
 }
 
+/// A file of the small material, which `scripts/parity/fixture.py` makes.
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture/parity").join(path)
+}
+
 /// The folders in a folder, by name.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -28,20 +28,15 @@ impl Apart {
     }
 
     fn and(self, other: Self) -> Self {
-        Self {
-            sum: self.sum + other.sum,
-            count: self.count + other.count,
-            most: self.most.max(other.most),
-        }
+        Self { sum: self.sum + other.sum, count: self.count + other.count, most: self.most.max(other.most) }
     }
 }
 
 /// Compares all photos of a case: `preprocessor_config.json`, `photos.json` (paths, those that are relative
 /// starting at the case) and `crops.bin`.
-pub fn compare(case: &Path) {
+fn compare(case: &Path) {
     let preprocess = Preprocess::from_json(&case.join("preprocessor_config.json")).unwrap();
-    let paths: Vec<PathBuf> =
-        serde_json::from_slice(&fs::read(case.join("photos.json")).unwrap()).unwrap();
+    let paths: Vec<PathBuf> = serde_json::from_slice(&fs::read(case.join("photos.json")).unwrap()).unwrap();
     let crops = fs::read(case.join("crops.bin")).unwrap();
     let area = 3 * preprocess.side() * preprocess.side();
     assert_eq!(crops.len(), area * paths.len(), "{}", case.display());
@@ -62,5 +57,17 @@ pub fn compare(case: &Path) {
 #[test]
 fn real_photos_are_cropped_as_by_transformers() {
     let Some(folder) = super::made("photos") else { return };
-    super::folders(&folder).iter().filter(|case| case.join("crops.bin").exists()).for_each(|case| compare(case));
+    compare_all(&folder);
+}
+
+#[test]
+fn drawn_photos_of_every_kind_are_cropped_as_by_transformers() {
+    compare_all(&super::fixture(""));
+}
+
+fn compare_all(folder: &Path) {
+    super::folders(folder)
+        .iter()
+        .filter(|case| case.join("crops.bin").exists())
+        .for_each(|case| compare(case));
 }

@@ -8,7 +8,7 @@ use dsi::data::tokens::Tokens;
 const CONTEXT: usize = 77;
 
 /// Compares all captions of a case, by each form of the tokenizer that the folder has.
-pub fn compare(case: &Path, tokenizer: &Path) {
+fn compare(case: &Path, tokenizer: &Path) {
     let captions: Vec<String> =
         serde_json::from_slice(&fs::read(case.join("captions.json")).unwrap()).unwrap();
     let bytes = fs::read(case.join("ids.bin")).unwrap();
@@ -33,7 +33,11 @@ pub fn compare(case: &Path, tokenizer: &Path) {
             }
         }
         assert!(rest.is_empty());
-        println!("{form}: {} captions, {cut} of them fill the context, {} differ", captions.len(), differ.len());
+        println!(
+            "{form}: {} captions, {cut} of them fill the context, {} differ",
+            captions.len(),
+            differ.len()
+        );
         assert!(differ.is_empty(), "{differ:#?}");
     }
 }
@@ -42,4 +46,9 @@ pub fn compare(case: &Path, tokenizer: &Path) {
 fn real_captions_become_the_ids_of_transformers() {
     let Some(case) = super::made("tokens") else { return };
     compare(&case, &case.join("tokenizer"));
+}
+
+#[test]
+fn odd_captions_become_the_ids_of_transformers() {
+    compare(&super::fixture("tokens"), &super::fixture("tokenizer"));
 }

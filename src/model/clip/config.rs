@@ -216,7 +216,8 @@ mod tests {
         let vision = config.unwrap().vision_config;
         assert_eq!((vision.hidden_size, vision.num_hidden_layers), (1024, 12));
         assert_eq!(vision.hidden_act, Activation::Gelu);
-        let unknown = ClipConfig::parse(r#"{"text_config": {"hidden_act": "relu"}}"#).unwrap_err().to_string();
+        let unknown =
+            ClipConfig::parse(r#"{"text_config": {"hidden_act": "relu"}}"#).unwrap_err().to_string();
         assert!(unknown.contains("`relu`") && unknown.contains("`quick_gelu`"), "{unknown}");
     }
 

@@ -193,7 +193,8 @@ pub fn config(path: &Path) -> Result<ClipConfig> {
     let (text, vision) = (model.text_cfg, model.vision_cfg);
     for (section, other) in [("", &model.other), (".text_cfg", &text.other), (".vision_cfg", &vision.other)] {
         if let Some((key, value)) = other.iter().find(|(key, value)| !is_harmless(key, value)) {
-            let what = format!("model_cfg{section}.{key} is {value}; CLIP's plain vision transformers are read");
+            let what =
+                format!("model_cfg{section}.{key} is {value}; CLIP's plain vision transformers are read");
             return Err(Error::file(path, what));
         }
     }
@@ -249,7 +250,8 @@ pub fn preprocess(path: &Path, side: u32) -> Result<Preprocess> {
             return Err(Error::file(path, what));
         }
     }
-    Preprocess::normalizing(side, photos.mean, photos.std).map_err(|error| Error::file(path, error.to_string()))
+    Preprocess::normalizing(side, photos.mean, photos.std)
+        .map_err(|error| Error::file(path, error.to_string()))
 }
 
 fn parse(path: &Path) -> Result<File> {
