@@ -263,3 +263,73 @@ fn parse(path: &Path) -> Result<File> {
 fn is_harmless(key: &str, value: &Value) -> bool {
     HARMLESS.contains(&key) || matches!(value, Value::Null | Value::Bool(false))
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    fn written(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("open_clip_config.json");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_published_configuration_gives_the_shape_of_transformers() {
+        // open_clip's ViT-B-32-quickgelu, as its save_for_hf writes it
+        let (_folder, path) = written(
+            r#"{"model_cfg": {"embed_dim": 512, "quick_gelu": true,
+                "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+                "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}},
+                "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1.0]}}"#,
+        );
+        assert_eq!(config(&path).unwrap(), ClipConfig::default());
+        let mut out = [0.0; 3];
+        preprocess(&path, 1).unwrap().normalize(&[255, 0, 255], &mut out);
+        assert_eq!(out, [2.0, -1.0, 0.5]);
+    }
+
+    #[test]
+    fn another_architecture_is_refused_by_key() {
+        let refused = |model: &str, photos: &str| {
+            let text = format!(r#"{{"model_cfg": {model}, "preprocess_cfg": {photos}}}"#);
+            let (_folder, path) = written(&text);
+            let failed = config(&path).map(drop).and_then(|()| preprocess(&path, 224).map(drop));
+            failed.unwrap_err().to_string()
+        };
+        let timm = r#"{"embed_dim": 8, "vision_cfg": {"timm_model_name": "vit"}}"#;
+        assert!(refused(timm, "{}").contains("model_cfg.vision_cfg.timm_model_name"));
+        assert!(refused(r#"{"embed_dim": 8, "custom_text": true}"#, "{}").contains("model_cfg.custom_text"));
+        assert!(refused(r#"{"embed_dim": 8}"#, r#"{"resize_mode": "squash"}"#).contains("`squash`"));
+        assert!(refused("{}", "{}").contains("embed_dim"));
+    }
+
+    #[test]
+    fn one_tensor_of_three_projections_becomes_three() {
+        let tensor = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let names = [
+            ("visual.conv1.weight", &[2, 3, 4, 4][..]),
+            ("transformer.resblocks.7.attn.in_proj_weight", &[6, 2]),
+            ("visual.proj", &[2, 5]),
+            ("attn_mask", &[1]),
+            ("logit_bias", &[1]),
+        ];
+        let named = names.map(|(name, shape)| (name.to_owned(), tensor(shape))).into();
+        let shapes: Vec<String> =
+            renamed(named).unwrap().iter().map(|(name, t)| format!("{name} {:?}", t.dims())).collect();
+        assert_eq!(
+            shapes,
+            [
+                "logit_bias [1]",
+                "text_model.encoder.layers.7.self_attn.k_proj.weight [2, 2]",
+                "text_model.encoder.layers.7.self_attn.q_proj.weight [2, 2]",
+                "text_model.encoder.layers.7.self_attn.v_proj.weight [2, 2]",
+                "vision_model.embeddings.patch_embedding.weight [2, 3, 4, 4]",
+                "visual_projection.weight [5, 2]",
+            ]
+        );
+    }
+}

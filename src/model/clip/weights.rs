@@ -101,3 +101,48 @@ fn unpickle_within(path: &Path, length: u64) -> Result<Named, String> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fixture(path: &str) -> PathBuf {
+        [env!("CARGO_MANIFEST_DIR"), "tests/fixture/parity", path].iter().collect()
+    }
+
+    #[test]
+    fn a_tensor_that_claims_too_much_is_refused() {
+        let path = fixture("argmax-pickled/encoder/pytorch_model.bin");
+        assert!(unpickle_within(&path, 100).unwrap_err().contains("larger than the file's 100 bytes"));
+        assert!(unpickle(&path).unwrap().contains_key("logit_scale"));
+    }
+
+    #[test]
+    fn the_files_of_shards_are_the_index_and_all_it_names() {
+        let files = files(&fixture("gelu-sharded/encoder")).unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names[..2], ["model.safetensors.index.json", "model-00001-of-00003.safetensors"]);
+        assert_eq!(names.len(), 4);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn damaged_pickles_are_errors(
+            flips in prop::collection::vec(any::<(usize, u8)>(), 0..9),
+            cut in 0usize..3000,
+        ) {
+            let bytes = std::fs::read(fixture("argmax-pickled/encoder/pytorch_model.bin")).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("pytorch_model.bin");
+            let mut bytes = bytes;
+            // The list of tensors is at the beginning.
+            flips.iter().for_each(|(at, mask)| bytes[at % 6000] ^= mask);
+            bytes.truncate(bytes.len() - cut);
+            std::fs::write(&path, &bytes).unwrap();
+            let _ = unpickle(&path);
+        }
+    }
+}
