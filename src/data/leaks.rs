@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn flickr8k_shares_no_photo_between_its_splits() {
         let Some(path) = shared_file("flickr8k/dataset_flickr8k.json") else { return };
-        let corpus = karpathy::read(&path, &path.with_file_name("images")).unwrap();
+        let corpus = karpathy::read(&path, &path.with_file_name("images"), "flickr8k").unwrap();
         let found = find(&corpus, &photo_hashes(&corpus));
         assert_eq!(found.photos, []);
         assert!(found.captions.len() < corpus.captions_in(Split::Val).len() / 20, "{}", found.captions.len());

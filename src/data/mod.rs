@@ -24,6 +24,7 @@ pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
 pub mod known;
+pub mod layout;
 pub mod leaks;
 pub mod npy;
 pub mod open;

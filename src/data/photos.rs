@@ -3,7 +3,8 @@
 //! The format is read from the content (JPEG, PNG, WebP, GIF, BMP), never from the extension. Grey, palette,
 //! 16-bit and CMYK photos become 8-bit RGB; an alpha channel is dropped, as Pillow's `convert("RGB")` does,
 //! because that is what CLIP was trained on; of an animation the first frame is taken. The orientation that a
-//! camera noted (EXIF) is applied. Bounds on bytes, sides and memory hold before anything is allocated.
+//! camera noted (EXIF) is applied, as transformers' `load_image` does. 16-bit grey is scaled to 8 bits, where
+//! Pillow would clip it to white. Bounds on bytes, sides and memory hold before anything is allocated.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,12 +13,14 @@ use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use rayon::prelude::*;
 
 use super::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::file;
+
+mod jpeg;
 
 const MAX_BYTES: u64 = 256 << 20;
 const MAX_SIDE: u32 = 16_384;
@@ -127,7 +130,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("is empty (0 bytes)".into());
     }
-    if jpeg_is_cut_short(bytes) {
+    if jpeg::is_cut_short(bytes) {
         return Err("is cut short: the end of the JPEG is missing".into());
     }
     decode_oriented(bytes).map(DynamicImage::into_rgb8).map_err(|e| match e {
@@ -145,37 +148,15 @@ fn decode_oriented(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
     reader.limits(limits.clone());
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
     let mut decoder = reader.into_decoder()?;
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
-    let mut photo = DynamicImage::from_decoder(decoder)?;
+    let exact = if is_jpeg { jpeg::decode(bytes) } else { None };
+    let mut photo = exact.map_or_else(|| DynamicImage::from_decoder(decoder), |rgb| Ok(rgb.into()))?;
     photo.apply_orientation(orientation);
     Ok(photo)
-}
-
-/// Whether this is a JPEG without its end marker. The decoder fills what is missing with grey and says
-/// nothing, so half a download would be indexed as if it were the photo.
-fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
-    const START: [u8; 2] = [0xff, 0xd8];
-    const SCAN: u8 = 0xda;
-    const END: [u8; 2] = [0xff, 0xd9];
-    let Some(mut rest) = bytes.strip_prefix(&START) else { return false };
-    // Segments before the first scan are stepped over by their length: a thumbnail in them has its own end
-    // marker.
-    loop {
-        match rest {
-            [0xff, 0xff, ..] => rest = &rest[1..],
-            [0xff, SCAN, scan @ ..] => return !scan.windows(2).any(|pair| pair == END),
-            [0xff, _, high, low, ..] => {
-                let length = 2 + usize::from(u16::from_be_bytes([*high, *low]));
-                rest = rest.get(length..).unwrap_or_default();
-            }
-            [] | [_] | [_, _] | [_, _, _] => return true,
-            // Not a marker: leave it to the decoder, which knows more ways to go on.
-            _ => return false,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,31 +7,32 @@
 
 use std::path::Path;
 
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
+use self::resize::{Edge, Filter};
 use self::settings::{Exact, Settings, Shortest, Size};
 use crate::error::{Error, Result};
 use crate::file;
 
+mod resize;
 mod settings;
 
 const MAX_BYTES: u64 = 1 << 20;
 
+/// To be raised when a photo and its settings give other bytes than before, in decoding or here: what was
+/// computed from the old ones is then no longer found. (2: exact JPEG decoding and exact resampling.)
+const VERSION: u32 = 2;
+
 /// Pillow's number for a resampling filter, its name, and the same filter here.
-const FILTERS: [(u8, &str, FilterType); 3] = [
-    (1, "lanczos", FilterType::Lanczos3),
-    (2, "bilinear", FilterType::Bilinear),
-    // Pillow's bicubic has a = -0.5, which is Catmull and Rom's spline.
-    (3, "bicubic", FilterType::CatmullRom),
-];
+const FILTERS: [(u8, &str, Filter); 3] =
+    [(1, "lanczos", Filter::Lanczos), (2, "bilinear", Filter::Bilinear), (3, "bicubic", Filter::Bicubic)];
 
 /// How a photo becomes the encoder's input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     settings: Settings,
     crop: u32,
-    filter: FilterType,
+    filter: Filter,
     /// Per channel, the number that each byte stands for: (channel, byte).
     levels: Vec<[f32; 256]>,
 }
@@ -42,9 +43,24 @@ impl Preprocess {
     /// # Errors
     /// When `side` is out of that range.
     pub fn clip(side: u32) -> Result<Self> {
-        let size = Size::Shortest(Shortest { shortest_edge: side });
-        let crop_size = Size::Exact(Exact { height: side, width: side });
-        Self::new(Settings { size, crop_size, ..Settings::default() }).map_err(Error::input)
+        Self::normalizing(side, None, None)
+    }
+
+    /// CLIP's own settings for a square of `side` pixels, but for the mean and the standard deviation of the
+    /// channels (in 0..1) where these are given.
+    ///
+    /// # Errors
+    /// When `side` is out of 1..=4096, a mean is not finite or a deviation not above zero.
+    pub fn normalizing(side: u32, mean: Option<[f64; 3]>, std: Option<[f64; 3]>) -> Result<Self> {
+        let clip = Settings::default();
+        Self::new(Settings {
+            size: Size::Shortest(Shortest { shortest_edge: side }),
+            crop_size: Size::Exact(Exact { height: side, width: side }),
+            image_mean: mean.unwrap_or(clip.image_mean),
+            image_std: std.unwrap_or(clip.image_std),
+            ..clip
+        })
+        .map_err(Error::input)
     }
 
     /// Reads a `preprocessor_config.json`.
@@ -63,9 +79,12 @@ impl Preprocess {
         serde_json::to_string_pretty(&self.settings).expect("invariant: plain finite settings")
     }
 
-    /// Blake3 (hex) of all settings: two preprocessings with equal fingerprints give equal results.
+    /// Blake3 (hex) of all settings and the version of this code: two preprocessings with equal fingerprints give
+    /// equal results.
     pub fn fingerprint(&self) -> String {
-        blake3::hash(self.to_json().as_bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&VERSION.to_le_bytes()).update(self.to_json().as_bytes());
+        hasher.finalize().to_hex().to_string()
     }
 
     /// Side of the square in pixels.
@@ -100,24 +119,9 @@ impl Preprocess {
             return vec![0; 3 * self.side() * self.side()];
         }
         // Only what the crop shows is resized: a photo of 16,000 × 1 pixels would be gigabytes otherwise.
-        let (left, shown_width) = self.shown(width, self.resized(width, height, |exact| exact.width));
-        let (top, shown_height) = self.shown(height, self.resized(height, width, |exact| exact.height));
-        // Rows first and columns second, with bytes in between, because Pillow does so: in one call the
-        // resizer takes the other order, and overshoots that are clipped in between differ by up to 11
-        // levels.
-        let columns = self.resample(photo, [self.crop, height], [left, 0.0, shown_width, height.into()]);
-        let square = self.resample(&columns, [self.crop; 2], [0.0, top, self.crop.into(), shown_height]);
-        square.into_raw()
-    }
-
-    /// The part `[left, top, width, height]` of a photo, resized to `[width, height]`.
-    fn resample(&self, photo: &RgbImage, to: [u32; 2], part: [f64; 4]) -> RgbImage {
-        let mut resized = RgbImage::new(to[0], to[1]);
-        let filter = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter));
-        let done =
-            Resizer::new().resize(photo, &mut resized, &filter.crop(part[0], part[1], part[2], part[3]));
-        done.expect("invariant: both images are RGB and the part lies inside the photo");
-        resized
+        let across = self.edge(width, self.resized(width, height, |exact| exact.width));
+        let down = self.edge(height, self.resized(height, width, |exact| exact.height));
+        resize::resize(photo, self.filter, across, down)
     }
 
     /// Length in pixels of the resized photo along an edge of `edge` pixels, the other being `other`.
@@ -131,11 +135,9 @@ impl Preprocess {
         }
     }
 
-    /// Start and length, in source pixels, of what the centre crop shows of `edge` pixels resized to
-    /// `resized`.
-    fn shown(&self, edge: u32, resized: u64) -> (f64, f64) {
-        let pixels = |n: u64| n as f64 * f64::from(edge) / resized as f64;
-        (pixels((resized - u64::from(self.crop)) / 2), pixels(self.crop.into()))
+    /// What the centre crop shows of `from` pixels resized to `to`.
+    fn edge(&self, from: u32, to: u64) -> Edge {
+        Edge { from, to, start: (to - u64::from(self.crop)) / 2, count: self.crop }
     }
 
     /// Turns the bytes of [`apply`](Self::apply) (row, column, channel) into the encoder's numbers

@@ -1,21 +1,20 @@
 //! The frozen CLIP of an experiment: captions and photos in, unit embeddings out.
 
 use std::borrow::Borrow;
+use std::fs::File;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
+use super::clip::config::TextConfig;
 use super::clip::{Clip, TokenBatch, folder};
+use crate::data::layout;
 use crate::data::photos::{Photo, decode_batch};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
 use crate::error::{Error, Result};
-use crate::file;
 use crate::matrix::Matrix;
 use crate::nn::tensors;
-
-/// Name of the preprocessing settings beside the weights.
-pub const PREPROCESSOR: &str = "preprocessor_config.json";
 
 /// CLIP with its tokenizer and preprocessing.
 pub struct Encoder {
@@ -29,26 +28,19 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Opens a folder in Hugging Face's layout; `batch` captions or photos are encoded at once.
+    /// Opens a folder in a layout of [`layout`]; `batch` captions or photos are encoded at once.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
     pub fn open(path: &Path, batch: usize, device: &Device) -> Result<Self> {
         let (clip, _, config) = folder::read(path, false, device)?;
         let tokens = Tokens::load(path)?;
-        let preprocess = Preprocess::from_json(&path.join(PREPROCESSOR))?;
-        if tokens.vocab_size() > config.text_config.vocab_size {
-            let what = format!(
-                "has {} tokens, the text tower embeds {}: this tokenizer belongs to another model",
-                tokens.vocab_size(),
-                config.text_config.vocab_size
-            );
-            return Err(Error::file(path.join("tokenizer.json"), what));
-        }
+        let preprocess = folder::preprocess(path, config.vision_config.image_size)?;
+        check_vocabulary(&tokens, &config.text_config).map_err(|what| Error::file(path, what))?;
         if preprocess.side() != config.vision_config.image_size {
             let (side, wanted) = (preprocess.side(), config.vision_config.image_size);
             let what = format!("crops photos to {side} pixels, the vision tower takes {wanted}");
-            return Err(Error::file(path.join(PREPROCESSOR), what));
+            return Err(Error::file(path.join(layout::PREPROCESSOR), what));
         }
         let fingerprint = fingerprint(path, &preprocess)?;
         let context = config.text_config.max_position_embeddings;
@@ -133,14 +125,32 @@ fn stack(rows: Vec<Vec<f32>>) -> Result<Matrix> {
     Ok(Matrix::new(width, rows.concat()))
 }
 
+/// Whether a tokenizer is the one that a text tower was made for.
+fn check_vocabulary(tokens: &Tokens, text: &TextConfig) -> Result<(), String> {
+    let (given, wanted) = (tokens.vocab_size(), text.vocab_size);
+    if given != wanted {
+        return Err(format!(
+            "its tokenizer has {given} tokens, its text tower embeds {wanted} (vocab_size): they belong to \
+             different models; put the tokenizer.json of this model beside its weights"
+        ));
+    }
+    // 2 is what files say that were written before the key meant anything.
+    match text.eos_token_id.filter(|&id| id != 2 && id != tokens.end_id()) {
+        Some(id) => Err(format!(
+            "its text tower ends captions with token {id} (eos_token_id), its tokenizer with {}: they belong to \
+             different models",
+            tokens.end_id()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn fingerprint(path: &Path, preprocess: &Preprocess) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
-    for name in [folder::WEIGHTS, folder::CONFIG, "tokenizer.json", "vocab.json", "merges.txt"] {
-        let file = path.join(name);
-        if file.exists() {
-            hasher.update(name.as_bytes());
-            hasher.update(&file::read(&file, 1 << 36)?);
-        }
+    for file in folder::files(path)?.iter().filter(|file| file.exists()) {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let open = File::open(file).and_then(|open| hasher.update_reader(open).map(drop));
+        open.map_err(Error::io("read", file))?;
     }
     hasher.update(preprocess.fingerprint().as_bytes());
     Ok(hasher.finalize().to_hex().to_string())

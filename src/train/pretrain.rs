@@ -10,6 +10,7 @@ use super::stop::Stop;
 use crate::config::{Config, OnBadImage, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
+use crate::data::layout::PREPROCESSOR;
 use crate::data::photos;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
@@ -21,7 +22,7 @@ use crate::matrix::Matrix;
 use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::model::clip::{Clip, ClipConfig, TokenBatch, folder};
-use crate::model::encoder::{PREPROCESSOR, pixels};
+use crate::model::encoder::pixels;
 use crate::model::features::sound;
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
@@ -91,6 +92,7 @@ fn shape(section: &Pretrain, tokens: &Tokens) -> ClipConfig {
             num_hidden_layers: section.text_layers,
             num_attention_heads: section.heads,
             max_position_embeddings: section.context,
+            eos_token_id: Some(tokens.end_id()),
             ..Default::default()
         },
         vision_config: VisionConfig {

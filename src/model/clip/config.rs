@@ -40,6 +40,10 @@ pub struct TextConfig {
     pub num_attention_heads: usize,
     /// Longest text in tokens, start and end included.
     pub max_position_embeddings: usize,
+    /// The token whose first occurrence is the text's embedding. Files older than this key say 2 and mean the
+    /// highest token of a text, which is the end token too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eos_token_id: Option<u32>,
     /// Non-linearity of the MLP.
     pub hidden_act: Activation,
     /// Added to variances.
@@ -91,6 +95,7 @@ impl Default for TextConfig {
             num_hidden_layers: 12,
             num_attention_heads: 8,
             max_position_embeddings: 77,
+            eos_token_id: None,
             hidden_act: Activation::QuickGelu,
             layer_norm_eps: 1e-5,
         }
@@ -127,15 +132,31 @@ impl ClipConfig {
     /// When the file is missing, not JSON, or states a shape that cannot be built.
     pub fn read(path: &Path) -> Result<Self> {
         let text = file::read_text(path, 1 << 20)?;
-        let config: Self = serde_json::from_str(&text).map_err(|error| {
-            Error::line(path, error.line(), format!("is not a CLIP configuration: {error}"))
+        let config = Self::parse(&text).map_err(|error| match error.line() {
+            0 => Error::file(path, format!("is not a CLIP configuration: {error}")),
+            line => Error::line(path, line, format!("is not a CLIP configuration: {error}")),
         })?;
         config.check().map_err(|what| Error::file(path, what))?;
         Ok(config)
     }
 
+    /// Puts the sections together as transformers' `CLIPConfig` does: any may be null, and what is under the older
+    /// name of a section, where there is one, is what counts.
+    fn parse(text: &str) -> serde_json::Result<Self> {
+        let mut sections: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+        for section in ["text_config", "vision_config"] {
+            let older = sections.remove(&format!("{section}_dict")).filter(|value| !value.is_null());
+            sections.extend(older.map(|older| (section.to_owned(), older)));
+        }
+        sections.retain(|_, value| !value.is_null());
+        serde_json::from_value(sections.into())
+    }
+
     /// Bounds that keep a hostile file from asking for absurd memory, and the divisions the towers rely on.
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.model_type != "clip" {
+            return Err(format!("model_type is `{}`; `clip` is allowed", self.model_type));
+        }
         let (t, v) = (&self.text_config, &self.vision_config);
         let sizes = [
             ("projection_dim", self.projection_dim, 1 << 14),
@@ -174,8 +195,9 @@ mod tests {
 
     #[test]
     fn omitted_keys_have_hugging_faces_defaults() {
-        let config: ClipConfig = serde_json::from_str(
-            r#"{"projection_dim": 768, "text_config": {"hidden_size": 768}, "other": 1}"#,
+        let config = ClipConfig::parse(
+            r#"{"projection_dim": 768, "text_config": {"hidden_size": 768, "id2label": {"0": "a"}}, "other": 1,
+                "vision_config": null, "text_config_dict": null}"#,
         )
         .unwrap();
         assert_eq!(config.projection_dim, 768);
@@ -186,10 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn a_section_under_its_older_name_counts() {
+        let config = ClipConfig::parse(
+            r#"{"vision_config_dict": {"hidden_size": 1024, "hidden_act": "gelu"},
+                "vision_config": {"hidden_size": 1, "num_hidden_layers": 9}}"#,
+        );
+        let vision = config.unwrap().vision_config;
+        assert_eq!((vision.hidden_size, vision.num_hidden_layers), (1024, 12));
+        assert_eq!(vision.hidden_act, Activation::Gelu);
+        let unknown =
+            ClipConfig::parse(r#"{"text_config": {"hidden_act": "relu"}}"#).unwrap_err().to_string();
+        assert!(unknown.contains("`relu`") && unknown.contains("`quick_gelu`"), "{unknown}");
+    }
+
+    #[test]
     fn impossible_shapes_are_refused_by_key() {
         let refused = |json: &str| serde_json::from_str::<ClipConfig>(json).unwrap().check().unwrap_err();
         assert!(refused(r#"{"text_config": {"hidden_size": 0}}"#).contains("text_config.hidden_size is 0"));
         assert!(refused(r#"{"vision_config": {"patch_size": 33}}"#).contains("33 does not divide 224"));
+        assert!(refused(r#"{"model_type": "siglip"}"#).contains("`siglip`"));
         assert!(refused(r#"{"projection_dim": 99999999}"#).contains("1 to 16384"));
     }
 }

@@ -1,36 +1,62 @@
-//! A CLIP on disk, in Hugging Face's layout: `config.json` and `model.safetensors`.
+//! A CLIP on disk: read from any layout that [`crate::data::layout`] lists, written in Hugging Face's.
 //!
-//! (The folder also holds `tokenizer.json` and `preprocessor_config.json`; `data` reads those.)
+//! (The folder also holds the tokenizer and the preprocessing; `data` reads those.)
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Clip, ClipConfig};
+use super::{Clip, ClipConfig, open_clip, weights};
+use crate::data::layout::{self, CONFIG, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
+use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors;
-
-/// Name of the shape file.
-pub const CONFIG: &str = "config.json";
-/// Name of the weights file.
-pub const WEIGHTS: &str = "model.safetensors";
 
 /// Reads a CLIP; `trainable` parameters become variables, others never see a gradient.
 ///
 /// # Errors
 /// When a file is missing or broken, or a tensor is missing, extra, misshapen or not finite: all are named.
 pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
-    let config = ClipConfig::read(&folder.join(CONFIG))?;
-    let weights = folder.join(WEIGHTS);
-    let mut found = tensors::read(&weights)?;
-    // Older versions of transformers saved the constant 0, 1, 2, … as a tensor.
-    found.retain(|name, _| !name.ends_with(".position_ids"));
-    let builder = Builder::loaded(found, trainable, device);
+    let config = shape(folder)?;
+    let builder = Builder::loaded(weights::read(folder)?, trainable, device);
     let clip = Clip::new(&builder.root(), &config)?;
-    Ok((clip, builder.finish(&weights)?, config))
+    Ok((clip, builder.finish(&folder.join(layout::weights(folder).file))?, config))
+}
+
+/// The shape of the CLIP in a folder.
+///
+/// # Errors
+/// When it cannot be read or built.
+pub fn shape(folder: &Path) -> Result<ClipConfig> {
+    let path = layout::config(folder);
+    if path.ends_with(CONFIG) { ClipConfig::read(&path) } else { open_clip::config(&path) }
+}
+
+/// How photos are prepared for the CLIP in a folder, whose side is `side` pixels.
+///
+/// # Errors
+/// When the file that says so cannot be read, or asks for something that is not done here.
+pub fn preprocess(folder: &Path, side: usize) -> Result<Preprocess> {
+    let (path, config) = (folder.join(PREPROCESSOR), layout::config(folder));
+    if path.exists() || config.ends_with(CONFIG) {
+        return Preprocess::from_json(&path);
+    }
+    let side = u32::try_from(side).map_err(|_| Error::file(&config, format!("a side of {side} pixels")))?;
+    open_clip::preprocess(&config, side)
+}
+
+/// The files that decide what the CLIP in a folder makes of a caption or photo, but for the preprocessing.
+///
+/// # Errors
+/// When an index of shards cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = weights::files(folder)?;
+    files.push(layout::config(folder));
+    files.extend([TOKENIZER, VOCABULARY, MERGES].map(|name| folder.join(name)));
+    Ok(files)
 }
 
 /// Writes a CLIP; weights are rounded to f16, half the size at no loss that retrieval would notice.
@@ -40,7 +66,7 @@ pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Pa
 pub fn write(folder: &Path, params: &Params, config: &ClipConfig) -> Result<()> {
     let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(DType::F16)?));
     let rounded = params.iter().map(half).collect::<Result<BTreeMap<_, _>>>()?;
-    tensors::write(&folder.join(WEIGHTS), &rounded)?;
+    tensors::write(&folder.join(layout::WEIGHTS[0].file), &rounded)?;
     let path = folder.join(CONFIG);
     let json = serde_json::to_string_pretty(config)
         .map_err(|error| Error::file(&path, format!("cannot be encoded: {error}")))?;
@@ -161,7 +187,7 @@ mod tests {
         std::fs::write(folder.path().join(CONFIG), json).unwrap();
         let message = read(folder.path(), false, &Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("text_projection.weight has shape [6, 8], [7, 8] expected"), "{message}");
-        std::fs::write(folder.path().join(WEIGHTS), b"<html>not found</html>").unwrap();
+        std::fs::write(folder.path().join(layout::WEIGHTS[0].file), b"<html>not found</html>").unwrap();
         assert!(read(folder.path(), false, &Device::Cpu).unwrap_err().to_string().contains("safetensors"));
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Written from differentiable operations, so that it can be trained (`dsi pretrain`) and fine-tuned; candle's
 //! own implementation silently trains a third of its tensors. Parameter names are those of Hugging Face's
-//! `CLIPModel`; a folder in that layout loads as it is.
+//! `CLIPModel`; open_clip's are translated ([`folder`]).
 
 mod block;
 pub mod config;
 pub mod contrastive;
 pub mod folder;
+mod open_clip;
 mod text;
 mod vision;
+mod weights;
 
 use candle_core::Tensor;
 

@@ -1,0 +1,68 @@
+//! Which files a CLIP on disk or on the hub consists of, in one place for who fetches and who reads them.
+//!
+//! Two libraries write CLIPs: Hugging Face's transformers (`config.json` and weights whole or in shards) and
+//! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts.
+
+use std::path::{Path, PathBuf};
+
+/// How the tensors of a weights file are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One safetensors file.
+    Safetensors,
+    /// One file of `torch.save`, in its zip form.
+    Pickle,
+}
+
+/// A file that holds weights, or lists the shards that do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// Its name in the folder.
+    pub file: &'static str,
+    /// The form of this file, or of its shards.
+    pub form: Form,
+    /// Whether it is an index: JSON whose `weight_map` gives the shard of each tensor.
+    pub sharded: bool,
+}
+
+/// All forms that weights come in.
+pub const WEIGHTS: [Weights; 6] = [
+    Weights { file: "model.safetensors", form: Form::Safetensors, sharded: false },
+    Weights { file: "model.safetensors.index.json", form: Form::Safetensors, sharded: true },
+    Weights { file: "pytorch_model.bin", form: Form::Pickle, sharded: false },
+    Weights { file: "pytorch_model.bin.index.json", form: Form::Pickle, sharded: true },
+    Weights { file: "open_clip_model.safetensors", form: Form::Safetensors, sharded: false },
+    Weights { file: "open_clip_pytorch_model.bin", form: Form::Pickle, sharded: false },
+];
+
+/// The shape of the model, as transformers writes it.
+pub const CONFIG: &str = "config.json";
+/// The shape of the model and how photos are prepared for it, as open_clip writes it.
+pub const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
+/// How photos are prepared, as transformers writes it.
+pub const PREPROCESSOR: &str = "preprocessor_config.json";
+/// The tokenizer.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// The tokenizer in its older form: the vocabulary.
+pub const VOCABULARY: &str = "vocab.json";
+/// The other half of the older form.
+pub const MERGES: &str = "merges.txt";
+
+/// The weights of a folder: the first of [`WEIGHTS`] that it has, else the first of all, whose absence its
+/// reader reports.
+pub fn weights(folder: &Path) -> Weights {
+    WEIGHTS.into_iter().find(|weights| folder.join(weights.file).exists()).unwrap_or(WEIGHTS[0])
+}
+
+/// The path of [`CONFIG`], or of [`OPEN_CLIP_CONFIG`] where there is only that.
+pub fn config(folder: &Path) -> PathBuf {
+    let open_clip = folder.join(OPEN_CLIP_CONFIG);
+    let config = folder.join(CONFIG);
+    if !config.exists() && open_clip.exists() { open_clip } else { config }
+}
+
+/// Whether a name that a file gives (a shard) is a plain file name: it cannot lead out of the folder.
+pub fn is_plain(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.chars().all(allowed)
+}

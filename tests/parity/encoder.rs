@@ -1,0 +1,70 @@
+//! Embeddings of photos and captions against those that transformers and open_clip computed from the same folders:
+//! each case is an encoder's folder with photos, captions and their embeddings beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use dsi::data::npy;
+use dsi::data::photos::Photo;
+use dsi::matrix::Matrix;
+use dsi::model::encoder::Encoder;
+use serde::Deserialize;
+
+const BATCH: usize = 8;
+
+/// `case.json`.
+#[derive(Deserialize)]
+struct Case {
+    /// Paths; those that are relative start at the case.
+    photos: Vec<PathBuf>,
+    captions: Vec<String>,
+    /// The largest difference that is allowed between two numbers of two unit embeddings.
+    bar: f32,
+}
+
+/// Compares all embeddings of a case with those of the encoder in another folder.
+fn compare(folder: &Path, encoder: &Path) {
+    let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
+    let encoder = Encoder::open(encoder, BATCH, &Device::Cpu).unwrap();
+    let photos: Vec<Photo> = case.photos.iter().map(|photo| Photo::File(folder.join(photo))).collect();
+    let rows = encoder.photos(&photos, &|_| {}).unwrap();
+    let rows: Vec<Vec<f32>> = rows.into_iter().map(Result::unwrap).collect();
+    let images = largest_difference(&rows.concat(), &folder.join("images.npy"));
+    let captions: Vec<&str> = case.captions.iter().map(String::as_str).collect();
+    let rows = encoder.captions(&captions, &|_| {}).unwrap();
+    let texts = largest_difference(rows.data(), &folder.join("captions.npy"));
+    let name = folder.file_name().unwrap().display();
+    println!(
+        "| {name} | {} | {images:.1e} | {} | {texts:.1e} | {:.0e} |",
+        photos.len(),
+        captions.len(),
+        case.bar
+    );
+    assert!(images <= case.bar && texts <= case.bar, "{name}: images {images:e}, captions {texts:e}");
+}
+
+fn largest_difference(ours: &[f32], theirs: &Path) -> f32 {
+    let theirs: Matrix = npy::read(theirs).unwrap();
+    assert_eq!(ours.len(), theirs.data().len());
+    ours.iter().zip(theirs.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn full_shapes_embed_as_by_their_own_libraries() {
+    let Some(folder) = super::made("models") else { return };
+    println!("| case | photos | max |Δ| | captions | max |Δ| | bar |");
+    super::folders(&folder).iter().for_each(|case| compare(case, &case.join("encoder")));
+}
+
+#[test]
+fn every_layout_embeds_as_by_the_library_that_wrote_it() {
+    for case in super::folders(&super::fixture("")).iter().filter(|case| case.join("case.json").exists()) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in case.join("encoder").read_dir().unwrap().map(|file| file.unwrap().path()) {
+            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        fs::copy(super::fixture("tokenizer/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+        compare(case, folder.path());
+    }
+}
