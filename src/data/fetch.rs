@@ -154,7 +154,7 @@ impl Fetcher<'_> {
             }
         }
         let by_hand = by_hand(source, self.out);
-        Err(Error::input(format!("{} cannot be fetched: {}; {by_hand}", source.name, faults.join("; "))))
+        Err(Error::input(format!("{} cannot be fetched: {}; or {by_hand}", source.name, faults.join("; "))))
     }
 
     fn unreachable(&self, away: &[&Source]) -> Error {
@@ -185,7 +185,7 @@ fn part_of(path: &Path) -> u64 {
 /// What else the user can do.
 fn by_hand(source: &Source, out: &Path) -> String {
     let names = [source.name].iter().chain(source.instead).copied().collect::<Vec<_>>().join(" or ");
-    format!("or get it from {} and put it as {names} into {}, then fetch again", source.page, out.display())
+    format!("get it from {} and put it as {names} into {}, then fetch again", source.page, out.display())
 }
 
 fn again(fault: &Fault) -> &'static str {

@@ -11,7 +11,7 @@ mod pace;
 mod part;
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -189,17 +189,7 @@ impl Http {
         bar.set_position(part.length);
         end.into_iter().for_each(|end| bar.set_length(end));
         let limit = end.map_or(u64::MAX, |end| (end - part.length).saturating_add(1));
-        let mut body = answer.into_body().into_reader().take(limit);
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match body.read(&mut chunk).map_err(|e| Fault::Lost(e.to_string()))? {
-                0 => break,
-                n => {
-                    part.append(&chunk[..n])?;
-                    bar.inc(n as u64);
-                }
-            }
-        }
+        receive(answer.into_body().into_reader().take(limit), part, bar)?;
         match end {
             Some(end) if part.length < end => {
                 Err(Fault::Lost(format!("the transfer ended early: {} of {end} bytes came", part.length)))
@@ -209,6 +199,19 @@ impl Http {
                 Err(Fault::Answer(format!("more than the announced {end} bytes came")))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+fn receive(mut body: impl Read, part: &mut Part, bar: &ProgressBar) -> Result<(), Fault> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match body.read(&mut chunk).map_err(|e| Fault::Lost(e.to_string()))? {
+            0 => return Ok(()),
+            n => {
+                part.append(&chunk[..n])?;
+                bar.inc(n as u64);
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::error::{Error, Result};
 const LONGEST: u64 = 1 << 20;
 /// The endings of photos.
 const PHOTOS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// The endings of captions.
+const CAPTIONS: [&str; 2] = ["txt", "json"];
 /// The words that stand for a split.
 const WORDS: [(&str, Split); 6] = [
     ("train", Split::Train),
@@ -102,6 +104,15 @@ struct Sample {
 }
 
 impl Sample {
+    /// Takes the captions in a file of this ending.
+    fn captions(&mut self, end: &str, text: &str) -> Result<(), String> {
+        match end {
+            "json" => self.json = Some(captions(text).map_err(|e| format!("cannot be read: {e}"))?),
+            _ => self.text = Some(lines(text)),
+        }
+        Ok(())
+    }
+
     /// Name, captions and photo, unless one is missing.
     fn complete(self, shard: &Path) -> Result<(String, Vec<String>, Photo)> {
         let Self { key, photo, text, json } = self;
@@ -144,20 +155,12 @@ fn samples(shard: &Path) -> Result<Vec<Sample>> {
             samples.push(Sample { key: key.into(), photo: None, text: None, json: None });
         }
         let sample = samples.last_mut().expect("invariant: one was pushed");
-        let text = |entry: &mut dyn Read| {
-            text(entry, size).map_err(|what| Error::file(shard, format!("`{name}` {what}")))
-        };
-        match end.as_str() {
-            "txt" => sample.text = Some(lines(&text(&mut entry)?)),
-            "json" => {
-                let captions = captions(&text(&mut entry)?);
-                sample.json = Some(captions.map_err(|e| Error::file(shard, format!("`{name}`: {e}")))?);
-            }
-            _ => {
-                let photo =
-                    Photo::Slice { archive: archive.clone(), name: name.clone(), offset, length: size };
-                sample.photo = Some((name, photo));
-            }
+        if CAPTIONS.contains(&end.as_str()) {
+            let refuse = |what| Error::file(shard, format!("`{name}` {what}"));
+            sample.captions(&end, &text(&mut entry, size).map_err(refuse)?).map_err(refuse)?;
+        } else {
+            let photo = Photo::Slice { archive: archive.clone(), name: name.clone(), offset, length: size };
+            sample.photo = Some((name, photo));
         }
     }
     Ok(samples)
@@ -168,7 +171,7 @@ fn key(name: &str) -> Option<(&str, String)> {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = file + name[file..].find('.').filter(|&dot| dot > 0)?;
     let end = name[dot + 1..].to_ascii_lowercase();
-    (PHOTOS.contains(&end.as_str()) || ["txt", "json"].contains(&end.as_str())).then(|| (&name[..dot], end))
+    (PHOTOS.contains(&end.as_str()) || CAPTIONS.contains(&end.as_str())).then(|| (&name[..dot], end))
 }
 
 fn text(entry: &mut dyn Read, size: u64) -> Result<String, String> {

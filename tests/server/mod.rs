@@ -157,7 +157,7 @@ fn serve(mut stream: TcpStream, count: usize, answer: &impl Fn(&Request) -> Answ
     // The client may have heard enough and be gone.
     stream.write_all(&bytes).and_then(|()| stream.flush()).ok();
     if silent {
-        stream.read(&mut [0]).ok();
+        stream.read_exact(&mut [0]).ok();
     }
     stream.shutdown(Shutdown::Write).ok();
     Some(request.text)

@@ -75,9 +75,9 @@ impl Found {
             put(serde_json::to_string_pretty(&found)? + "\n")?;
         } else {
             put(as_table(&self.counts))?;
+            self.missing.iter().for_each(|file| eprintln!("{file}: missing"));
+            self.broken.iter().for_each(|fault| eprintln!("{fault}"));
         }
-        self.missing.iter().for_each(|file| eprintln!("{file}: missing"));
-        self.broken.iter().for_each(|fault| eprintln!("{fault}"));
         if faults.is_empty() {
             let there = corpus.len() - self.missing.len();
             eprintln!("the corpus is whole: {there} photos");

@@ -65,7 +65,7 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// An entry that is a plain file, before its content is looked at.
+/// Goes through an archive and takes what is wanted into a folder.
 struct Taker<'a> {
     archive: &'a Path,
     makes: Makes,
@@ -126,6 +126,7 @@ impl Taker<'_> {
         Error::file(self.archive, format!("is refused: its entry `{entry}` {what}"))
     }
 
+    /// Refuses an entry, passes it over, or takes it.
     fn take(&mut self, entry: &str, kind: Kind, size: u64, content: impl Read) -> Result<()> {
         if !is_inside(entry) {
             return Err(self.refuse(entry, "leads outside the folder"));
@@ -146,11 +147,15 @@ impl Taker<'_> {
             return Err(self.refuse(entry, "has the name of another one"));
         }
         let largest = LARGEST[usize::from(matches!(self.makes, Makes::File(_)))];
-        // What the archive says of sizes is not believed.
         let limit = largest.min(self.room);
         if size > limit {
             return Err(self.refuse(entry, "is too large"));
         }
+        self.write(entry, name, limit, content)
+    }
+
+    /// What the archive says of sizes is not believed: more than `limit` bytes are refused when they come.
+    fn write(&mut self, entry: &str, name: &str, limit: u64, content: impl Read) -> Result<()> {
         let path = self.folder.join(name);
         let mut file = File::create(&path).map_err(Error::io("write", &path))?;
         let mut content = Faithful { inner: content.take(limit + 1), fault: None };

@@ -52,18 +52,23 @@ pub fn ask(
         if !status.is_redirection() {
             return Ok((answer, told));
         }
-        let next = text(&answer, "location").and_then(|location| join(&at, location));
-        let next = next.ok_or_else(|| Fault::Answer("a redirect leads nowhere".into()))?;
-        if at.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
-            return Err(Fault::Answer("a redirect leads from https to an open connection".into()));
-        }
         // Of a large file the hub has told everything; where it is kept, a question without it may be refused.
         if start.is_none() && told.linked.0.is_some() && told.linked.1.is_some() {
             return Ok((answer, told));
         }
-        at = next;
+        at = redirected(&at, &answer)?;
     }
     Err(Fault::Answer(format!("more than {HOPS} redirects")))
+}
+
+/// Where a redirect leads to.
+fn redirected(from: &Uri, answer: &Response<Body>) -> Result<Uri, Fault> {
+    let next = text(answer, "location").and_then(|location| join(from, location));
+    let next = next.ok_or_else(|| Fault::Answer("a redirect leads nowhere".into()))?;
+    if from.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
+        return Err(Fault::Answer("a redirect leads from https to an open connection".into()));
+    }
+    Ok(next)
 }
 
 impl Told {

@@ -18,15 +18,17 @@ const LONGEST_LIST: u64 = 32 << 20;
 /// open_clip's own shape file; its models bring their preprocessing in it.
 const OPEN_CLIP: &str = "open_clip_config.json";
 
-/// One thing a CLIP has, and the ways to have it; the first that is there is taken. A way lists files that go
-/// together.
+/// Files that go together.
+type Way = &'static [&'static str];
+
+/// One thing a CLIP has, and the ways to have it; the first that is there is taken.
 pub struct Row {
-    ways: &'static [&'static [&'static str]],
+    ways: &'static [Way],
     /// Chosen above, this file makes the row optional.
     optional_with: Option<&'static str>,
 }
 
-const fn row(ways: &'static [&'static [&'static str]]) -> Row {
+const fn row(ways: &'static [Way]) -> Row {
     Row { ways, optional_with: None }
 }
 
@@ -112,12 +114,7 @@ impl Model<'_> {
 
     /// The files of the first way that is cached whole, else of the first that the hub has; none for an optional
     /// row that it has no way for.
-    fn find(
-        &self,
-        row: &Row,
-        optional: bool,
-        before: &[Found],
-    ) -> Result<Option<(&'static [&'static str], Vec<Found>)>, Fault> {
+    fn find(&self, row: &Row, optional: bool, before: &[Found]) -> Result<Option<(Way, Vec<Found>)>, Fault> {
         if let Some((way, paths)) = row.ways.iter().find_map(|way| Some((*way, self.cached(way)?))) {
             return Ok(Some((way, paths.into_iter().map(Found::Here).collect())));
         }

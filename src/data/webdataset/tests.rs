@@ -81,7 +81,7 @@ fn mistakes_are_named() {
     assert!(refusal("train.tar", &good[..1]).contains("`a.jpg` has no captions: `a.txt` or `a.json`"));
     assert!(refusal("train.tar", &good[1..]).contains("`a` has captions and no photo"));
     assert!(refusal("train.tar", &[good[0], ("a.txt", b"\n")]).contains("no captions"));
-    assert!(refusal("train.tar", &[good[0], ("a.json", b"{")]).contains("`a.json`: EOF"));
+    assert!(refusal("train.tar", &[good[0], ("a.json", b"{")]).contains("`a.json` cannot be read: EOF"));
     assert!(refusal("train.tar", &[good[0], ("a.txt", b"\xff")]).contains("`a.txt` cannot be read"));
     assert!(
         refusal("train.tar", &[good[0], good[1], ("b.txt", b"y"), ("b.jpg", b"B"), good[0], good[1]])
