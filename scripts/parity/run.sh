@@ -5,10 +5,10 @@
 #   scripts/parity/run.sh PHOTOS TOKENIZER [KARPATHY.json ...]
 #
 # PHOTOS is a folder of photos; TOKENIZER holds CLIP's tokenizer.json, vocab.json and merges.txt. Wants 8 GB of
-# memory, and of disk for the largest model and Python's libraries; DSI_PARITY names the folder for both
-# (default: target/parity).
+# memory, and 12 GB of disk for the largest model and Python's libraries, in the folder DSI_PARITY (default:
+# target/parity). SHAPES chooses among the models; PYTHON uses another interpreter than the one made here.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,9s/^# \?//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,10s/^# \?//p' "$0"; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 photos=$(realpath "$1") tokenizer=$(realpath "$2")
 shift 2
@@ -30,7 +30,7 @@ compare() { cargo test --release --locked --test parity -- --nocapture "$1"; }
 compare real_photos
 "$python" "$here/tokens.py" "$DSI_PARITY/tokens" "$tokenizer" "${karpathy[@]}"
 compare real_captions
-for shape in tinyclip-8m-16 vit-b-32 vit-b-16 open-clip vit-l-14 vit-l-14-336; do
+for shape in ${SHAPES:-tinyclip-8m-16 vit-b-32 vit-b-16 open-clip vit-l-14 vit-l-14-336}; do
   rm -rf "$DSI_PARITY/models"
   "$python" "$here/models.py" "$DSI_PARITY/models" "$shape" "$tokenizer" "$photos"
   compare full_shapes
