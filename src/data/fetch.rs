@@ -1,6 +1,6 @@
 //! `dsi data fetch`: a dataset from its publishers to a folder that a configuration can name.
 //!
-//! Each file of the table ([`sources`]) is downloaded ([`http`](super::http)), unpacked ([`unpack`]) and removed,
+//! Each file of the table ([`sources`]) is downloaded ([`http`](super::http)), unpacked (`unpack`) and removed,
 //! in turn, so that no more than one archive lies on the disk. What is there is not fetched again: photos and
 //! captions in their places, archives that were put there by hand, archives in the hub's cache, parts of archives.
 
