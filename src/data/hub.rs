@@ -16,6 +16,7 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use self::cache::Cached;
 use super::http::{Fault, Http, Told};
+use super::layout::is_plain;
 use crate::error::{Error, Result};
 
 /// The folder of a CLIP in Hugging Face's layout: `path` itself where that is a local folder, else the cached
@@ -142,12 +143,6 @@ impl<'a> Source<'a> {
         let url = self.url(&remote.commit, &remote.file);
         self.cached.put(remote, &self.hub.http, &url, self.token.as_deref())
     }
-}
-
-/// Whether text is safe as one part of an address and of a path.
-fn is_plain(part: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !part.is_empty() && !part.starts_with(['-', '.']) && !part.contains("..") && part.chars().all(allowed)
 }
 
 /// What the user can do about a fault at a file of the hub.

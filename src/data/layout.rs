@@ -61,8 +61,9 @@ pub fn config(folder: &Path) -> PathBuf {
     if !config.exists() && open_clip.exists() { open_clip } else { config }
 }
 
-/// Whether a name that a file gives (a shard) is a plain file name: it cannot lead out of the folder.
+/// Whether a name from outside (a shard, a commit, a part of a hub id) is safe as one part of a path and of an
+/// address: it cannot lead out of the folder.
 pub fn is_plain(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !name.is_empty() && !name.starts_with(['-', '.']) && name.chars().all(allowed)
+    !name.is_empty() && !name.starts_with(['-', '.']) && !name.contains("..") && name.chars().all(allowed)
 }

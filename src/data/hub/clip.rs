@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Remote, Source, is_plain, remedy};
-use crate::data::disk;
+use super::{Remote, Source, remedy};
 use crate::data::http::Fault;
+use crate::data::{disk, layout};
 use crate::error::{Error, Result};
 use crate::file;
 
-/// The list of a model's shards, and what it lists.
-const SHARDS: &str = "model.safetensors.index.json";
-/// Bytes of the longest such list; the one of a model with ten thousand tensors has one million.
+/// Bytes of the longest list of shards; the one of a model with ten thousand tensors has one million.
 const LONGEST_LIST: u64 = 32 << 20;
-/// open_clip's own shape file; its models bring their preprocessing in it.
-const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// Files that go together.
 type Way = &'static [&'static str];
@@ -38,15 +34,17 @@ const fn row(ways: &'static [Way]) -> Row {
 /// `VOCAB_FILES_NAMES`) and `open_clip`'s (github.com/mlfoundations/open_clip, src/open_clip/constants.py:
 /// `HF_WEIGHTS_NAME`, `HF_SAFE_WEIGHTS_NAME`, `HF_CONFIG_NAME`).
 pub const FILES: [Row; 4] = [
-    row(&[&["config.json"], &[OPEN_CLIP]]),
-    Row { ways: &[&["preprocessor_config.json"]], optional_with: Some(OPEN_CLIP) },
-    row(&[&["tokenizer.json"], &["vocab.json", "merges.txt"]]),
+    row(&[&[layout::CONFIG], &[layout::OPEN_CLIP_CONFIG]]),
+    // open_clip's models bring their preprocessing in their shape file.
+    Row { ways: &[&[layout::PREPROCESSOR]], optional_with: Some(layout::OPEN_CLIP_CONFIG) },
+    row(&[&[layout::TOKENIZER], &[layout::VOCABULARY, layout::MERGES]]),
     row(&[
-        &["model.safetensors"],
-        &[SHARDS],
-        &["pytorch_model.bin"],
-        &["open_clip_model.safetensors"],
-        &["open_clip_pytorch_model.bin"],
+        &[layout::WEIGHTS[0].file],
+        &[layout::WEIGHTS[1].file],
+        &[layout::WEIGHTS[2].file],
+        &[layout::WEIGHTS[3].file],
+        &[layout::WEIGHTS[4].file],
+        &[layout::WEIGHTS[5].file],
     ]),
 ];
 
@@ -163,7 +161,7 @@ impl Model<'_> {
     fn cached(&self, way: &[&str]) -> Option<Vec<PathBuf>> {
         let mut paths: Vec<PathBuf> =
             way.iter().map(|file| self.source.cached.get(file)).collect::<Option<_>>()?;
-        if way == [SHARDS] {
+        if is_list(way) {
             let shards = shards(paths.first()?).ok()?;
             paths.extend(shards.iter().map(|file| self.source.cached.get(file)).collect::<Option<Vec<_>>>()?);
         }
@@ -173,13 +171,14 @@ impl Model<'_> {
     fn remote(&self, way: &[&str]) -> Result<Vec<Found>, Fault> {
         let ask = |file: &str| self.source.ask(file).map(Found::There);
         let mut files: Vec<Found> = way.iter().map(|file| ask(file)).collect::<Result<_, _>>()?;
-        if let ([SHARDS], [Found::There(list)]) = (way, files.as_slice()) {
+        if let (true, [Found::There(list)]) = (is_list(way), files.as_slice()) {
+            let name = list.file.clone();
             let list = self.source.download(list)?;
             let shards = shards(&list).map_err(Fault::Local)?;
             let more = shards.iter().map(|file| match self.source.cached.get(file) {
                 Some(path) => Ok(Found::Here(path)),
                 // A shard that is not there is a fault of the repository, and no reason to look for other weights.
-                None => ask(file).map_err(|fault| Fault::Answer(format!("{file} of {SHARDS}: {fault}"))),
+                None => ask(file).map_err(|fault| Fault::Answer(format!("{file} of {name}: {fault}"))),
             });
             files.extend(more.collect::<Result<Vec<_>, _>>()?);
         }
@@ -225,6 +224,11 @@ impl Model<'_> {
     }
 }
 
+/// Whether a way is a list of shards.
+fn is_list(way: &[&str]) -> bool {
+    layout::WEIGHTS.iter().any(|weights| weights.sharded && way == [weights.file])
+}
+
 /// The files that a list of shards names.
 fn shards(list: &Path) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
@@ -235,7 +239,7 @@ fn shards(list: &Path) -> Result<BTreeSet<String>> {
     let List { weight_map } = serde_json::from_slice(&bytes)
         .map_err(|e| Error::file(list, format!("is not a list of a model's shards: {e}")))?;
     let shards: BTreeSet<String> = weight_map.into_values().collect();
-    match shards.iter().find(|shard| !is_plain(shard)) {
+    match shards.iter().find(|shard| !layout::is_plain(shard)) {
         Some(evil) => Err(Error::file(list, format!("names `{evil}`, which is no plain file name"))),
         None => Ok(shards),
     }
