@@ -280,7 +280,7 @@ fn eval_repeats_the_report_of_training() {
     let val =
         space.run("eval").of("runs/tiny").args(["--split", "val", "--json"]).output().succeeded().json();
     assert_eq!(val["split"], "val");
-    for file in ["tiny-val.json", "tiny-val/caption.split.generative-rerank.run", "tiny-val/caption.qrels"] {
+    for file in ["tiny-val.json", "tiny-val.run", "tiny-val.qrels"] {
         assert!(space.path("runs/tiny/eval").join(file).is_file(), "{file}");
     }
     let more = ["search.beam=80", "search.rerank=false", "eval.exhaustive=true", "eval.gallery=corpus"];
@@ -362,6 +362,8 @@ fn odd_queries_are_answered_or_refused_in_words() {
 #[test]
 fn corpus_and_index_describe_themselves() {
     let counts = trained().dsi::<&str>("data show", &[]).args(["--json"]).output().succeeded().json();
+    let short = trained().dsi::<&str>("data", &[]).args(["--json"]).output().succeeded().json();
+    assert_eq!(short, counts);
     let of = |images: usize| json!({"images": images, "captions": CAPTIONS * images});
     assert_eq!(counts, json!({"train": of(60), "val": of(10), "test": of(10)}));
     let table = trained().dsi::<&str>("data verify", &[]).output().succeeded();

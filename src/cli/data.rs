@@ -3,7 +3,7 @@
 mod fetch;
 mod verify;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -15,11 +15,17 @@ use crate::data::verify::{Count, counts};
 use crate::progress;
 use crate::table::{Align, Table};
 
-/// Fetch a dataset, say what is in it, check that it is whole.
+/// Fetch a dataset, say what is in it (as without a subcommand), check that it is whole.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Data {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    config: Option<ConfigArgs>,
+    /// Print the counts as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -31,10 +37,14 @@ enum Command {
 
 impl Data {
     pub fn run(self) -> Result<()> {
-        match self.command {
-            Command::Show(command) => command.run(),
-            Command::Verify(command) => command.run(),
-            Command::Fetch(command) => command.run(),
+        match (self.command, self.config) {
+            (Some(Command::Show(command)), _) => command.run(),
+            (Some(Command::Verify(command)), _) => command.run(),
+            (Some(Command::Fetch(command)), _) => command.run(),
+            (None, Some(config)) => Show { config, json: self.json }.run(),
+            (None, None) => {
+                bail!("say what to do: dsi data fetch NAME, or show or verify with --config FILE")
+            }
         }
     }
 }

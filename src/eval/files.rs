@@ -1,13 +1,14 @@
 //! The names of the run and qrels files of an evaluation: each row of the report has its own run file.
 //!
 //! `DATASET-SPLIT/caption.folds.generative-rerank.run` has the lists of one row; what was right does not depend on the
-//! retriever, so rows share `caption.qrels`, or `caption.fold-1-of-5.qrels` and so on where figures are means over
-//! folds.
+//! retriever, so rows share `image.qrels`, or `caption.fold-1-of-5.qrels` and so on where figures are means over folds.
+//! The main row, captions over the first gallery by the last generative stage, has its `DATASET-SPLIT.run` and
+//! `DATASET-SPLIT.qrels` beside the report, where other programs look for them.
 
 use std::path::{Path, PathBuf};
 
 use super::questions::Pool;
-use super::setting::{Files, QueryKind, Stage};
+use super::setting::{Files, Gallery, QueryKind, Stage};
 
 /// Where the files of one evaluation lie.
 pub struct Names {
@@ -15,12 +16,14 @@ pub struct Names {
     folder: PathBuf,
     /// `DATASET-SPLIT`
     stem: String,
+    /// Gallery and stage of the main row.
+    main: (Gallery, Stage),
 }
 
 impl Names {
     /// Of a report in `folder` about this data set and split.
-    pub fn new(folder: PathBuf, dataset: &str, split: &str) -> Self {
-        Self { folder, stem: format!("{dataset}-{split}") }
+    pub fn new(folder: PathBuf, dataset: &str, split: &str, main: (Gallery, Stage)) -> Self {
+        Self { folder, stem: format!("{dataset}-{split}"), main }
     }
 
     /// The report itself.
@@ -35,7 +38,10 @@ impl Names {
 
     /// The files of a row.
     pub fn of(&self, query: QueryKind, pool: &Pool, retriever: &str, stage: Stage) -> Files {
-        let run = format!("{}/{query}.{}.{retriever}-{stage}.run", self.stem, pool.gallery);
+        let run = match query {
+            QueryKind::Caption if (pool.gallery, stage) == self.main => format!("{}.run", self.stem),
+            _ => format!("{}/{query}.{}.{retriever}-{stage}.run", self.stem, pool.gallery),
+        };
         Files { run, qrels: self.qrels(query, pool) }
     }
 
@@ -43,7 +49,8 @@ impl Names {
     pub fn qrels(&self, query: QueryKind, pool: &Pool) -> Vec<String> {
         let count = pool.folds.len();
         if count == 1 {
-            return vec![format!("{}/{query}.qrels", self.stem)];
+            let own = if query == QueryKind::Caption { String::new() } else { format!("/{query}") };
+            return vec![format!("{}{own}.qrels", self.stem)];
         }
         (1..=count).map(|fold| format!("{}/{query}.fold-{fold}-of-{count}.qrels", self.stem)).collect()
     }

@@ -42,6 +42,8 @@ const KINDS: [(Kind, Stage); 5] = [
     (Kind::Exhaustive, Stage::Exact),
     (Kind::Dense, Stage::Exact),
 ];
+/// The stages of the generative retriever among them.
+const GENERATIVE: [Kind; 3] = [Kind::Decoder, Kind::Geometry, Kind::Rerank];
 
 /// Images that memorisation is measured on at most.
 const MEMORISED: usize = 2000;
@@ -92,10 +94,12 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let settings = config.fingerprint(&DECIDES);
     let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
     let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
-    let names = Names::new(run.eval(), &config.data.name, split.word());
+    let pools = questions::pools(&config.eval, corpus, split)?;
+    let stages = KINDS.iter().filter(|(kind, _)| GENERATIVE.contains(kind) && parts.has(*kind));
+    let main = (pools[0].gallery, stages.last().map_or(Stage::Decoder, |&(_, stage)| stage));
+    let names = Names::new(run.eval(), &config.data.name, split.word(), main);
     let bench = Bench { config, prepared, parts, names };
     let photos = questions::images(prepared, &corpus.images_in(split));
-    let pools = questions::pools(&config.eval, corpus, split)?;
     let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
     let bar = progress::bar(pools.len() * (2 * kinds + 1), "measuring");
     for questions in [&questions::captions(prepared, split), &photos] {
