@@ -95,8 +95,9 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
     let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
     let pools = questions::pools(&config.eval, corpus, split)?;
-    let stages = KINDS.iter().filter(|(kind, _)| GENERATIVE.contains(kind) && parts.has(*kind));
-    let main = (pools[0].gallery, stages.last().map_or(Stage::Decoder, |&(_, stage)| stage));
+    let generative = |&&(kind, _): &&(Kind, Stage)| GENERATIVE.contains(&kind) && parts.has(kind);
+    let last = KINDS.iter().rfind(generative).map_or(Stage::Decoder, |&(_, stage)| stage);
+    let main = (pools[0].gallery, last);
     let names = Names::new(run.eval(), &config.data.name, split.word(), main);
     let bench = Bench { config, prepared, parts, names };
     let photos = questions::images(prepared, &corpus.images_in(split));
