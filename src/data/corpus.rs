@@ -67,7 +67,7 @@ struct Image {
     captions: Range<usize>,
 }
 
-#[allow(clippy::len_without_is_empty)] // a corpus is never empty
+#[allow(clippy::len_without_is_empty, reason = "a corpus is never empty")]
 impl Corpus {
     /// Hash of names, splits and captions: equal corpora have equal ones.
     pub fn fingerprint(&self) -> String {

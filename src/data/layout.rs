@@ -3,7 +3,18 @@
 //! Two libraries write CLIPs: Hugging Face's transformers (`config.json` and weights whole or in shards) and
 //! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::file;
+
+/// Bytes of the longest index of shards; that of a model with ten thousand tensors has one million.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// Shards of a model at most.
+const MAX_SHARDS: usize = 256;
 
 /// How the tensors of a weights file are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +70,30 @@ pub fn config(folder: &Path) -> PathBuf {
     let open_clip = folder.join(OPEN_CLIP_CONFIG);
     let config = folder.join(CONFIG);
     if !config.exists() && open_clip.exists() { open_clip } else { config }
+}
+
+/// The shards that an index names.
+///
+/// # Errors
+/// When it cannot be read, is no index, or names too many shards, none, or one that leads out of the folder.
+pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let Index { weight_map } = serde_json::from_slice(&file::read(index, MAX_INDEX_BYTES)?).map_err(|e| {
+        let remedy = "fetch the index of shards again";
+        Error::file(index, format!("is not a list of a model's shards: {e}; {remedy}"))
+    })?;
+    let shards: BTreeSet<String> = weight_map.into_values().collect();
+    if let Some(evil) = shards.iter().find(|shard| !is_plain(shard)) {
+        return Err(Error::file(index, format!("names `{evil}`, which is no plain file name")));
+    }
+    if shards.is_empty() || shards.len() > MAX_SHARDS {
+        let what = format!("names {} shards; 1 to {MAX_SHARDS} are allowed", shards.len());
+        return Err(Error::file(index, what));
+    }
+    Ok(shards)
 }
 
 /// Whether a name from outside (a shard, a commit, a part of a hub id) is safe as one part of a path and of an

@@ -153,7 +153,7 @@ fn decode_oriented(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
-    let exact = if is_jpeg { jpeg::decode(bytes) } else { None };
+    let exact = if is_jpeg { jpeg::decode(bytes, decoder.dimensions()) } else { None };
     let mut photo = exact.map_or_else(|| DynamicImage::from_decoder(decoder), |rgb| Ok(rgb.into()))?;
     photo.apply_orientation(orientation);
     Ok(photo)

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::embedder::Embedder;
 use super::topk::top_k;
-use super::{Hit, Query, RankedList, Retriever};
+use super::{Hit, Query, Ranked, RankedList, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -59,12 +59,7 @@ impl Retriever for Dense {
 
     /// Counts the images that come before the right one: sorting all of a large gallery for every query, only to see
     /// where one image stands, would take most of the time of an evaluation.
-    fn ranked(
-        &self,
-        queries: &[Query],
-        gold: &[ImageIdx],
-        k: usize,
-    ) -> Result<Vec<(RankedList, Option<usize>)>> {
+    fn ranked(&self, queries: &[Query], gold: &[ImageIdx], k: usize) -> Result<Vec<Ranked>> {
         let scores = self.scores(queries)?;
         let rows = scores.data().par_chunks(self.gallery.len().max(1)).zip(gold);
         Ok(rows.map(|(scores, &gold)| (self.best(scores, k), self.rank(scores, gold))).collect())

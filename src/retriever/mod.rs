@@ -31,6 +31,9 @@ pub enum Query {
     Embedding(Modality, Vec<f32>),
 }
 
+/// What measuring needs of an answer: the list, and the one-based rank of the image that was asked for.
+pub type Ranked = (RankedList, Option<usize>);
+
 /// Something that answers queries with ranked lists of images.
 pub trait Retriever: Send + Sync {
     /// The retriever's name in reports.
@@ -51,12 +54,7 @@ pub trait Retriever: Send + Sync {
     ///
     /// # Errors
     /// As [`Retriever::retrieve`].
-    fn ranked(
-        &self,
-        queries: &[Query],
-        gold: &[ImageIdx],
-        k: usize,
-    ) -> Result<Vec<(RankedList, Option<usize>)>> {
+    fn ranked(&self, queries: &[Query], gold: &[ImageIdx], k: usize) -> Result<Vec<Ranked>> {
         let lists = self.retrieve(queries, usize::MAX)?.into_iter().zip(gold);
         let ranked = |(list, gold): (RankedList, &ImageIdx)| {
             let rank = list.rank_of(*gold);

@@ -1,18 +1,12 @@
 //! What a CLIP on the hub consists of, and how its folder is completed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-use serde::Deserialize;
 
 use super::{Remote, Source, remedy};
 use crate::data::http::Fault;
 use crate::data::{disk, layout};
 use crate::error::{Error, Result};
-use crate::file;
-
-/// Bytes of the longest list of shards; the one of a model with ten thousand tensors has one million.
-const LONGEST_LIST: u64 = 32 << 20;
 
 /// Files that go together.
 type Way = &'static [&'static str];
@@ -162,7 +156,7 @@ impl Model<'_> {
         let mut paths: Vec<PathBuf> =
             way.iter().map(|file| self.source.cached.get(file)).collect::<Option<_>>()?;
         if is_list(way) {
-            let shards = shards(paths.first()?).ok()?;
+            let shards = layout::shards(paths.first()?).ok()?;
             paths.extend(shards.iter().map(|file| self.source.cached.get(file)).collect::<Option<Vec<_>>>()?);
         }
         Some(paths)
@@ -174,7 +168,7 @@ impl Model<'_> {
         if let (true, [Found::There(list)]) = (is_list(way), files.as_slice()) {
             let name = list.file.clone();
             let list = self.source.download(list)?;
-            let shards = shards(&list).map_err(Fault::Local)?;
+            let shards = layout::shards(&list).map_err(Fault::Local)?;
             let more = shards.iter().map(|file| match self.source.cached.get(file) {
                 Some(path) => Ok(Found::Here(path)),
                 // A shard that is not there is a fault of the repository, and no reason to look for other weights.
@@ -227,20 +221,4 @@ impl Model<'_> {
 /// Whether a way is a list of shards.
 fn is_list(way: &[&str]) -> bool {
     layout::WEIGHTS.iter().any(|weights| weights.sharded && way == [weights.file])
-}
-
-/// The files that a list of shards names.
-fn shards(list: &Path) -> Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct List {
-        weight_map: BTreeMap<String, String>,
-    }
-    let bytes = file::read(list, LONGEST_LIST)?;
-    let List { weight_map } = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::file(list, format!("is not a list of a model's shards: {e}")))?;
-    let shards: BTreeSet<String> = weight_map.into_values().collect();
-    match shards.iter().find(|shard| !layout::is_plain(shard)) {
-        Some(evil) => Err(Error::file(list, format!("names `{evil}`, which is no plain file name"))),
-        None => Ok(shards),
-    }
 }

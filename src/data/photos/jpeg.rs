@@ -7,17 +7,18 @@ use std::panic;
 use image::RgbImage;
 use mozjpeg::{ColorSpace, Decompress};
 
-/// The pixels of a grey or colour JPEG. `None` where libjpeg cannot make them red, green and blue (CMYK) or finds
-/// the file damaged: another decoder then serves it or says what is wrong.
-pub(super) fn decode(bytes: &[u8]) -> Option<RgbImage> {
+/// The pixels of a grey or colour JPEG of this width and height. `None` where libjpeg finds another size in it (whose
+/// bounds nobody has checked), cannot make it red, green and blue (CMYK) or finds the file damaged: another decoder
+/// then serves it or says what is wrong.
+pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbImage> {
     // libjpeg reports errors by unwinding; no panic hook runs.
     panic::catch_unwind(|| {
         let header = Decompress::new_mem(bytes).ok()?;
-        if matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK) {
+        let is_cmyk = matches!(header.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
+        if is_cmyk || header.size() != (width as usize, height as usize) {
             return None;
         }
         let mut rows = header.rgb().ok()?;
-        let (width, height) = (u32::try_from(rows.width()).ok()?, u32::try_from(rows.height()).ok()?);
         RgbImage::from_raw(width, height, rows.read_scanlines().ok()?)
     })
     .ok()
@@ -45,5 +46,21 @@ pub(super) fn is_cut_short(bytes: &[u8]) -> bool {
             // Not a marker: leave it to the decoder, which knows more ways to go on.
             _ => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn another_size_than_the_one_that_was_checked_is_not_decoded() {
+        let mut bytes = Cursor::new(Vec::new());
+        RgbImage::new(64, 48).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+        let bytes = bytes.into_inner();
+        assert_eq!(decode(&bytes, (64, 48)).unwrap().dimensions(), (64, 48));
+        assert_eq!(decode(&bytes, (64, 47)), None);
     }
 }

@@ -3,31 +3,20 @@
 //! Every one of those files is outside data: a shard's name may not leave the folder, and a tensor that claims to
 //! be larger than its file is refused before memory is taken for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use candle_core::pickle::PthTensors;
-use serde::Deserialize;
 
 use super::open_clip;
 use crate::data::layout::{self, Form};
 use crate::error::{Error, Result};
-use crate::file;
 use crate::nn::tensors;
-
-const MAX_INDEX_BYTES: u64 = 16 << 20;
-const MAX_SHARDS: usize = 256;
 
 /// Tensors by name.
 pub type Named = BTreeMap<String, Tensor>;
-
-/// `model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
 
 /// The files of a folder that hold its weights; where they are sharded, the index first.
 ///
@@ -39,16 +28,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if !weights.sharded {
         return Ok(vec![path]);
     }
-    let index: Index = serde_json::from_str(&file::read_text(&path, MAX_INDEX_BYTES)?)
-        .map_err(|error| Error::file(&path, format!("is not an index of shards: {error}; fetch it again")))?;
-    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
-    if let Some(shard) = shards.iter().find(|shard| !layout::is_plain(shard)) {
-        return Err(Error::file(&path, format!("names the shard `{shard}`; a plain file name is allowed")));
-    }
-    if shards.is_empty() || shards.len() > MAX_SHARDS {
-        let what = format!("names {} shards; 1 to {MAX_SHARDS} are allowed", shards.len());
-        return Err(Error::file(&path, what));
-    }
+    let shards = layout::shards(&path)?;
     let shards = shards.iter().map(|shard| folder.join(shard));
     Ok(std::iter::once(path.clone()).chain(shards).collect())
 }
