@@ -14,9 +14,10 @@ use dsi::docid::rq::Codebooks;
 use dsi::docid::trie::Trie;
 use dsi::docid::{DocidSet, collide};
 use dsi::matrix::Matrix;
+use dsi::model::catalogue::Catalogue;
 use dsi::model::clip::{Clip, ClipConfig};
 use dsi::model::decoder::Shape;
-use dsi::model::dsi::{Catalogue, Dsi, Queries, Scoring};
+use dsi::model::dsi::{Dsi, Queries, Scoring};
 use dsi::model::grounding::Books;
 use dsi::model::modality::Modality;
 use dsi::model::search::{Settings, beam_search, exhaustive};
@@ -84,11 +85,11 @@ fn beam_against_exhaustive() {
     };
     let builder = Builder::fresh(0, &device);
     let grounding = Some((Books::new(&books, &device).expect("books"), 0.05));
-    let dsi = Arc::new(Dsi::new(&builder.root(), shape, grounding, Scoring::Logit).expect("a model"));
+    let dsi = Arc::new(Dsi::new(&builder.root(), shape, grounding, false, Scoring::Logit).expect("a model"));
     let (trie, catalogue) = (Trie::new(&docids), Catalogue::new(docids, Some(&books)));
     let asked: Vec<usize> = (0..16).collect();
     let queries = Queries::new(&points.select(&asked), &[Modality::Image; 16], &device).expect("queries");
-    let settings = Settings { beam: 20, geometry: None, lookahead: None };
+    let settings = Settings { beam: 20, geometry: None, lookahead: None, leaves: &[], wildcard: 1.0 };
     ratio(
         "search among 1,000 images: beam 20 / exhaustive",
         || drop(black_box(beam_search(&dsi, &trie, &queries, settings).expect("hits"))),

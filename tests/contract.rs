@@ -19,7 +19,8 @@ use dsi::{index, train};
 use fixture::{IMAGES, Space, VARIANTS, repository};
 
 /// A new retriever stands here, too.
-const KINDS: [Kind; 5] = [Kind::Dense, Kind::Decoder, Kind::Geometry, Kind::Rerank, Kind::Exhaustive];
+const KINDS: [Kind; 6] =
+    [Kind::Dense, Kind::Adapted, Kind::Decoder, Kind::Geometry, Kind::Rerank, Kind::Exhaustive];
 
 /// A model trained for a few steps, ready to be asked.
 struct Trained {
@@ -39,7 +40,7 @@ fn models() -> &'static [Trained] {
 }
 
 fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
-    let wide = format!("search.beam={IMAGES}");
+    let wide = format!("search.beam={}", 2 * IMAGES); // an image may have two docids
     let overrides = space.overrides(&[overrides, &[&wide]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);

@@ -80,7 +80,7 @@ fn the_report_has_the_promised_names_and_sane_figures() {
         .flat_map(|(query, gallery)| {
             let of = |retriever, stage| [retriever, stage, query, gallery];
             let generative = ["decoder", "geometry", "rerank"].map(|stage| of("generative", stage));
-            generative.into_iter().chain([of("dense", "exact")])
+            generative.into_iter().chain([of("adapted", "exact"), of("dense", "exact")])
         })
         .chain(["split", "corpus"].map(|gallery| ["dense", "exact", "image-to-caption", gallery]))
         .collect();
@@ -391,9 +391,9 @@ fn every_docid_family_and_loss_does_the_whole_job() {
         let report = outcome.json();
         let stages: Vec<&str> =
             settings(&report).iter().filter(|s| s[2] == "caption").map(|s| s[1]).collect();
-        let expected: &[_] = match name.starts_with("rq") {
-            true => &["decoder", "geometry", "rerank", "exact"],
-            false => &["decoder", "rerank", "exact"],
+        let expected: &[_] = match name.starts_with("rq") || name == "everything" {
+            true => &["decoder", "geometry", "rerank", "exact", "exact"],
+            false => &["decoder", "rerank", "exact", "exact"],
         };
         assert_eq!(stages, expected, "{name}");
         report["rows"].as_array().unwrap().iter().for_each(|row| {

@@ -42,6 +42,7 @@ impl Train {
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         eval::require(&config, &prepared.corpus)?;
+        train::teacher::Scores::open(&config.train, &prepared.corpus)?;
         let index = index::open(&config, &prepared, &run, &device)?;
         train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;
         let model = Model::trained(&config, &index, &run, &device)?;

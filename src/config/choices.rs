@@ -93,6 +93,20 @@ choice! {
 }
 
 choice! {
+    /// Whether an image has a second docid, made of captions.
+    Seconds {
+        /// No.
+        None = "none",
+        /// From its own captions for images of the train split, from pseudo-captions for others. Train images then lie
+        /// nearer to their own captions than any other image can to its: right for search, hopeful for tables over the
+        /// whole corpus.
+        Own = "own",
+        /// From pseudo-captions for all images: the nearest train captions of other images.
+        Nearest = "nearest",
+    }
+}
+
+choice! {
     /// Which images the decoder may learn by heart as image→docid pairs.
     Regime {
         /// Those of every split: the gallery is known when training starts. No val or test caption is seen.

@@ -12,6 +12,7 @@ mod choices;
 mod conflicts;
 mod resolve;
 mod rules;
+mod schedule;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,10 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-pub use choices::{DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split};
+pub use choices::{
+    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+};
+pub use schedule::Schedule;
 pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train};
 
 use crate::error::Result;

@@ -5,8 +5,9 @@ use std::fmt;
 use toml::Value;
 
 use super::choices::{
-    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split,
+    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
+use super::schedule::Schedule;
 
 /// What a key allows. All bounds are inclusive.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +20,13 @@ pub enum Rule {
     Flag,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// A weight, or weights at steps; numbers are taken too.
+    Weight,
     /// A text for which the function holds; the words say which.
     Text(fn(&str) -> bool, &'static str),
 }
 
-use Rule::{Count, Flag, OneOf, Real, Text};
+use Rule::{Count, Flag, OneOf, Real, Text, Weight};
 
 /// A path or an empty text.
 const PATH: Rule = Text(is_plain, "text without control characters");
@@ -80,7 +83,10 @@ pub const RULES: &[(&str, Rule)] = &[
     ("index.align_batch", Count(2, 65_536)),
     ("index.align_lr", RATE),
     ("index.align_temperature", TEMPERATURE),
+    ("index.align_captions", Real(0.0, 100.0)),
     ("index.align_weight_decay", Real(0.0, 10.0)),
+    ("index.seconds", OneOf(Seconds::WORDS)),
+    ("index.pseudo_captions", Count(1, 10_000)),
     ("index.min_perplexity", SHARE),
     ("index.max_collisions", SHARE),
     ("index.min_survival", SHARE),
@@ -92,6 +98,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("decoder.memory", Count(1, 256)),
     ("decoder.dropout", Real(0.0, 0.9)),
     ("decoder.grounded", Flag),
+    ("decoder.plan", Flag),
     ("decoder.temperature", TEMPERATURE),
 
     ("train.steps", STEPS),
@@ -104,6 +111,12 @@ pub const RULES: &[(&str, Rule)] = &[
     ("train.caption_noise", SHARE),
     ("train.target_gold", SHARE),
     ("train.teacher_temperature", TEMPERATURE),
+    ("train.teacher", PATH),
+    ("train.label_smoothing", SHARE),
+    ("train.interpolation", SHARE),
+    ("train.margin", Weight),
+    ("train.margin_size", Real(0.0, 1000.0)),
+    ("train.consistency", Weight),
     ("train.lr", RATE),
     ("train.grounding_lr", RATE),
     ("train.weight_decay", Real(0.0, 10.0)),
@@ -116,6 +129,9 @@ pub const RULES: &[(&str, Rule)] = &[
     ("search.beam", Count(1, 512)),
     ("search.geometry", Real(0.0, 100.0)),
     ("search.lookahead", Flag),
+    ("search.wildcard", SHARE),
+    ("search.prior", Real(0.0, 10.0)),
+    ("search.prior_temperature", TEMPERATURE),
     ("search.rerank", Flag),
     ("search.rerank_weight", SHARE),
     ("search.k", Count(1, 10_000)),
@@ -125,6 +141,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("eval.folds", Count(1, 100)),
     ("eval.depth", Count(10, 10_000)),
     ("eval.exhaustive", Flag),
+    ("eval.views", Flag),
     ("eval.bootstrap", Count(1, 100_000)),
     ("eval.batch", BATCH),
 
@@ -166,6 +183,7 @@ impl Rule {
     pub fn admit(&self, value: &Value) -> Option<Value> {
         let value = match (self, value) {
             (Real(..), Value::Integer(whole)) => Value::Float(*whole as f64),
+            (Weight, Value::Integer(_) | Value::Float(_)) => Value::String(value.to_string()),
             _ => value.clone(),
         };
         let allowed = match (self, &value) {
@@ -174,6 +192,7 @@ impl Rule {
             (Flag, Value::Boolean(_)) => true,
             (OneOf(words), Value::String(x)) => words.contains(&x.as_str()),
             (Text(holds, _), Value::String(x)) => holds(x),
+            (Weight, Value::String(x)) => Schedule::parse(x).is_some(),
             _ => false,
         };
         allowed.then_some(value)
@@ -181,7 +200,7 @@ impl Rule {
 
     /// Whether the key holds text: then `--set` needs no quotes, whatever the text looks like.
     pub fn is_text(&self) -> bool {
-        matches!(self, OneOf(_) | Text(..))
+        matches!(self, OneOf(_) | Text(..) | Weight)
     }
 }
 
@@ -194,6 +213,7 @@ impl fmt::Display for Rule {
             Flag => write!(f, "true or false"),
             OneOf(words) => write!(f, "\"{}\"", words.join("\", \"")),
             Text(_, allowed) => write!(f, "{allowed}"),
+            Weight => f.write_str(Schedule::ALLOWED),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::choices::{
-    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Split,
+    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
+use super::schedule::Schedule;
 
 /// Declares a struct of the configuration and its `Default` together, so that a key is written once.
 macro_rules! section {
@@ -139,8 +140,15 @@ section! {
         align_lr: f64 = 3e-4,
         /// Temperature τ of the alignment's contrastive loss.
         align_temperature: f64 = 0.05,
+        /// Weight of a second term of the alignment, in which the mean of an image's other captions stands in for the image;
+        /// 0: none. For encoders whose images lie where captions do.
+        align_captions: f64 = 0.0,
         /// Weight decay of A, which pulls the alignment towards the identity.
         align_weight_decay: f64 = 0.1,
+        /// Whether images get a second docid, made of captions; an image found under both keeps the better score.
+        seconds: Seconds = Seconds::None,
+        /// Train captions that a pseudo-caption is the mean of.
+        pseudo_captions: usize = 20,
         /// Gate: least perplexity of a level, as a share of min(codes, images).
         min_perplexity: f64 = 0.1,
         /// Gate: largest share of images whose codes another image has too.
@@ -168,6 +176,8 @@ section! {
         dropout: f64 = 0.1,
         /// Whether logits start from the codebook's geometry; needs `index.family = "rq"`.
         grounded: bool = true,
+        /// Whether a head scores the codes of all levels at once, so that the search can look ahead to it too (PAG).
+        plan: bool = false,
         /// Temperature τ of grounded logits: α starts at 1/(2τ).
         temperature: f64 = 0.05,
     }
@@ -198,6 +208,20 @@ section! {
         target_gold: f64 = 0.1,
         /// Temperature of the teacher's distribution.
         teacher_temperature: f64 = 0.05,
+        /// A `.npy` of scores (captions × images, both in the corpus's order) that teaches captions instead of exact search:
+        /// those of a cross-encoder, say; empty: none.
+        teacher: String = String::new(),
+        /// Share of each level's target that is spread evenly over the prefixes (label smoothing).
+        label_smoothing: f64 = 0.0,
+        /// Share of caption queries that are drawn towards their image: s·image + (1 − s)·caption, s ~ Beta(2, 2).
+        interpolation: f64 = 0.0,
+        /// Weight of the margin loss beside the listwise one: the gold prefix of each level above every other by
+        /// `margin_size`; a number, or numbers at steps ("0:0 100:0.5").
+        margin: Schedule = Schedule::constant(0.0),
+        /// That margin, in nats.
+        margin_size: f64 = 1.0,
+        /// Weight of the consistency between two captions of an image, beside the listwise loss; as `margin`.
+        consistency: Schedule = Schedule::constant(0.0),
         /// Peak learning rate of the decoder.
         lr: f64 = 3e-4,
         /// Peak learning rate of the grounding (W and α).
@@ -228,6 +252,14 @@ section! {
         /// Weight λ of the codebook's geometry, under the query as the encoder gives it, in the step score of the
         /// stages after the decoder alone; 0: none.
         geometry: f64 = 0.2,
+        /// A level at which the children of a node are told apart too little is a wildcard: all get the same score. This is
+        /// the least doubt for that, the entropy of their softmax as a share of the largest one; 1: never.
+        wildcard: f64 = 1.0,
+        /// Weight η of the debiasing: a docid's score is less η·log p(c), where p(c) says how readily it is given whatever
+        /// is asked (measured with train images, once; one number an image is kept); 0: none.
+        prior: f64 = 0.0,
+        /// Temperature τ of that prior.
+        prior_temperature: f64 = 0.05,
         /// Whether the few candidates are re-ranked with their exact cosine.
         rerank: bool = true,
         /// Weight of the exact cosine in the fused score.
@@ -250,8 +282,11 @@ section! {
         folds: usize = 1,
         /// Hits of a query in a run file. Ten are all that the metrics look at; fusing runs wants more.
         depth: usize = 10,
-        /// Whether the whole trie is scored too, which separates decoder error from search error.
+        /// Whether the whole trie is scored too, and the right prefix followed through the search: both separate decoder
+        /// error from search error.
         exhaustive: bool = false,
+        /// Whether second views of the split's photos (cropped, mirrored, recoloured, compressed) are asked with too.
+        views: bool = false,
         /// Resamples of the bootstrap interval.
         bootstrap: usize = 1000,
         /// Queries answered at once.

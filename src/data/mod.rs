@@ -33,6 +33,7 @@ pub mod preprocess;
 pub mod scenes;
 pub mod tokens;
 pub mod verify;
+pub mod views;
 pub mod webdataset;
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! sizes in the header are believed only where they agree with the length of the file.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use half::f16;
 
@@ -59,45 +59,95 @@ impl Precision {
     }
 }
 
+#[derive(Debug)]
 struct Header {
     precision: Precision,
     rows: usize,
     width: usize,
 }
 
+impl Header {
+    fn row_bytes(&self) -> usize {
+        self.width.saturating_mul(self.precision.bytes())
+    }
+}
+
+/// A matrix on disk, read row by row: one that need not fit into memory.
+#[derive(Debug)]
+pub struct Rows {
+    path: PathBuf,
+    reader: BufReader<File>,
+    header: Header,
+    /// Position of the first number.
+    start: u64,
+}
+
+impl Rows {
+    /// Opens a matrix (rows × width, both at least one).
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is
+    /// allowed), or is shorter or longer than its header says.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let mut reader = BufReader::new(file);
+        let (text, start) = header_text(&mut reader).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => Error::file(path, "ends inside its .npy header; write it again"),
+            io::ErrorKind::InvalidData => Error::file(path, e.to_string()),
+            _ => Error::io("read", path)(e),
+        })?;
+        let header = parse(&text).map_err(|what| Error::file(path, what))?;
+        let expected = header.rows.checked_mul(header.row_bytes());
+        if expected.map(|n| n as u64) != length.checked_sub(start) {
+            let text = text.trim();
+            return Err(Error::file(
+                path,
+                format!("has {length} bytes, which is not what its header says: {text}"),
+            ));
+        }
+        Ok(Self { path: path.into(), reader, header, start })
+    }
+
+    /// Number of rows, and numbers in each.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.header.rows, self.header.width)
+    }
+
+    /// Row `row`, which is below the number of rows.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the row holds NaN or an infinity.
+    pub fn row(&mut self, row: usize) -> Result<Vec<f32>> {
+        let at = self.start + (row * self.header.row_bytes()) as u64;
+        self.reader.seek(SeekFrom::Start(at)).map_err(Error::io("read", &self.path))?;
+        let mut numbers = Vec::with_capacity(self.header.width);
+        self.next(row, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Adds the row at the reader's position, which is `row`.
+    fn next(&mut self, row: usize, numbers: &mut Vec<f32>) -> Result<()> {
+        let (mut bytes, before) = (vec![0; self.header.row_bytes()], numbers.len());
+        self.reader.read_exact(&mut bytes).map_err(Error::io("read", &self.path))?;
+        self.header.precision.decode(&bytes, numbers);
+        if numbers[before..].iter().all(|x| x.is_finite()) {
+            return Ok(());
+        }
+        Err(Error::file(&self.path, format!("row {row} holds NaN or an infinity; compute it again")))
+    }
+}
+
 /// Reads a matrix (rows × width, both at least one).
 ///
 /// # Errors
-/// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is
-/// allowed), is shorter or longer than its header says, or holds NaN or an infinity (the message names the
-/// row).
+/// As [`Rows::open`], and when a number is NaN or an infinity (the message names the row).
 pub fn read(path: &Path) -> Result<Matrix> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut reader = BufReader::new(file);
-    let (text, start) = header_text(&mut reader).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => Error::file(path, "ends inside its .npy header; write it again"),
-        io::ErrorKind::InvalidData => Error::file(path, e.to_string()),
-        _ => Error::io("read", path)(e),
-    })?;
-    let header = parse(&text).map_err(|what| Error::file(path, what))?;
-    let Header { precision, rows, width } = header;
-    let expected = rows.checked_mul(width).and_then(|n| n.checked_mul(precision.bytes()));
-    if expected.map(|n| n as u64) != length.checked_sub(start) {
-        let text = text.trim();
-        return Err(Error::file(
-            path,
-            format!("has {length} bytes, which is not what its header says: {text}"),
-        ));
-    }
-    let mut numbers = Vec::with_capacity(rows * width);
-    let mut bytes = vec![0; width * precision.bytes()];
-    for row in 0..rows {
-        reader.read_exact(&mut bytes).map_err(Error::io("read", path))?;
-        precision.decode(&bytes, &mut numbers);
-        if !numbers[row * width..].iter().all(|x| x.is_finite()) {
-            return Err(Error::file(path, format!("row {row} holds NaN or an infinity; compute it again")));
-        }
+    let mut rows = Rows::open(path)?;
+    let (count, width) = rows.shape();
+    let mut numbers = Vec::with_capacity(count * width);
+    for row in 0..count {
+        rows.next(row, &mut numbers)?;
     }
     Ok(Matrix::new(width, numbers))
 }

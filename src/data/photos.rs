@@ -17,8 +17,10 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use rayon::prelude::*;
 
 use super::preprocess::Preprocess;
+use super::views::second_view;
 use crate::error::{Error, Result};
 use crate::file;
+use crate::rng;
 
 mod jpeg;
 
@@ -111,6 +113,21 @@ pub fn read(photo: &Photo) -> Result<RgbImage> {
 /// bytes, or what is wrong with it.
 pub fn decode_batch<P: Borrow<Photo> + Sync>(photos: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
     photos.par_iter().map(|photo| read(photo.borrow()).map(|photo| preprocess.apply(&photo))).collect()
+}
+
+/// As [`decode_batch`], a second view of each photo, photo n's from the n-th place of the random stream of `seed` after
+/// `first`.
+pub fn view_batch<P: Borrow<Photo> + Sync>(
+    photos: &[P],
+    preprocess: &Preprocess,
+    seed: u64,
+    first: usize,
+) -> Vec<Result<Vec<u8>>> {
+    let view = |(place, photo): (usize, &P)| {
+        let mut rng = rng::stream(seed, "view", (first + place) as u64);
+        read(photo.borrow()).map(|photo| preprocess.apply(&second_view(&photo, &mut rng)))
+    };
+    photos.par_iter().enumerate().map(view).collect()
 }
 
 /// BLAKE3 of the bytes of a photo.

@@ -22,6 +22,7 @@ pub mod collide;
 pub mod gates;
 pub mod kmeans;
 pub mod numeric;
+pub mod prior;
 pub mod reconstruction;
 pub mod rq;
 pub mod tree;

@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod compare;
 pub mod describe;
 pub mod files;
+pub mod fit;
 pub mod metrics;
 pub mod published;
 pub mod questions;
@@ -35,11 +36,12 @@ use report::{Report, Row};
 use setting::{QueryKind, Setting, Stage};
 
 /// The kinds of retriever in the order of the table, each with its stage.
-const KINDS: [(Kind, Stage); 5] = [
+const KINDS: [(Kind, Stage); 6] = [
     (Kind::Decoder, Stage::Decoder),
     (Kind::Geometry, Stage::Geometry),
     (Kind::Rerank, Stage::Rerank),
     (Kind::Exhaustive, Stage::Exact),
+    (Kind::Adapted, Stage::Exact),
     (Kind::Dense, Stage::Exact),
 ];
 /// The stages of the generative retriever among them.
@@ -101,9 +103,13 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let names = Names::new(run.eval(), &config.data.name, split.word(), main);
     let bench = Bench { config, prepared, parts, names };
     let photos = questions::images(prepared, &corpus.images_in(split));
+    let mut asked = vec![questions::captions(prepared, split), photos.clone()];
+    if config.eval.views {
+        asked.extend(questions::views(prepared, &corpus.images_in(split), config.seed)?);
+    }
     let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
-    let bar = progress::bar(pools.len() * (2 * kinds + 1), "measuring");
-    for questions in [&questions::captions(prepared, split), &photos] {
+    let bar = progress::bar(pools.len() * (asked.len() * kinds + 1), "measuring");
+    for questions in &asked {
         for pool in &pools {
             report.rows.extend(bench.rows(questions, pool, &bar)?);
         }
@@ -137,6 +143,14 @@ impl Bench<'_> {
         }
         let (dense, theirs) = measured.pop().expect("invariant: there is always a dense row, the last");
         let mut rng = rng::stream(self.config.seed, "significance", 0);
+        if self.config.eval.exhaustive && pool.folds.len() == 1 {
+            let decoder = &mut measured[0].0;
+            decoder.survival = self.parts.survival(&pool.folds[0], &questions.queries, &questions.gold)?;
+            let text: Vec<String> =
+                decoder.survival.iter().map(|share| format!("{:.1}", 100.0 * share)).collect();
+            let (query, gallery) = (questions.kind, pool.gallery);
+            tracing::info!("right prefixes kept, %, level by level ({query}, {gallery}): {}", text.join(" "));
+        }
         let mut rows: Vec<Row> = Vec::with_capacity(measured.len() + 1);
         for (mut row, ours) in measured {
             let mut at =

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::setting::{Gallery, QueryKind};
 use crate::config;
 use crate::data::corpus::{Corpus, Split};
+use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::features::Prepared;
@@ -12,6 +13,7 @@ use crate::model::modality::Modality;
 use crate::retriever::Query;
 
 /// Queries of one kind, each with the image it asks for, in the order of the images.
+#[derive(Clone)]
 pub struct Questions {
     /// What is asked with.
     pub kind: QueryKind,
@@ -52,6 +54,24 @@ pub fn images(prepared: &Prepared, images: &[ImageIdx]) -> Questions {
         gold: images.to_vec(),
         ids: images.iter().map(|&image| prepared.corpus.id(image).to_owned()).collect(),
     }
+}
+
+/// A second view of each of these images, asking for the image; none where there are no photos.
+///
+/// # Errors
+/// When a photo can no longer be read.
+pub fn views(prepared: &Prepared, images: &[ImageIdx], seed: u64) -> Result<Option<Questions>> {
+    let Some(encoder) = &prepared.encoder else { return Ok(None) };
+    let photos: Option<Vec<Photo>> =
+        images.iter().map(|&image| prepared.corpus.photo(image).cloned()).collect();
+    let Some(photos) = photos else { return Ok(None) };
+    let rows = encoder.views(&photos, seed, &|_| ())?.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(Some(Questions {
+        kind: QueryKind::View,
+        queries: rows.into_iter().map(|row| Query::Embedding(Modality::Image, row)).collect(),
+        gold: images.to_vec(),
+        ids: images.iter().map(|&image| prepared.corpus.id(image).to_owned()).collect(),
+    }))
 }
 
 /// A gallery of a table: one list of images, or the folds it consists of.

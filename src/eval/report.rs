@@ -83,6 +83,9 @@ pub struct Row {
     pub ms_per_query: f64,
     /// The run file with the lists, and the qrels file of each fold.
     pub files: Files,
+    /// For each level of the docids, the share of queries of which the search kept a right prefix; where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub survival: Vec<f64>,
     /// Cut-off → recall against the dense row of the same queries and gallery; empty in that row itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub versus_dense: BTreeMap<usize, Difference>,
@@ -108,6 +111,7 @@ impl Row {
             median_rank: answers.over_folds(|ranks| metrics::median_rank(ranks, setting.images)),
             folds: answers.folds(),
             files: setting.files,
+            survival: Vec::new(),
             versus_dense: BTreeMap::new(),
             retriever: setting.retriever,
             stage: setting.stage,

@@ -43,6 +43,8 @@ words! {
         Caption = "caption",
         /// A photo, for itself.
         Image = "image",
+        /// Another view of a photo (cropped, mirrored, recoloured, compressed), for the photo: as IRGen asks.
+        View = "view",
         /// A photo, for any of its captions: the other direction of the literature.
         ImageToCaption = "image-to-caption",
     }

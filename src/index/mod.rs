@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod report;
+pub mod second;
 
 use candle_core::Device;
 
@@ -64,7 +65,9 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
         return Err(Error::input(format!("this index cannot work:\n  {}", refusals.join("\n  "))));
     }
     let meta = Meta::new(section.family, &docids, corpus.fingerprint(), prepared.fingerprint.clone(), gates);
-    let index = Index { meta, docids, codebooks, align };
+    let books = codebooks.as_ref();
+    let seconds = books.map(|books| second::seconds(section, corpus, &images, &captions, &docids, books));
+    let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
     index.write(&run.index(), corpus)?;
     Ok(index)
 }

@@ -135,6 +135,11 @@ impl Decoder {
         self.start.device()
     }
 
+    /// Levels of a docid.
+    pub fn levels(&self) -> usize {
+        self.heads.len()
+    }
+
     /// Queries (queries, width of a query), each with its modality's number → their memory.
     ///
     /// # Errors

@@ -2,15 +2,14 @@
 
 use candle_core::{D, Device, Tensor};
 
+use super::catalogue::Candidates;
 use super::decoder::{Cache, Decoder, Memory, Shape};
 use super::grounding::{Books, Grounding};
 use super::lookahead::Outlook;
 use super::modality::Modality;
-use crate::docid::rq::Codebooks;
-use crate::docid::{Docid, DocidSet};
+use super::plan::Plan;
 use crate::error::Result;
-use crate::ids::ImageIdx;
-use crate::matrix::{Matrix, dot};
+use crate::matrix::Matrix;
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Scope;
 use crate::nn::tensors;
@@ -30,6 +29,7 @@ pub enum Scoring {
 pub struct Dsi {
     decoder: Decoder,
     grounding: Option<Grounding>,
+    plan: Option<Plan>,
     scoring: Scoring,
 }
 
@@ -61,77 +61,12 @@ impl Queries {
     }
 }
 
-/// Equally many candidate docids for each query.
-#[derive(Debug, Clone)]
-pub struct Candidates {
-    /// (queries, candidates, levels), u32.
-    codes: Tensor,
-    /// −2⟨x̂_{<l}, e_l⟩ − ‖e_l‖² of every code: what grounded logits need beside the query. Zero at levels without
-    /// a codebook. (queries, candidates, levels)
-    offsets: Tensor,
-}
-
-/// The docids of a corpus with their offsets: where candidates are taken from.
-#[derive(Debug, Clone)]
-pub struct Catalogue {
-    docids: DocidSet,
-    /// (images, levels)
-    offsets: Matrix,
-}
-
-impl Catalogue {
-    /// The docids of a corpus, and the codebooks that made them where there are any.
-    pub fn new(docids: DocidSet, codebooks: Option<&Codebooks>) -> Self {
-        let levels = docids.levels();
-        let mut offsets = Matrix::zeros(docids.images(), levels);
-        if let Some(codebooks) = codebooks {
-            docids
-                .iter()
-                .enumerate()
-                .for_each(|(row, docid)| fill_offsets(docid, codebooks, offsets.row_mut(row)));
-        }
-        Self { docids, offsets }
-    }
-
-    /// The docids.
-    pub fn docids(&self) -> &DocidSet {
-        &self.docids
-    }
-
-    /// −2⟨x̂_{<l}, e_l⟩ − ‖e_l‖² of an image's codes, one a level; zero at levels without a codebook.
-    pub fn offsets(&self, image: ImageIdx) -> &[f32] {
-        self.offsets.row(image.row())
-    }
-
-    /// The candidates of several queries, as rows of the corpus: all equally many.
-    ///
-    /// # Errors
-    /// When the device refuses.
-    pub fn candidates(&self, images: &[Vec<usize>], device: &Device) -> Result<Candidates> {
-        let shape = (images.len(), images.first().map_or(0, Vec::len), self.docids.levels());
-        let rows = || images.iter().flatten();
-        let codes: Vec<u32> = rows().flat_map(|&row| self.docids.get(row.into()).codes()).copied().collect();
-        let offsets: Vec<f32> = rows().flat_map(|&row| self.offsets.row(row)).copied().collect();
-        Ok(Candidates {
-            codes: Tensor::from_vec(codes, shape, device)?,
-            offsets: Tensor::from_vec(offsets, shape, device)?,
-        })
-    }
-}
-
-fn fill_offsets(docid: &Docid, codebooks: &Codebooks, offsets: &mut [f32]) {
-    let mut reconstruction = vec![0.0f32; codebooks.width()];
-    for ((book, &code), offset) in codebooks.levels().iter().zip(docid.codes()).zip(offsets) {
-        let entry = book.row(code as usize);
-        *offset = -2.0 * dot(&reconstruction, entry) - dot(entry, entry);
-        reconstruction.iter_mut().zip(entry).for_each(|(x, e)| *x += e);
-    }
-}
-
 /// A batch of queries in the middle of decoding.
 pub struct Decoding {
     memory: Memory,
     cache: Cache,
+    /// What the plan gives each code, a tensor (queries, codes) a level; empty without one.
+    planned: Vec<Tensor>,
     /// Residuals Wq − x̂ of every row, where the model is grounded.
     mapped: Option<Tensor>,
     /// Residuals q − x̂ under the unmapped query, for the geometric term of the search.
@@ -140,7 +75,7 @@ pub struct Decoding {
 }
 
 impl Dsi {
-    /// A model whose decoder is grounded in `books`, where given, at this temperature.
+    /// A model whose decoder is grounded in `books`, where given, at this temperature, and plans ahead where `plans`.
     ///
     /// # Errors
     /// When the device refuses.
@@ -148,13 +83,15 @@ impl Dsi {
         scope: &Scope,
         shape: Shape,
         grounding: Option<(Books, f64)>,
+        plans: bool,
         scoring: Scoring,
     ) -> Result<Self> {
         let width = shape.query;
+        let plan = plans.then(|| Plan::new(&scope.sub("plan"), &shape)).transpose()?;
         let ground =
             |(books, temperature)| Grounding::new(&scope.sub("grounding"), books, width, temperature);
         let grounding = grounding.map(ground).transpose()?;
-        Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, scoring })
+        Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, plan, scoring })
     }
 
     /// What a step contributes to a score.
@@ -176,6 +113,7 @@ impl Dsi {
         let memory = self.decoder.memory(&queries.embeddings, &queries.modalities)?;
         let states = self.decoder.forward(&memory, &candidates.codes, dropout)?; // (rows, levels, d)
         let mapped = self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?;
+        let planned = self.planned(queries)?;
         let mut scores = Vec::with_capacity(levels);
         for level in 0..levels {
             let states = states.narrow(1, level, 1)?.squeeze(1)?.contiguous()?; // (rows, d)
@@ -186,6 +124,10 @@ impl Dsi {
                         .decoder
                         .chosen(level, &states, &codes.flatten_all()?)?
                         .reshape((count, per_query))?;
+                    let own = match planned.get(level) {
+                        Some(planned) => (own + planned.gather(&codes, 1)?)?,
+                        None => own,
+                    };
                     match (&self.grounding, &mapped) {
                         (Some(grounding), Some(mapped)) if level < grounding.books().levels() => {
                             let offsets = candidates.offsets.narrow(2, level, 1)?.squeeze(2)?.contiguous()?;
@@ -196,7 +138,7 @@ impl Dsi {
                 }
                 Scoring::LogProbability => {
                     let residuals = self.residuals(mapped.as_ref(), candidates, level)?;
-                    let logits = self.logits(level, &states, residuals.as_ref())?;
+                    let logits = self.logits(level, &states, residuals.as_ref(), planned.get(level))?;
                     let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
                     log_p.gather(&codes.reshape((count * per_query, 1))?, 1)?.reshape((count, per_query))?
                 }
@@ -225,9 +167,31 @@ impl Dsi {
         Ok(Some(residuals))
     }
 
-    /// Logits of all codes of a level: the decoder's, on top of the grounded ones where there are any.
-    fn logits(&self, level: usize, states: &Tensor, residuals: Option<&Tensor>) -> Result<Tensor> {
+    /// What the plan gives each code, (queries, codes) a level; empty without one.
+    fn planned(&self, queries: &Queries) -> Result<Vec<Tensor>> {
+        self.plan
+            .as_ref()
+            .map_or(Ok(Vec::new()), |plan| plan.logits(&queries.embeddings, &queries.modalities))
+    }
+
+    /// Logits of all codes of a level, (rows, codes): the decoder's, on top of the grounded ones and the planned ones
+    /// where there are any. Rows are queries × candidates, `planned` has one a query.
+    fn logits(
+        &self,
+        level: usize,
+        states: &Tensor,
+        residuals: Option<&Tensor>,
+        planned: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let own = self.decoder.logits(level, states)?;
+        let own = match planned {
+            Some(planned) => {
+                let (queries, codes) = planned.dims2()?;
+                let beside = own.reshape((queries, (), codes))?.broadcast_add(&planned.unsqueeze(1)?)?;
+                beside.reshape(((), codes))?
+            }
+            None => own,
+        };
         match (&self.grounding, residuals) {
             (Some(grounding), Some(residuals)) if level < grounding.books().levels() => {
                 Ok((own + grounding.logits(level, residuals)?)?)
@@ -244,6 +208,7 @@ impl Dsi {
         Ok(Decoding {
             memory: self.decoder.memory(&queries.embeddings, &queries.modalities)?,
             cache: Cache::default(),
+            planned: self.planned(queries)?,
             mapped: self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?,
             plain: queries.embeddings.clone(),
             level: 0,
@@ -263,7 +228,8 @@ impl Dsi {
     ) -> Result<Tensor> {
         let level = decoding.level;
         let states = self.decoder.step(level, codes, &decoding.memory, &mut decoding.cache)?;
-        let logits = self.logits(level, &states, decoding.mapped.as_ref())?;
+        let planned = decoding.planned.get(level);
+        let logits = self.logits(level, &states, decoding.mapped.as_ref(), planned)?;
         let scores = match self.scoring {
             Scoring::Logit => logits,
             Scoring::LogProbability => candle_nn::ops::log_softmax(&logits, D::Minus1)?,
@@ -277,26 +243,39 @@ impl Dsi {
         }
     }
 
-    /// What the geometry in the step scores, grounded logits and `geometry` together, makes of every code for each
-    /// query; none where there is no such geometry, or where a step is normalised.
+    /// What is known of every code's score for each query before anything is spelt: grounded logits, `geometry` and the
+    /// plan together; none where there is nothing of the kind, or where a step is normalised.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn outlook(&self, queries: &Queries, geometry: Option<(&Books, f64)>) -> Result<Option<Outlook>> {
-        let Some(grounding) = self.grounding.as_ref().filter(|_| self.scoring == Scoring::Logit) else {
+        if self.scoring != Scoring::Logit || (self.grounding.is_none() && self.plan.is_none()) {
             return Ok(None);
-        };
-        let mapped = grounding.map(&queries.embeddings)?;
-        let mut outlook =
-            Outlook { queries: queries.count(), products: Vec::new(), weights: grounding.alphas()? };
-        for level in 0..grounding.books().levels() {
-            let mut products =
-                (grounding.books().products(level, &mapped)? * f64::from(outlook.weights[level]))?;
-            if let Some((books, weight)) = geometry {
-                products = (products + (books.products(level, &queries.embeddings)? * weight)?)?;
-                outlook.weights[level] += weight as f32;
+        }
+        let planned = self.planned(queries)?;
+        let mut outlook = Outlook { queries: queries.count(), products: Vec::new(), weights: Vec::new() };
+        let mapped = self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?;
+        let alphas = self.grounding.as_ref().map_or(Ok(Vec::new()), Grounding::alphas)?;
+        for level in 0..self.decoder.levels() {
+            let mut terms: Vec<Tensor> = planned.get(level).cloned().into_iter().collect();
+            let mut weight = 0.0;
+            if let (Some(grounding), Some(mapped), Some(&alpha)) =
+                (&self.grounding, &mapped, alphas.get(level))
+                && level < grounding.books().levels()
+            {
+                weight += alpha;
+                terms.push((grounding.books().products(level, mapped)? * f64::from(alpha))?);
+                if let Some((books, geometry)) = geometry {
+                    weight += geometry as f32;
+                    terms.push((books.products(level, &queries.embeddings)? * geometry)?);
+                }
             }
-            outlook.products.push(products.flatten_all()?.to_vec1()?);
+            let Some(known) = terms.into_iter().map(Ok).reduce(|a: Result<Tensor>, b| Ok((a? + b?)?)) else {
+                break;
+            };
+            let known: Tensor = known?;
+            outlook.products.push(known.flatten_all()?.to_vec1()?);
+            outlook.weights.push(weight);
         }
         Ok(Some(outlook))
     }

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use super::clip::config::TextConfig;
 use super::clip::{Clip, TokenBatch, folder};
 use crate::data::layout;
-use crate::data::photos::{Photo, decode_batch};
+use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ pub struct Encoder {
     device: Device,
     fingerprint: String,
 }
+
+/// A batch of photos and the place of its first in the list → the prepared bytes of each.
+type Decode<'a, P> = &'a dyn Fn(&[P], usize) -> Vec<Result<Vec<u8>>>;
 
 impl Encoder {
     /// Opens a folder in a layout of [`layout`]; `batch` captions or photos are encoded at once.
@@ -81,9 +84,27 @@ impl Encoder {
         photos: &[P],
         done: &dyn Fn(usize),
     ) -> Result<Vec<Result<Vec<f32>>>> {
+        self.pictures(photos, &|batch, _| decode_batch(batch, &self.preprocess), done)
+    }
+
+    /// As [`Self::photos`], but of a second view of each photo, drawn from `seed`.
+    ///
+    /// # Errors
+    /// As [`Self::photos`].
+    pub fn views(&self, photos: &[Photo], seed: u64, done: &dyn Fn(usize)) -> Result<Vec<Result<Vec<f32>>>> {
+        self.pictures(photos, &|batch, first| view_batch(batch, &self.preprocess, seed, first), done)
+    }
+
+    /// `decode` gets a batch of photos and the place of its first.
+    fn pictures<P>(
+        &self,
+        photos: &[P],
+        decode: Decode<P>,
+        done: &dyn Fn(usize),
+    ) -> Result<Vec<Result<Vec<f32>>>> {
         let mut rows = Vec::with_capacity(photos.len());
         for batch in photos.chunks(self.batch) {
-            let decoded = decode_batch(batch, &self.preprocess);
+            let decoded = decode(batch, rows.len());
             let good: Vec<&[u8]> = decoded.iter().filter_map(|p| p.as_deref().ok()).collect();
             let embedded = match good.is_empty() {
                 true => Matrix::default(),

@@ -1,7 +1,7 @@
 //! The index: the docids of a corpus, what they were made with, and the gates they passed.
 //!
 //! On disk a folder: `index.json` (version, family, figures), `docids.jsonl` (an image a line, to be read by
-//! people too), `vectors.safetensors` (alignment and codebooks).
+//! people too), `seconds.jsonl` (further docids, where there are any), `vectors.safetensors` (alignment and codebooks).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::align::{Align, Side};
 use super::modality::Modality;
+use super::second::{self, Second};
 use crate::config::Family;
 use crate::data::corpus::Corpus;
 use crate::docid::gates::GateReport;
@@ -24,6 +25,7 @@ use crate::nn::tensors;
 const VERSION: u64 = 1;
 const META: &str = "index.json";
 const DOCIDS: &str = "docids.jsonl";
+const SECONDS: &str = "seconds.jsonl";
 const VECTORS: &str = "vectors.safetensors";
 
 /// Everything between an encoder and a decoder.
@@ -33,6 +35,8 @@ pub struct Index {
     pub meta: Meta,
     /// One docid an image of the corpus.
     pub docids: DocidSet,
+    /// Further docids, of some of the images.
+    pub seconds: Vec<Second>,
     /// The codebooks, where the family has them.
     pub codebooks: Option<Codebooks>,
     /// What queries and images go through before they meet the codebooks.
@@ -94,6 +98,9 @@ impl Index {
             }
             Ok(())
         })?;
+        if !self.seconds.is_empty() {
+            second::write(&folder.join(SECONDS), &self.seconds, corpus)?;
+        }
         let mut vectors = BTreeMap::new();
         for modality in Modality::ALL {
             let (mean, map) = align_names(modality);
@@ -130,6 +137,8 @@ impl Index {
             }
         }
         let docids = read_docids(&folder.join(DOCIDS), corpus, &meta)?;
+        let path = folder.join(SECONDS);
+        let seconds = if path.exists() { second::read(&path, corpus)? } else { Vec::new() };
         let path = folder.join(VECTORS);
         let mut vectors = tensors::read(&path)?;
         let mut take = |name: String| {
@@ -149,7 +158,7 @@ impl Index {
         };
         let books = (0..levels).map(|level| take(book_name(level))).collect::<Result<Vec<_>>>()?;
         let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
-        Ok(Self { align: Align::new(caption?, image?), codebooks, docids, meta })
+        Ok(Self { align: Align::new(caption?, image?), codebooks, docids, seconds, meta })
     }
 }
 

@@ -10,7 +10,7 @@
 //! Scores are unchanged: only which prefixes survive is decided better. (PAG, Zeng et al. 2024, plans ahead with a
 //! trained head; here the codebooks do it.)
 
-use super::dsi::Catalogue;
+use super::catalogue::Catalogue;
 use crate::docid::trie::Trie;
 
 /// The constants of a trie's nodes.
@@ -43,10 +43,12 @@ impl LookAhead {
         Self { offsets: (0..trie.levels()).map(level).collect() }
     }
 
-    /// For one query, level by level and node by node, the most that the levels below can add.
-    pub fn values(&self, trie: &Trie, outlook: &Outlook, query: usize) -> Vec<Vec<f32>> {
+    /// For one query, level by level and node by node, the most that the levels below can add; `leaves` is what
+    /// each whole docid gets.
+    pub fn values(&self, trie: &Trie, outlook: &Outlook, query: usize, leaves: &[f32]) -> Vec<Vec<f32>> {
         let levels = trie.levels();
         let mut values: Vec<Vec<f32>> = (0..levels).map(|level| vec![0.0; trie.len(level)]).collect();
+        values[levels - 1].iter_mut().zip(leaves).for_each(|(value, leaf)| *value = *leaf);
         for level in (0..levels - 1).rev() {
             let (above, below) = values.split_at_mut(level + 1);
             let gain =

@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod beam;
+pub mod catalogue;
 pub mod checkpoint;
 pub mod clip;
 pub mod decoder;
@@ -13,4 +14,6 @@ pub mod index;
 pub mod lookahead;
 pub mod losses;
 pub mod modality;
+pub mod plan;
 pub mod search;
+pub mod second;

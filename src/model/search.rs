@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::beam::{Hypothesis, extend};
-use super::dsi::{Catalogue, Dsi, Queries};
+use super::catalogue::Catalogue;
+use super::dsi::{Dsi, Queries};
 use super::grounding::Books;
 use super::lookahead::LookAhead;
 use crate::docid::trie::Trie;
@@ -22,6 +23,10 @@ pub struct Settings<'a> {
     pub geometry: Option<(&'a Books, f64)>,
     /// Whether prefixes are kept by what they can still get too: the constants of the trie, where so.
     pub lookahead: Option<&'a LookAhead>,
+    /// What each docid of the trie gets beside the sum of its steps (−η·log p(c)), leaf by leaf; may be empty.
+    pub leaves: &'a [f32],
+    /// The least doubt, as a share of the largest, at which a level is a wildcard: see [`super::beam::extend`]; 1: never.
+    pub wildcard: f32,
 }
 
 /// The hypotheses of one query at each level, best first.
@@ -60,7 +65,15 @@ pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> R
         for (query, beams) in kept.iter_mut().enumerate() {
             let before = beams.last().map_or(&[][..], Vec::as_slice);
             let ahead = ahead.get(query).map_or(&[][..], |values| &values[level]);
-            let after = extend(trie, level, before, |row| &scores[query * rows + row], ahead, settings.beam);
+            let after = extend(
+                trie,
+                level,
+                before,
+                |row| &scores[query * rows + row],
+                ahead,
+                settings.beam,
+                settings.wildcard,
+            );
             beams.push(after);
         }
         if level + 1 < trie.levels() {
@@ -75,11 +88,20 @@ pub fn beams(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> R
     Ok(kept)
 }
 
-/// For each query, what can still be added below each node, level by level; empty where nothing is foreseen.
+/// For each query, what can still be added below each node, level by level; empty where nothing can.
 fn foreseen(dsi: &Dsi, trie: &Trie, queries: &Queries, settings: Settings) -> Result<Vec<Vec<Vec<f32>>>> {
-    let Some(lookahead) = settings.lookahead else { return Ok(Vec::new()) };
-    let Some(outlook) = dsi.outlook(queries, settings.geometry)? else { return Ok(Vec::new()) };
-    Ok((0..queries.count()).into_par_iter().map(|query| lookahead.values(trie, &outlook, query)).collect())
+    let leaves = settings.leaves;
+    let outlook = settings.lookahead.map(|_| dsi.outlook(queries, settings.geometry)).transpose()?.flatten();
+    if let (Some(lookahead), Some(outlook)) = (settings.lookahead, outlook) {
+        let values = |query| lookahead.values(trie, &outlook, query, leaves);
+        return Ok((0..queries.count()).into_par_iter().map(values).collect());
+    }
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ahead = vec![Vec::new(); trie.levels()];
+    ahead[trie.levels() - 1] = leaves.to_vec();
+    Ok(vec![ahead; queries.count()])
 }
 
 /// Parent rows and codes of all hypotheses of a level, `widest` a query. A query with fewer repeats its first one:
@@ -150,7 +172,7 @@ mod tests {
         let shape = Shape { query: 6, width: 8, layers: 1, heads: 2, memory: 2, codes, silent: true };
         let builder = Builder::fresh(0, &Device::Cpu);
         let grounding = Some((Books::new(&books, &Device::Cpu).unwrap(), 0.05));
-        let dsi = Dsi::new(&builder.root(), shape, grounding, Scoring::Logit).unwrap();
+        let dsi = Dsi::new(&builder.root(), shape, grounding, false, Scoring::Logit).unwrap();
         let (trie, catalogue) = (Trie::new(&docids), Catalogue::new(docids, Some(&books)));
         let queries = Queries::new(&asked, &[Modality::Caption; 120], &Device::Cpu).unwrap();
         let best = |scores: &Vec<f32>| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -158,7 +180,7 @@ mod tests {
             exhaustive(&dsi, &catalogue, trie.images(), &queries).unwrap().iter().map(best).collect();
         let ahead = LookAhead::new(&trie, &catalogue);
         let found_by = |lookahead| {
-            let settings = Settings { beam: 1, geometry: None, lookahead };
+            let settings = Settings { beam: 1, geometry: None, lookahead, leaves: &[], wildcard: 1.0 };
             let found = beam_search(&dsi, &trie, &queries, settings).unwrap();
             found.iter().zip(&wanted).filter(|(hits, wanted)| (hits[0].1 - **wanted).abs() < 1e-3).count()
         };

@@ -4,33 +4,42 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use super::Retriever;
 use super::dense::Dense;
 use super::embedder::Embedder;
 use super::generative::{Generative, Search};
 use super::rerank::Rerank;
+use super::{Query, Retriever};
 use crate::config::{Config, Loss};
+use crate::data::corpus::{Corpus, Split};
+use crate::docid::prior::log_prior;
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
+use crate::model::catalogue::Catalogue;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::decoder::Shape;
-use crate::model::dsi::{Catalogue, Dsi, Scoring};
+use crate::model::dsi::{Dsi, Scoring};
 use crate::model::features::Prepared;
 use crate::model::grounding::Books;
 use crate::model::index::Index;
 use crate::model::lookahead::LookAhead;
 use crate::model::modality::Modality;
+use crate::model::second::Names;
 use crate::nn::params::{Builder, Params};
 use crate::run::RunFolder;
+
+/// Train images that the prior of docids is measured with at most.
+const MOST_ASKING: usize = 8192;
 
 /// What a ranking is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Exact search with the encoder alone.
     Dense,
+    /// Exact search with the encoder and the trained alignment.
+    Adapted,
     /// The decoder alone.
     Decoder,
     /// The decoder with the geometric term in its step score.
@@ -72,7 +81,7 @@ impl Model {
             Loss::CrossEntropy => Scoring::LogProbability,
         };
         let grounding = books.map(|books| (books, config.decoder.temperature));
-        let dsi = Dsi::new(&builder.root(), shape, grounding, scoring)?;
+        let dsi = Dsi::new(&builder.root(), shape, grounding, config.decoder.plan, scoring)?;
         Ok(Self { dsi: Arc::new(dsi), params: builder.finish("model".as_ref())? })
     }
 
@@ -94,8 +103,11 @@ pub struct Parts {
     index: Index,
     dsi: Arc<Dsi>,
     align: Arc<Align>,
+    names: Arc<Names>,
     catalogue: Arc<Catalogue>,
     books: Option<Arc<Books>>,
+    /// −η·log p(c) of each image of the corpus; empty where there is no prior.
+    beside: Arc<Vec<f32>>,
     /// Unit rows of all images: the encoder's own, and aligned.
     images: Matrix,
     aligned: Arc<Matrix>,
@@ -110,11 +122,16 @@ impl Parts {
     pub fn new(config: &Config, prepared: &Prepared, index: Index, dsi: Arc<Dsi>) -> Result<Self> {
         let images = prepared.embeddings.images.clone();
         let books = index.codebooks.as_ref().map(|books| Books::new(books, dsi.device()).map(Arc::new));
+        let names = Names::new(&index.docids, &index.seconds)?;
+        let aligned = index.align.apply(Modality::Image, &images);
+        let beside = prior(config, &prepared.corpus, &aligned);
         Ok(Self {
             config: config.clone(),
             align: Arc::new(index.align.clone()),
-            catalogue: Arc::new(Catalogue::new(index.docids.clone(), index.codebooks.as_ref())),
-            aligned: Arc::new(index.align.apply(Modality::Image, &images)),
+            catalogue: Arc::new(Catalogue::new(names.docids.clone(), index.codebooks.as_ref())),
+            names: Arc::new(names),
+            beside: Arc::new(beside),
+            aligned: Arc::new(aligned),
             books: books.transpose()?,
             embedder: Embedder::new(prepared.encoder.clone(), images.width()),
             images,
@@ -134,6 +151,7 @@ impl Parts {
             Kind::Geometry => self.books.is_some() && self.config.search.geometry > 0.0,
             Kind::Exhaustive => self.config.eval.exhaustive,
             Kind::Rerank => self.config.search.rerank,
+            Kind::Adapted => self.config.index.align_steps > 0,
             Kind::Dense | Kind::Decoder => true,
         }
     }
@@ -141,24 +159,41 @@ impl Parts {
     /// The retriever of this kind over these images.
     pub fn build(&self, kind: Kind, gallery: &[ImageIdx]) -> Box<dyn Retriever> {
         match kind {
-            Kind::Dense => {
-                let rows: Vec<usize> = gallery.iter().map(|image| image.row()).collect();
-                Box::new(Dense::new(gallery.to_vec(), self.images.select(&rows), self.embedder.clone()))
-            }
+            Kind::Dense => Box::new(self.dense(gallery, &self.images)),
+            Kind::Adapted => Box::new(self.dense(gallery, &self.aligned).adapted(self.align.clone())),
             Kind::Decoder => Box::new(self.beam(gallery, false)),
             Kind::Geometry => Box::new(self.beam(gallery, true)),
             Kind::Exhaustive => {
-                let trie = Arc::new(Trie::over(&self.index.docids, gallery.iter().copied()));
+                let trie = self.trie(gallery);
                 Box::new(self.generative(trie, Search::Exhaustive(self.catalogue.clone())))
             }
-            Kind::Rerank => Box::new(Rerank {
-                inner: self.beam(gallery, true),
-                candidates: self.config.search.beam,
-                images: self.aligned.clone(),
-                weight: self.config.search.rerank_weight as f32,
-                temperature: self.config.decoder.temperature as f32,
-            }),
+            Kind::Rerank => Box::new(self.rerank(gallery)),
         }
+    }
+
+    /// Of the search by the decoder alone over these images, see [`Generative::survival`].
+    ///
+    /// # Errors
+    /// As [`Generative::survival`].
+    pub fn survival(&self, gallery: &[ImageIdx], queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
+        self.beam(gallery, false).survival(queries, gold)
+    }
+
+    /// The search whose candidates are re-ranked.
+    pub fn rerank(&self, gallery: &[ImageIdx]) -> Rerank {
+        Rerank {
+            inner: self.beam(gallery, true),
+            candidates: self.config.search.beam,
+            images: self.aligned.clone(),
+            weight: self.config.search.rerank_weight as f32,
+            temperature: self.config.decoder.temperature as f32,
+            beside: self.beside.clone(),
+        }
+    }
+
+    fn dense(&self, gallery: &[ImageIdx], images: &Matrix) -> Dense {
+        let rows: Vec<usize> = gallery.iter().map(|image| image.row()).collect();
+        Dense::new(gallery.to_vec(), images.select(&rows), self.embedder.clone())
     }
 
     fn beam(&self, gallery: &[ImageIdx], with_geometry: bool) -> Generative {
@@ -166,19 +201,44 @@ impl Parts {
         let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
         let geometry =
             self.books.clone().filter(|_| with_geometry && weight > 0.0).map(|books| (books, weight));
-        let trie = Arc::new(Trie::over(&self.index.docids, gallery.iter().copied()));
-        let wanted = self.config.search.lookahead && self.config.decoder.grounded;
+        let trie = self.trie(gallery);
+        let decoder = &self.config.decoder;
+        let wanted = self.config.search.lookahead && (decoder.grounded || decoder.plan);
         let lookahead = wanted.then(|| Arc::new(LookAhead::new(&trie, &self.catalogue)));
         self.generative(trie, Search::Beam { width: self.config.search.beam, geometry, lookahead })
     }
 
+    /// All names of the images of a gallery.
+    fn trie(&self, gallery: &[ImageIdx]) -> Arc<Trie> {
+        Arc::new(Trie::over(&self.names.docids, self.names.of(gallery)))
+    }
+
+    /// A search over this trie.
     fn generative(&self, trie: Arc<Trie>, search: Search) -> Generative {
+        let beside = |name: &ImageIdx| self.beside.get(self.names.owners[name.row()].row()).copied();
         Generative {
             dsi: self.dsi.clone(),
+            wildcard: self.config.search.wildcard as f32,
+            leaves: trie.images().iter().filter_map(beside).collect(),
             trie,
+            names: self.names.clone(),
             align: self.align.clone(),
             embedder: self.embedder.clone(),
             search,
         }
     }
+}
+
+/// −η·log p(c) of every image, measured with images of the train split; empty without a weight.
+fn prior(config: &Config, corpus: &Corpus, aligned: &Matrix) -> Vec<f32> {
+    let weight = config.search.prior as f32;
+    if weight == 0.0 {
+        return Vec::new();
+    }
+    let train: Vec<usize> = corpus.images_in(Split::Train).iter().map(|image| image.row()).collect();
+    let asking: Vec<usize> =
+        train.iter().copied().step_by(train.len().div_ceil(MOST_ASKING).max(1)).collect();
+    let mut prior = log_prior(aligned, &asking, config.search.prior_temperature);
+    prior.iter_mut().for_each(|p| *p *= -weight);
+    prior
 }

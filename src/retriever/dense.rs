@@ -1,16 +1,23 @@
 //! Exact search: the cosine of the query with every image of the gallery.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::embedder::Embedder;
+use super::generative::aligned;
 use super::topk::top_k;
 use super::{Hit, Query, Ranked, RankedList, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
+use crate::model::align::Align;
 
-/// The dense row that every table has beside the generative ones.
+/// The dense rows that every table has beside the generative ones: with the encoder as it is, and with the trained
+/// alignment on both sides, which is the row to beat for what else is trained.
 pub struct Dense {
+    name: &'static str,
+    align: Option<Arc<Align>>,
     gallery: Vec<ImageIdx>,
     /// One unit row an image of the gallery.
     embeddings: Matrix,
@@ -20,12 +27,21 @@ pub struct Dense {
 impl Dense {
     /// Exact search over these images; `embeddings` has one unit row each, in the same order.
     pub fn new(gallery: Vec<ImageIdx>, embeddings: Matrix, embedder: Embedder) -> Self {
-        Self { gallery, embeddings, embedder }
+        Self { name: "dense", align: None, gallery, embeddings, embedder }
+    }
+
+    /// The same through an alignment; `embeddings` are aligned already.
+    pub fn adapted(self, align: Arc<Align>) -> Self {
+        Self { name: "adapted", align: Some(align), ..self }
     }
 
     /// (query, image)
     fn scores(&self, queries: &[Query]) -> Result<Matrix> {
-        Ok(self.embedder.embed(queries)?.0.mul_transposed(&self.embeddings))
+        let (mut embedded, modalities) = self.embedder.embed(queries)?;
+        if let Some(align) = &self.align {
+            embedded = aligned(align, &embedded, &modalities);
+        }
+        Ok(embedded.mul_transposed(&self.embeddings))
     }
 
     fn best(&self, scores: &[f32], k: usize) -> RankedList {
@@ -44,7 +60,7 @@ impl Dense {
 
 impl Retriever for Dense {
     fn name(&self) -> &str {
-        "dense"
+        self.name
     }
 
     fn touched(&self) -> usize {

@@ -3,24 +3,22 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use rand::Rng as _;
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
+use super::queries::{Batch, Source};
 use super::stop::Stop;
-use super::teacher::{Lesson, Teacher, rivals};
+use super::teacher::{Lesson, Scores, Teacher, rivals};
 use crate::config::{Config, Loss, Regime, Train};
-use crate::data::corpus::{Corpus, Split, TrainPair};
-use crate::data::epochs::Epochs;
+use crate::data::corpus::{Corpus, Split};
 use crate::docid::trie::Trie;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::matrix::Matrix;
-use crate::model::align::Align;
-use crate::model::dsi::{Candidates, Catalogue, Queries};
+use crate::model::catalogue::{Candidates, Catalogue};
+use crate::model::dsi::Queries;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
 use crate::model::lookahead::LookAhead;
-use crate::model::losses::{PrefixTargets, cross_entropy, listwise};
+use crate::model::losses::{PrefixTargets, consistency, cross_entropy, listwise, margin};
 use crate::model::modality::Modality;
 use crate::model::search::{Settings, beams};
 use crate::nn::adamw::Group;
@@ -68,37 +66,29 @@ struct Joint<'a> {
     dropout: f64,
     model: Model,
     catalogue: Catalogue,
+    source: Source<'a>,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
     /// right ones, the decoder would learn to avoid them.
     spoken: Teacher,
     /// What images learn among: all that may be learnt by heart, each of them as often the right one.
     seen: Teacher,
+    /// Another teacher for captions, if there is one.
+    told: Option<Scores>,
     beam: usize,
     lookahead: bool,
-    /// The captions' own unit rows; a step aligns those it needs.
-    spoken_rows: &'a Matrix,
-    align: &'a Align,
-    /// Aligned unit rows of all images.
-    image_rows: Matrix,
-    /// (caption→docid): only train captions can make these.
-    pairs: Vec<TrainPair>,
-    /// (image→docid): the images that may be learnt by heart.
-    memorised: Vec<ImageIdx>,
-    caption_order: Epochs,
-    image_order: Epochs,
     validation: Box<dyn Retriever>,
     questions: Vec<(Query, ImageIdx)>,
     device: &'a Device,
 }
 
-/// Queries of one kind in a step.
-struct Batch {
-    /// Aligned unit rows.
-    rows: Matrix,
-    /// What each is made of.
-    modalities: Vec<Modality>,
-    /// The image that each asks for, as a row of the corpus.
-    gold: Vec<usize>,
+/// What the listwise loss and those beside it are computed from: the step scores of a few candidates a query.
+struct Scored {
+    candidates: Candidates,
+    /// (queries, candidates, levels)
+    scores: Tensor,
+    /// [`PrefixTargets`] of the same shape.
+    hidden: Tensor,
+    mass: Tensor,
 }
 
 impl<'a> Joint<'a> {
@@ -110,10 +100,6 @@ impl<'a> Joint<'a> {
         device: &'a Device,
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
-        let pairs = corpus.train_pairs();
-        if pairs.is_empty() {
-            return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
-        }
         let memorised = match section.regime {
             Regime::Transductive => corpus.images().collect(),
             Regime::Inductive => corpus.images_in(Split::Train),
@@ -126,22 +112,18 @@ impl<'a> Joint<'a> {
         let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
+        let captions = &prepared.embeddings.captions;
         Ok(Self {
             section,
             seed: config.seed,
             dropout: config.decoder.dropout,
             catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
+            source: Source::new(config, corpus, &index.align, captions, images, memorised)?,
             spoken,
             seen,
+            told: Scores::open(section, corpus)?,
             beam: config.search.beam,
-            lookahead: config.search.lookahead && config.decoder.grounded,
-            spoken_rows: &prepared.embeddings.captions,
-            align: &index.align,
-            image_rows: images,
-            caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
-            image_order: Epochs::new(config.seed, "image order", memorised.len()),
-            pairs,
-            memorised,
+            lookahead: config.search.lookahead && (config.decoder.grounded || config.decoder.plan),
             validation: parts.build(Kind::Decoder, &everything),
             questions: questions(corpus, prepared),
             model,
@@ -149,99 +131,92 @@ impl<'a> Joint<'a> {
         })
     }
 
-    /// The caption queries of a step.
-    fn captions(&self, step: usize) -> Batch {
-        let pairs: Vec<TrainPair> =
-            self.caption_order.batch(step, self.spoken_share()).into_iter().map(|i| self.pairs[i]).collect();
-        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-        Batch {
-            rows: self.caption_rows(&captions),
-            modalities: vec![Modality::Caption; pairs.len()],
-            gold: pairs.iter().map(|pair| pair.image().row()).collect(),
+    /// Candidates and targets of a batch.
+    fn lessons(&self, teacher: &Teacher, batch: &Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
+        let (count, queries) = (self.section.beam_negatives, batch.gold.len());
+        let told = self.told.as_ref();
+        if count == 0 || queries == 0 {
+            return teacher.lessons(batch, &vec![Vec::new(); queries], told);
         }
-    }
-
-    /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
-    fn caption_rows(&self, captions: &[usize]) -> Matrix {
-        self.align.apply(Modality::Caption, &self.spoken_rows.select(captions))
-    }
-
-    /// The image queries of a step.
-    fn images(&self, step: usize) -> Batch {
-        let count = self.section.batch - self.spoken_share();
-        let gold: Vec<usize> =
-            self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
-        let mut rows = self.image_rows.select(&gold);
-        let modalities = self.disguise(&mut rows, step);
-        Batch { rows, modalities, gold }
-    }
-
-    /// Caption queries of a step.
-    fn spoken_share(&self) -> usize {
-        (self.section.batch as f64 * self.section.caption_share).round() as usize
-    }
-
-    /// Moves a share of the image queries to where a caption of theirs might lie, x + (c − x') for the caption c
-    /// and the image x' of a random train pair: no caption of a val or test image is needed to learn what a
-    /// caption's distance from its image does to a search. Returns what each row is now made of.
-    fn disguise(&self, images: &mut Matrix, step: usize) -> Vec<Modality> {
-        let mut rng = rng::stream(self.seed, "caption noise", step as u64);
-        let mut modalities = vec![Modality::Image; images.rows()];
-        let (mut moved, mut pairs) = (Vec::new(), Vec::new());
-        for (row, modality) in modalities.iter_mut().enumerate() {
-            if rng.random_bool(self.section.caption_noise) {
-                *modality = Modality::Caption;
-                moved.push(row);
-                pairs.push(self.pairs[rng.random_range(0..self.pairs.len())]);
-            }
-        }
-        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-        for ((&row, pair), caption) in moved.iter().zip(&pairs).zip(self.caption_rows(&captions).iter()) {
-            let gap = caption.iter().zip(self.image_rows.row(pair.image().row())).map(|(c, x)| c - x);
-            images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
-        }
-        *images = std::mem::take(images).normalized();
-        modalities
-    }
-
-    /// Candidates and targets: queries as aligned rows, and the images they ask for.
-    fn lessons(&self, teacher: &Teacher, batch: Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
-        let Batch { rows, modalities, gold } = batch;
-        let count = self.section.beam_negatives;
-        if count == 0 || gold.is_empty() {
-            return Ok(teacher.lessons(&rows, &gold, &vec![Vec::new(); gold.len()]));
-        }
-        let queries = Queries::new(&rows, &modalities, self.device)?;
+        let queries = Queries::new(&batch.rows, &batch.modalities, self.device)?;
         let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &self.catalogue));
-        let settings = Settings { beam: self.beam, geometry: None, lookahead: lookahead.as_ref() };
+        let settings = Settings {
+            beam: self.beam,
+            geometry: None,
+            lookahead: lookahead.as_ref(),
+            leaves: &[],
+            wildcard: 1.0,
+        };
         let kept = beams(&self.model.dsi, teacher.trie(), &queries, settings)?;
         let rivals: Vec<Vec<usize>> =
             kept.iter().map(|beams| rivals(beams, teacher.trie(), count, rng)).collect();
-        Ok(teacher.lessons(&rows, &gold, &rivals))
+        teacher.lessons(batch, &rivals, told)
     }
 
-    /// Hard candidates, and the mass that each of their prefixes should get.
-    fn listwise(&self, queries: &Queries, lessons: &[Lesson], dropout: &mut Dropout) -> Result<Tensor> {
+    /// Hard candidates, what the model makes of them, and the mass that each of their prefixes should get.
+    fn scored(&self, queries: &Queries, lessons: &[Lesson], dropout: &mut Dropout) -> Result<Scored> {
         let docids = self.catalogue.docids();
-        let targets: Vec<PrefixTargets> = lessons
-            .iter()
-            .map(|lesson| {
-                let codes: Vec<&[u32]> =
-                    lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
-                PrefixTargets::new(&codes, &lesson.mass, self.section.target_gold as f32)
-            })
-            .collect();
+        let (gold, even) = (self.section.target_gold as f32, self.section.label_smoothing as f32);
+        let target = |lesson: &Lesson| {
+            let codes: Vec<&[u32]> =
+                lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
+            PrefixTargets::new(&codes, &lesson.mass, gold, even)
+        };
+        let targets: Vec<PrefixTargets> = lessons.iter().map(target).collect();
         let images: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.images.clone()).collect();
-        let scores = self.model.dsi.step_scores(queries, &self.candidates(&images)?, dropout)?;
+        let candidates = self.catalogue.candidates(&images, self.device)?;
+        let scores = self.model.dsi.step_scores(queries, &candidates, dropout)?;
         let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {
             let values: Vec<f32> = targets.iter().flat_map(part).copied().collect();
             Tensor::from_vec(values, scores.shape(), self.device)
         };
-        listwise(&scores, &tensor(|t| &t.hidden)?, &tensor(|t| &t.mass)?)
+        let (hidden, mass) = (tensor(|t| &t.hidden)?, tensor(|t| &t.mass)?);
+        Ok(Scored { candidates, scores, hidden, mass })
     }
 
-    fn candidates(&self, images: &[Vec<usize>]) -> Result<Candidates> {
-        self.catalogue.candidates(images, self.device)
+    /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
+    fn ranking(&self, step: usize, captions: &Batch, images: &Batch, queries: &Queries) -> Result<StepLoss> {
+        let mut rng = rng::stream(self.seed, "rivals", step as u64);
+        let mut lessons = self.lessons(&self.spoken, captions, &mut rng)?;
+        lessons.extend(self.lessons(&self.seen, images, &mut rng)?);
+        let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
+        let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
+        let Scored { candidates, scores, hidden, mass } = self.scored(queries, &lessons, &mut dropout)?;
+        let mut total = listwise(&scores, &hidden, &mass)?;
+        let mut parts = Vec::new();
+        let weights = [&self.section.margin, &self.section.consistency].map(|weight| weight.at(step));
+        if weights[0] > 0.0 {
+            let margin = margin(&scores, &hidden, self.section.margin_size)?;
+            total = (total + (&margin * weights[0])?)?;
+            parts.push(("margin", margin));
+        }
+        if weights[1] > 0.0 && !captions.gold.is_empty() {
+            let count = captions.gold.len();
+            let siblings =
+                Queries::new(&self.source.siblings(captions, step), &captions.modalities, self.device)?;
+            let others = self.model.dsi.step_scores(&siblings, &candidates.first(count)?, &mut dropout)?;
+            let of_captions = |x: &Tensor| x.narrow(0, 0, count)?.contiguous();
+            let consistency = consistency(&of_captions(&scores)?, &others, &of_captions(&hidden)?)?;
+            total = (total + (&consistency * weights[1])?)?;
+            parts.push(("consistency", consistency));
+        }
+        Ok(StepLoss { total, parts, pairs: queries.count() })
+    }
+
+    /// The classical objective, on the gold docid alone.
+    fn classical(
+        &self,
+        step: usize,
+        captions: &Batch,
+        images: &Batch,
+        queries: &Queries,
+    ) -> Result<StepLoss> {
+        let mut rng = rng::stream(self.seed, "dropout", step as u64);
+        let mut dropout = Dropout::new(self.dropout, &mut rng);
+        let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
+        let candidates = self.catalogue.candidates(&gold, self.device)?;
+        let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
+        Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count() })
     }
 }
 
@@ -263,30 +238,14 @@ impl Task for Joint<'_> {
     }
 
     fn loss(&self, step: usize) -> Result<StepLoss> {
-        let (captions, images) = (self.captions(step), self.images(step));
+        let (captions, images) = (self.source.captions(step), self.source.images(step));
         let rows = captions.rows.stacked(&images.rows);
         let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
         let queries = Queries::new(&rows, &modalities, self.device)?;
-        let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
-        let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
-        let total = match self.section.loss {
-            Loss::Listwise => {
-                let mut rng = rng::stream(self.seed, "rivals", step as u64);
-                let mut lessons = self.lessons(&self.spoken, captions, &mut rng)?;
-                lessons.extend(self.lessons(&self.seen, images, &mut rng)?);
-                self.listwise(&queries, &lessons, &mut dropout)?
-            }
-            Loss::CrossEntropy => {
-                let gold: Vec<Vec<usize>> =
-                    captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-                cross_entropy(&self.model.dsi.step_scores(
-                    &queries,
-                    &self.candidates(&gold)?,
-                    &mut dropout,
-                )?)?
-            }
-        };
-        Ok(StepLoss { total, parts: Vec::new(), pairs: modalities.len() })
+        match self.section.loss {
+            Loss::Listwise => self.ranking(step, &captions, &images, &queries),
+            Loss::CrossEntropy => self.classical(step, &captions, &images, &queries),
+        }
     }
 
     /// The grounding (W, α) has a learning rate of its own and is not pulled to zero; biases, norms, embeddings

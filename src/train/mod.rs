@@ -5,5 +5,6 @@ pub mod engine;
 pub mod joint;
 pub mod log;
 pub mod pretrain;
+pub mod queries;
 pub mod stop;
 pub mod teacher;

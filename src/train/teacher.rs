@@ -1,10 +1,18 @@
 //! The dense teacher of the listwise loss: which images a query could be confused with, and how strongly.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rand::Rng as _;
 
+use super::queries::Batch;
+use crate::config::Train;
+use crate::data::corpus::Corpus;
+use crate::data::npy::Rows;
 use crate::docid::trie::Trie;
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::search::Beams;
 use crate::retriever::topk::top_k;
@@ -16,6 +24,41 @@ pub struct Lesson {
     pub images: Vec<usize>,
     /// For each candidate and level, the teacher's mass of all images of the gallery under that prefix.
     pub mass: Vec<Vec<f32>>,
+}
+
+/// Scores that somebody else has given to the pairs of a corpus, a cross-encoder say: (captions, images).
+pub struct Scores(Mutex<Rows>);
+
+impl Scores {
+    /// The scores that `train.teacher` names; none where it names nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has not a row for each caption and a column for each image of the corpus.
+    pub fn open(section: &Train, corpus: &Corpus) -> Result<Option<Self>> {
+        if section.teacher.is_empty() {
+            return Ok(None);
+        }
+        let path = Path::new(&section.teacher);
+        let rows = Rows::open(path)?;
+        let (wanted, (captions, images)) = ((corpus.captions().len(), corpus.len()), rows.shape());
+        if (captions, images) != wanted {
+            return Err(Error::file(
+                path,
+                format!(
+                    "(train.teacher) is {captions} × {images}; it needs a row for each of the {} captions and a column for \
+                     each of the {} images of the corpus",
+                    wanted.0, wanted.1
+                ),
+            ));
+        }
+        Ok(Some(Self(Mutex::new(rows))))
+    }
+
+    /// What a caption gives these images, all rows of the corpus.
+    fn of(&self, caption: usize, images: &[ImageIdx]) -> Result<Vec<f32>> {
+        let row = self.0.lock().unwrap_or_else(PoisonError::into_inner).row(caption)?;
+        Ok(images.iter().map(|image| row[image.row()]).collect())
+    }
 }
 
 /// Exact cosine over a gallery: p(x | q) = softmax(q·x/τ), summed under each prefix of the trie.
@@ -49,15 +92,29 @@ impl Teacher {
         &self.trie
     }
 
-    /// One lesson a query: `queries` are aligned unit rows, `gold` their images, `rivals` further images that must
-    /// be among the candidates. The nearest others, which are the hard ones, fill the rest.
-    pub fn lessons(&self, queries: &Matrix, gold: &[usize], rivals: &[Vec<usize>]) -> Vec<Lesson> {
-        let scores = queries.mul_transposed(&self.embeddings);
-        let asked = gold.iter().zip(rivals);
-        scores.iter().zip(asked).map(|(scores, (&gold, rivals))| self.lesson(scores, gold, rivals)).collect()
+    /// One lesson a query; `rivals` are further images that must be among its candidates. The nearest others, which are
+    /// the hard ones, fill the rest.
+    /// `told`: scores to go by in place of the cosine, where a query is a caption that has some.
+    ///
+    /// # Errors
+    /// When such scores cannot be read.
+    pub fn lessons(
+        &self,
+        asked: &Batch,
+        rivals: &[Vec<usize>],
+        told: Option<&Scores>,
+    ) -> Result<Vec<Lesson>> {
+        let cosines = asked.rows.mul_transposed(&self.embeddings);
+        let lesson = |query: usize| {
+            let told = told.zip(asked.captions[query]);
+            let told = told.map(|(scores, caption)| scores.of(caption, self.trie.images())).transpose()?;
+            let scores = told.as_deref().unwrap_or(cosines.row(query));
+            Ok(self.lesson(scores, asked.gold[query], &rivals[query]))
+        };
+        (0..asked.gold.len()).map(lesson).collect()
     }
 
-    /// `scores`: the cosine of every leaf.
+    /// `scores`: what the teacher gives every leaf.
     fn lesson(&self, scores: &[f32], gold: usize, rivals: &[usize]) -> Lesson {
         let count = self.candidates.min(scores.len());
         let named = std::iter::once(&gold).chain(rivals).filter_map(|row| self.leaves.get(row).copied());
@@ -106,6 +163,7 @@ fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::docid::{Docid, DocidSet};
+    use crate::model::modality::Modality;
 
     #[test]
     fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {
@@ -113,7 +171,13 @@ mod tests {
         let trie = Trie::new(&DocidSet::new(docids.to_vec(), vec![2, 2]).unwrap());
         let images = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
         let teacher = Teacher::new(trie, &images, 2, 1.0);
-        let lesson = |rivals| teacher.lessons(&Matrix::new(2, vec![0.0, 1.0]), &[0], &[rivals]).remove(0);
+        let asked = Batch {
+            rows: Matrix::new(2, vec![0.0, 1.0]),
+            modalities: vec![Modality::Caption],
+            gold: vec![0],
+            captions: vec![None],
+        };
+        let lesson = |rivals| teacher.lessons(&asked, &[rivals], None).unwrap().remove(0);
         assert_eq!(lesson(vec![]).images, [0, 1]);
         assert_eq!(lesson(vec![0, 2]).images, [0, 2]);
         let total = 1.0 + 1f32.exp() + 0.8f32.exp();

@@ -35,6 +35,21 @@ fn own_features(space: &Space, command: &str) -> Dsi {
 }
 
 #[test]
+fn a_teacher_of_another_shape_is_refused_before_anything_is_built() {
+    let space = Space::new();
+    write_features(&space, 8);
+    let teacher = |rows, width| {
+        let path = space.path("teacher.npy");
+        npy::write(&path, &numbers(rows, width), Precision::Half).unwrap();
+        own_features(&space, "train").sets(&[format!("train.teacher={}", path.display())]).out("run").output()
+    };
+    teacher(FEATURES, 2 * FEATURES).refused(&["train.teacher", "24 × 48", "48 captions", "24 images"]);
+    assert!(!space.path("run/index").exists());
+    fs::remove_dir_all(space.path("run")).unwrap();
+    teacher(2 * FEATURES, FEATURES).succeeded();
+}
+
+#[test]
 fn embeddings_of_the_wrong_shape_or_type_are_refused() {
     let space = Space::new();
     write_features(&space, 8);

@@ -1,0 +1,135 @@
+//! Second docids: an image may be found under another name too, the one that captions give it.
+//!
+//! Where an image lies and where captions speak of it are two places, and a caption may be nearer to the second. The
+//! search treats both names alike; an image found under both keeps the better score.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::corpus::Corpus;
+use crate::docid::{Docid, DocidSet};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::ids::ImageIdx;
+
+/// Where the captions of a second docid come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// They are the image's own, of the train split.
+    #[serde(rename = "own")]
+    Own,
+    /// They are pseudo-captions: the train captions nearest to the image.
+    #[serde(rename = "nearest")]
+    Nearest,
+}
+
+/// One image's second docid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Second {
+    /// Whose it is.
+    pub image: ImageIdx,
+    /// The docid: no image's first one, and nobody else's second one.
+    pub docid: Docid,
+    /// Where the captions come from.
+    pub origin: Origin,
+    /// The captions it was made from: positions in the corpus, all of the train split.
+    pub captions: Vec<usize>,
+}
+
+/// A line of the file: names where the corpus has positions, for people to read.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    image: String,
+    docid: Docid,
+    origin: Origin,
+    /// (image, number of the caption there)
+    captions: Vec<(String, usize)>,
+}
+
+/// Writes second docids, a line each, in the order of their images.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(path: &Path, seconds: &[Second], corpus: &Corpus) -> Result<()> {
+    let named = |&caption: &usize| {
+        let owner = corpus.owner(caption);
+        (corpus.id(owner).to_owned(), caption - corpus.captions_of(owner).start)
+    };
+    file::write_atomic(path, |out| {
+        for second in seconds {
+            let line = Line {
+                image: corpus.id(second.image).to_owned(),
+                docid: second.docid.clone(),
+                origin: second.origin,
+                captions: second.captions.iter().map(named).collect(),
+            };
+            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads what [`write`] wrote, for this corpus.
+///
+/// # Errors
+/// When the file is broken or speaks of images or captions that the corpus does not have.
+pub fn read(path: &Path, corpus: &Corpus) -> Result<Vec<Second>> {
+    let text = file::read_text(path, 1 << 32)?;
+    let second = |(number, line): (usize, &str)| {
+        let line: Line = serde_json::from_str(line).map_err(|e| Error::line(path, number, e.to_string()))?;
+        let find = |name: &str| {
+            corpus
+                .find(name)
+                .ok_or_else(|| Error::line(path, number, format!("the corpus has no image {name}")))
+        };
+        let caption = |(name, place): &(String, usize)| {
+            let of_image = corpus.captions_of(find(name)?);
+            of_image
+                .clone()
+                .nth(*place)
+                .ok_or_else(|| Error::line(path, number, format!("image {name} has no caption {place}")))
+        };
+        Ok(Second {
+            image: find(&line.image)?,
+            captions: line.captions.iter().map(caption).collect::<Result<_>>()?,
+            docid: line.docid,
+            origin: line.origin,
+        })
+    };
+    (1..).zip(text.lines()).map(second).collect()
+}
+
+/// All names of a corpus and whose they are: the docids of its images in their order, then the second ones.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// Every docid; a search takes a row of it for an image.
+    pub docids: DocidSet,
+    /// The image of each row.
+    pub owners: Vec<ImageIdx>,
+}
+
+impl Names {
+    /// The names of images, and further ones.
+    ///
+    /// # Errors
+    /// When a second docid is not unique or of another shape.
+    pub fn new(docids: &DocidSet, seconds: &[Second]) -> Result<Self> {
+        let all = docids.iter().chain(seconds.iter().map(|second| &second.docid)).cloned().collect();
+        Ok(Self {
+            docids: DocidSet::new(all, docids.codes_per_level().to_vec())?,
+            owners: (0..docids.images())
+                .map(ImageIdx::from)
+                .chain(seconds.iter().map(|second| second.image))
+                .collect(),
+        })
+    }
+
+    /// The rows that name images of a gallery.
+    pub fn of(&self, gallery: &[ImageIdx]) -> Vec<ImageIdx> {
+        let mut wanted = vec![false; self.docids.images()];
+        gallery.iter().for_each(|image| wanted[image.row()] = true);
+        (0..self.owners.len()).filter(|&row| wanted[self.owners[row].row()]).map(ImageIdx::from).collect()
+    }
+}

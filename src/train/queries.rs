@@ -1,0 +1,181 @@
+//! What a training step asks: captions and images, as they are, moved, or mixed.
+
+use rand::Rng as _;
+
+use crate::config::{Config, Train};
+use crate::data::corpus::{Corpus, TrainPair};
+use crate::data::epochs::Epochs;
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+use crate::model::align::Align;
+use crate::model::modality::Modality;
+use crate::rng::{self, Rng};
+
+/// Queries of one kind in a step.
+pub struct Batch {
+    /// Aligned unit rows.
+    pub rows: Matrix,
+    /// What each is made of.
+    pub modalities: Vec<Modality>,
+    /// The image that each asks for, as a row of the corpus.
+    pub gold: Vec<usize>,
+    /// The caption behind each query, where there is one and nothing else is in it.
+    pub captions: Vec<Option<usize>>,
+}
+
+/// Where the queries of every step come from. A step's are a function of the seed and the step alone.
+pub struct Source<'a> {
+    section: &'a Train,
+    seed: u64,
+    corpus: &'a Corpus,
+    align: &'a Align,
+    /// The captions' own unit rows; a step aligns those it needs.
+    captions: &'a Matrix,
+    /// Aligned unit rows of all images.
+    images: Matrix,
+    /// (caption→docid): only train captions can make these.
+    pairs: Vec<TrainPair>,
+    /// (image→docid): the images that may be learnt by heart.
+    memorised: Vec<ImageIdx>,
+    caption_order: Epochs,
+    image_order: Epochs,
+}
+
+impl<'a> Source<'a> {
+    /// The queries of a corpus; `captions` are the unit rows of its captions, `images` the aligned ones of its images.
+    ///
+    /// # Errors
+    /// When the corpus has no train split.
+    pub fn new(
+        config: &'a Config,
+        corpus: &'a Corpus,
+        align: &'a Align,
+        captions: &'a Matrix,
+        images: Matrix,
+        memorised: Vec<ImageIdx>,
+    ) -> Result<Self> {
+        let pairs = corpus.train_pairs();
+        if pairs.is_empty() {
+            return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
+        }
+        Ok(Self {
+            section: &config.train,
+            seed: config.seed,
+            corpus,
+            align,
+            captions,
+            images,
+            caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
+            image_order: Epochs::new(config.seed, "image order", memorised.len()),
+            pairs,
+            memorised,
+        })
+    }
+
+    /// Caption queries of a step, a share of them drawn towards their images.
+    pub fn captions(&self, step: usize) -> Batch {
+        let pairs: Vec<TrainPair> =
+            self.caption_order.batch(step, self.caption_share()).into_iter().map(|i| self.pairs[i]).collect();
+        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        let mut batch = Batch {
+            rows: self.caption_rows(&captions),
+            modalities: vec![Modality::Caption; pairs.len()],
+            gold: pairs.iter().map(|pair| pair.image().row()).collect(),
+            captions: captions.into_iter().map(Some).collect(),
+        };
+        self.interpolate(&mut batch, step);
+        batch
+    }
+
+    /// Image queries of a step, a share of them disguised as captions.
+    pub fn images(&self, step: usize) -> Batch {
+        let count = self.section.batch - self.caption_share();
+        let gold: Vec<usize> =
+            self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
+        let mut rows = self.images.select(&gold);
+        let modalities = self.disguise(&mut rows, step);
+        Batch { rows, modalities, captions: vec![None; gold.len()], gold }
+    }
+
+    /// For each query of a caption batch another caption of the same image (itself, where there is no other).
+    pub fn siblings(&self, batch: &Batch, step: usize) -> Matrix {
+        let mut rng = rng::stream(self.seed, "siblings", step as u64);
+        let sibling = |(&gold, caption): (&usize, &Option<usize>)| {
+            let all = self.corpus.captions_of(gold.into());
+            let others: Vec<usize> = all.clone().filter(|other| Some(*other) != *caption).collect();
+            if others.is_empty() { all.start } else { others[rng.random_range(0..others.len())] }
+        };
+        self.caption_rows(&batch.gold.iter().zip(&batch.captions).map(sibling).collect::<Vec<_>>())
+    }
+
+    /// Caption queries of a step.
+    fn caption_share(&self) -> usize {
+        (self.section.batch as f64 * self.section.caption_share).round() as usize
+    }
+
+    /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
+    fn caption_rows(&self, captions: &[usize]) -> Matrix {
+        self.align.apply(Modality::Caption, &self.captions.select(captions))
+    }
+
+    /// Interpolated queries (GENIUS, Kim et al. 2025): z̃ = normalise(s·image + (1 − s)·caption), s ~ Beta(2, 2).
+    fn interpolate(&self, batch: &mut Batch, step: usize) {
+        let mut rng = rng::stream(self.seed, "interpolation", step as u64);
+        for (row, &gold) in batch.gold.iter().enumerate() {
+            if rng.random_bool(self.section.interpolation) {
+                let s = beta22(&mut rng);
+                let image = self.images.row(gold);
+                batch.rows.row_mut(row).iter_mut().zip(image).for_each(|(z, x)| *z = s * x + (1.0 - s) * *z);
+                batch.captions[row] = None;
+            }
+        }
+        if batch.captions.contains(&None) {
+            batch.rows = std::mem::take(&mut batch.rows).normalized();
+        }
+    }
+
+    /// Moves a share of the image queries to where a caption of theirs might lie, x + (c − x') for the caption c
+    /// and the image x' of a random train pair: no caption of a val or test image is needed to learn what a
+    /// caption's distance from its image does to a search. Returns what each row is now made of.
+    fn disguise(&self, images: &mut Matrix, step: usize) -> Vec<Modality> {
+        let mut rng = rng::stream(self.seed, "caption noise", step as u64);
+        let mut modalities = vec![Modality::Image; images.rows()];
+        let (mut moved, mut pairs) = (Vec::new(), Vec::new());
+        for (row, modality) in modalities.iter_mut().enumerate() {
+            if rng.random_bool(self.section.caption_noise) {
+                *modality = Modality::Caption;
+                moved.push(row);
+                pairs.push(self.pairs[rng.random_range(0..self.pairs.len())]);
+            }
+        }
+        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        for ((&row, pair), caption) in moved.iter().zip(&pairs).zip(self.caption_rows(&captions).iter()) {
+            let gap = caption.iter().zip(self.images.row(pair.image().row())).map(|(c, x)| c - x);
+            images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
+        }
+        *images = std::mem::take(images).normalized();
+        modalities
+    }
+}
+
+/// Beta(2, 2): the middle one of three uniform numbers.
+fn beta22(rng: &mut Rng) -> f32 {
+    let mut three: [f32; 3] = rng.random();
+    three.sort_unstable_by(f32::total_cmp);
+    three[1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beta22_has_its_mean_and_variance() {
+        let mut rng = rng::stream(0, "test", 0);
+        let draws: Vec<f64> = (0..20_000).map(|_| f64::from(beta22(&mut rng))).collect();
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+        assert!((mean - 0.5).abs() < 0.01 && (variance - 0.05).abs() < 0.002, "{mean} {variance}");
+    }
+}
