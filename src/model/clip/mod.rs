@@ -12,11 +12,13 @@ mod open_clip;
 mod text;
 mod vision;
 mod weights;
+mod whole;
 
 use candle_core::Tensor;
 
 pub use config::ClipConfig;
 pub use text::TokenBatch;
+pub use whole::Whole;
 
 use crate::error::Result;
 use crate::nn::layers::Linear;
