@@ -3,7 +3,8 @@
 //! Two libraries write CLIPs: Hugging Face's transformers (`config.json` and weights whole or in shards) and
 //! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts. A
 //! third, timm, writes a `config.json` too, and under transformers' names the weights of an image tower alone; its
-//! repositories of CLIPs have open_clip's files beside those. So the kind of `config.json` decides.
+//! repositories of CLIPs have open_clip's files beside those. So the kind of `config.json` decides. And OpenAI's first
+//! release is one file, `ViT-B-32.pt` and so on, whose tensors tell the shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ const MAX_SHARDS: usize = 256;
 pub enum Form {
     /// One safetensors file.
     Safetensors,
-    /// One file of `torch.save`, in its zip form.
+    /// One file of `torch.save` or `torch.jit.save`, in its zip form.
     Pickle,
 }
 
@@ -55,6 +56,14 @@ pub const OPEN_CLIP_WEIGHTS: [Weights; 2] = [
     Weights { file: "open_clip_pytorch_model.bin", form: Form::Pickle, sharded: false },
 ];
 
+/// OpenAI's first release of the vision transformers (github.com/openai/CLIP, clip/clip.py: `_MODELS`).
+pub const OPENAI_WEIGHTS: [Weights; 4] = [
+    Weights { file: "ViT-B-32.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-B-16.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-L-14.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-L-14-336px.pt", form: Form::Pickle, sharded: false },
+];
+
 /// The shape of the model, as transformers writes it.
 pub const CONFIG: &str = "config.json";
 /// The shape of the model and how photos are prepared for it, as open_clip writes it.
@@ -75,12 +84,21 @@ pub enum Library {
     Transformers,
     /// open_clip.
     OpenClip,
+    /// OpenAI.
+    OpenAi,
 }
 
-/// Who wrote the CLIP in a folder: open_clip, where its shape is there and a CLIP's [`CONFIG`] is not.
+/// Who wrote the CLIP in a folder: open_clip, where its shape is there and a CLIP's [`CONFIG`] is not; OpenAI, where
+/// neither is and a file of its release is.
 pub fn library(folder: &Path) -> Library {
-    let by_open_clip = folder.join(OPEN_CLIP_CONFIG).exists() && !is_of_a_clip(&folder.join(CONFIG));
-    if by_open_clip { Library::OpenClip } else { Library::Transformers }
+    let has = |file: &str| folder.join(file).exists();
+    if has(OPEN_CLIP_CONFIG) && !is_of_a_clip(&folder.join(CONFIG)) {
+        Library::OpenClip
+    } else if !has(CONFIG) && OPENAI_WEIGHTS.iter().any(|weights| has(weights.file)) {
+        Library::OpenAi
+    } else {
+        Library::Transformers
+    }
 }
 
 /// Whether a [`CONFIG`] is one that transformers writes for a model of two towers; what it then says of them is its
@@ -100,16 +118,18 @@ pub fn weights(folder: &Path) -> Weights {
     let (first, second) = match library(folder) {
         Library::Transformers => (&WEIGHTS[..], &OPEN_CLIP_WEIGHTS[..]),
         Library::OpenClip => (&OPEN_CLIP_WEIGHTS[..], &WEIGHTS[..]),
+        Library::OpenAi => (&OPENAI_WEIGHTS[..], &[][..]),
     };
     let mut all = first.iter().chain(second);
     *all.find(|weights| folder.join(weights.file).exists()).unwrap_or(&first[0])
 }
 
-/// The path of the shape of the CLIP in a folder: [`CONFIG`] or [`OPEN_CLIP_CONFIG`].
+/// The path of what states the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's weights.
 pub fn config(folder: &Path) -> PathBuf {
     folder.join(match library(folder) {
         Library::Transformers => CONFIG,
         Library::OpenClip => OPEN_CLIP_CONFIG,
+        Library::OpenAi => weights(folder).file,
     })
 }
 

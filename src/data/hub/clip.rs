@@ -48,7 +48,8 @@ const OPEN_CLIP_WEIGHTS: Row = row(&[O[0], O[1], T[0], T[1], T[2], T[3]]);
 /// What a model has beside its shape, the weights last because they are large.
 const fn rest(library: Library) -> [Row; 3] {
     match library {
-        Library::Transformers => [PREPROCESSING, TOKENIZER, WEIGHTS],
+        // OpenAI's own release is on no hub.
+        Library::Transformers | Library::OpenAi => [PREPROCESSING, TOKENIZER, WEIGHTS],
         // open_clip's models bring their preprocessing in their shape file.
         Library::OpenClip => [Row { optional: true, ..PREPROCESSING }, TOKENIZER, OPEN_CLIP_WEIGHTS],
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod contrastive;
 pub mod folder;
 mod open_clip;
+mod openai;
 mod text;
 mod vision;
 mod weights;
