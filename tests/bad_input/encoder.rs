@@ -86,9 +86,9 @@ fn weights_in_other_forms_are_refused_by_name() {
                 &["ViT-B-32.pt", "PyTorch file"],
             ),
             (
-                "something else under OpenAI's name",
+                "a narrower model than any under OpenAI's name",
                 &[gone, ("config.json", None), ("ViT-B-32.pt", Some(&pickled))],
-                &["ViT-B-32.pt", "tensor"],
+                &["ViT-B-32.pt", "num_attention_heads is 0"],
             ),
             ("half a pickle", &[gone, (bin, Some(cut))], &[bin, "PyTorch file"]),
             ("HTML for an index", &[gone, (index, Some(HTML))], &[index, "index of shards", "fetch"]),
