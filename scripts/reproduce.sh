@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The numbers of a dataset from nothing: fetch, check, index, train and evaluate on three seeds, compare.
+# The numbers of a dataset from nothing: fetch, check, make or tune the encoder where the configuration does, index,
+# train and evaluate on three seeds, compare.
 #
 #   scripts/reproduce.sh flickr30k
-#   scripts/reproduce.sh coco --set device=cuda:0
+#   scripts/reproduce.sh coco-b32-tuned --set device=cuda:0
 #   SEEDS="0" scripts/reproduce.sh flickr8k --set encoder.path=openai/clip-vit-base-patch32
 #
-# What is done is not done again: begun anew, it goes on where it was stopped. More arguments go to index and train.
+# What is done is not done again: begun anew, it goes on where it was stopped. More arguments go to pretrain, index and
+# train. An encoder is made once, with the configuration's own seed; the three seeds are the decoder's.
 # CARGO_FLAGS="--features cuda" builds for a GPU; DSI names a program that is built already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,10 +26,23 @@ if [ -z "${DSI:-}" ]; then
   DSI="${CARGO_TARGET_DIR:-target}/release/dsi"
 fi
 
-case "$name" in
-  flickr8k | flickr30k | coco) "$DSI" data fetch "$name" ;;
+# The text that the configuration gives a key; each key asked for stands in one section only, but for `name`, whose
+# first is [data]'s.
+value() { sed -n "s/^$1 = \"\([^\"]*\)\".*/\1/p" "$config" | head -n 1; }
+
+dataset=$(value name)
+case "$dataset" in
+  flickr8k | flickr30k | coco) "$DSI" data fetch "$dataset" ;;
   *) "$DSI" data verify --config "$config" "$@" ;;
 esac
+
+encoder=$(value path)
+if [ -n "$encoder" ] && [ "$encoder" = "$(value out)" ] && [[ "$*" != *encoder.path=* ]]; then
+  run="runs/$name-pretrain"
+  how=()
+  if compgen -G "$run/checkpoints/*" >/dev/null; then how=(--resume); fi
+  "$DSI" pretrain --config "$config" --out "$run" "${how[@]}" "$@"
+fi
 
 runs=()
 for seed in ${SEEDS:-0 1 2}; do

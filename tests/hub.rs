@@ -12,7 +12,7 @@ const ID: &str = "org/clip-tiny";
 
 /// The repository: small files come at once, the weights from a second address, as the real hub does it.
 const FILES: [(&str, &[u8]); 4] = [
-    ("config.json", b"{\"config\": 1}"),
+    ("config.json", b"{\"model_type\": \"clip\"}"),
     ("preprocessor_config.json", b"{\"preprocessor\": 1}"),
     ("tokenizer.json", b"{\"tokenizer\": 1}"),
     ("model.safetensors", b"weights, in truth very many of them"),
@@ -251,6 +251,33 @@ fn the_preprocessing_may_be_absent_beside_open_clips_own_configuration_only() {
     assert!(message.contains("preprocessor_config.json") && message.contains("404"), "{message}");
 }
 
+/// timm's repositories: its own `config.json`, the weights of an image tower under transformers' name, and a CLIP in
+/// open_clip's files beside them.
+#[test]
+fn a_config_that_is_not_a_clips_gives_way_to_open_clips() {
+    let timm: (&str, &[u8]) = ("config.json", b"{\"architecture\": \"vit\", \"pretrained_cfg\": {}}");
+    let theirs: [(&str, &[u8]); 4] =
+        [timm, ("open_clip_config.json", b"{}"), FILES[2], ("open_clip_model.safetensors", b"both towers")];
+    let owned = |files: &[(&'static str, &[u8])]| files.iter().map(|(name, c)| (*name, c.to_vec())).collect();
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start(repository(owned(&[&theirs[..], &FILES[3..]].concat())));
+    let hub = hub(&server, home.path());
+    let folder = hub.folder(ID, "main").unwrap();
+    assert_holds(&folder, &theirs);
+    drop(server);
+    assert_eq!(hub.folder(ID, "main").unwrap(), folder, "what it lacks is remembered");
+
+    // Without them there is nothing else to take; its reader refuses it by name.
+    let home = tempfile::tempdir().unwrap();
+    let others = [&[timm][..], &FILES[1..]].concat();
+    let server = Server::start(repository(owned(&others)));
+    let hub = self::hub(&server, home.path());
+    let folder = hub.folder(ID, "main").unwrap();
+    assert_holds(&folder, &others);
+    drop(server);
+    assert_eq!(hub.folder(ID, "main").unwrap(), folder);
+}
+
 #[test]
 fn a_list_of_shards_cannot_name_other_places_and_must_be_whole() {
     for (list, complaint) in [
@@ -343,5 +370,6 @@ fn a_disk_that_is_too_small_is_noticed_before() {
     });
     let message = hub(&server, home.path()).folder(ID, "main").unwrap_err().to_string();
     assert!(message.contains("GB, and") && message.contains("are free"), "{message}");
-    assert!(server.asked().iter().all(|line| line.starts_with("HEAD ")), "{:?}", server.asked());
+    let small = |line: &String| line.starts_with("HEAD ") || line.contains("/config.json ");
+    assert!(server.asked().iter().all(small), "{:?}", server.asked());
 }

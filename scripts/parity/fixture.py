@@ -80,6 +80,29 @@ def open_clip_case(name, tokenizer, chosen):
     (OUT / name / "encoder" / "open_clip_config.json").write_text(json.dumps(stated, indent=2))
 
 
+def openai_case(name, tokenizer, chosen):
+    """A model of the shape of OpenAI's release, which is a file of torch.jit.save and nothing beside it."""
+    from open_clip import CLIP
+
+    sizes = {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": SIDE, "layers": 1, "width": 128, "patch_size": 16},
+        "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 64, "heads": 1, "layers": 2},
+    }
+    torch.manual_seed(3)
+    model = rounded(spread(CLIP(**sizes, quick_gelu=True).eval()))
+    paths = [OUT / "drawn" / photo for photo in chosen]
+    images, texts, captions = cases.open_clip(model, tokenizer, paths, SIDE, CONTEXT)
+    cases.write_references(OUT / name, [f"../drawn/{p}" for p in chosen], images, texts, captions, BAR)
+    (OUT / name / "encoder").mkdir(exist_ok=True)
+    inputs = {
+        "encode_image": torch.ones(2, 3, SIDE, SIDE),
+        "encode_text": torch.zeros(2, CONTEXT, dtype=torch.int),
+    }
+    traced = torch.jit.trace_module(model, inputs, check_trace=False).half()
+    traced.save(OUT / name / "encoder" / "ViT-B-32.pt")
+
+
 def older_form(folder):
     """vocab.json and merges.txt of the tokenizer.json there."""
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
@@ -110,6 +133,7 @@ def main():
     transformers_case("gelu-sharded", "gelu", end, tokenizer, chosen, sharded)
     transformers_case("argmax-pickled", "quick_gelu", 2, tokenizer, chosen, pickled)
     open_clip_case("open-clip", tokenizer, chosen)
+    openai_case("openai", tokenizer, chosen)
 
 
 main()

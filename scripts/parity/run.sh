@@ -20,9 +20,12 @@ mkdir -p "$DSI_PARITY"
 export HF_HUB_OFFLINE=1
 
 python=${PYTHON:-$DSI_PARITY/python/bin/python}
-if [ ! -x "$python" ]; then
+# The copy is made last, so that an installation that was cut short, or is of other requirements, is made again.
+installed=$DSI_PARITY/python/requirements.txt
+if [ -z "${PYTHON:-}" ] && ! cmp --silent "$here/requirements.txt" "$installed"; then
   python3 -m venv "$DSI_PARITY/python"
   "$python" -m pip install --quiet --requirement "$here/requirements.txt"
+  cp "$here/requirements.txt" "$installed"
 fi
 compare() { cargo test --release --locked --test parity -- --nocapture "$1"; }
 

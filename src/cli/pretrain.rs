@@ -11,10 +11,12 @@ use crate::data::{self, leaks};
 use crate::run::RunFolder;
 use crate::train;
 
-/// Train a small CLIP of your own on a train split, and write it in Hugging Face's layout.
+/// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
+/// layout.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi pretrain --config configs/scenes-clip.toml
+  dsi pretrain --config configs/flickr30k-b32-tuned.toml
   dsi pretrain --config configs/flickr8k.toml --set data.root=flickr8k")]
 pub struct Pretrain {
     #[command(flatten)]

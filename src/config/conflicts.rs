@@ -6,7 +6,20 @@ use super::choices::{DataKind, EncoderKind, Family};
 use super::sections::Config;
 
 /// The keys of `[data]` that only the built-in corpus knows.
-pub const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
+const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
+
+/// The shape of a CLIP from nothing; one that is tuned has its own.
+const FROM_NOTHING_ONLY: [&str; 9] = [
+    "pretrain.width",
+    "pretrain.vision_layers",
+    "pretrain.text_layers",
+    "pretrain.heads",
+    "pretrain.image_size",
+    "pretrain.patch",
+    "pretrain.projection",
+    "pretrain.vocabulary",
+    "pretrain.context",
+];
 
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
@@ -36,15 +49,29 @@ pub fn find(config: &Config, given: &BTreeSet<&str>, refused: &BTreeSet<String>)
         .filter(|(keys, _)| known(keys))
         .filter_map(|(_, conflict)| conflict(config))
         .collect();
-    if config.data.kind != DataKind::Scenes && known(&["data.kind"]) {
-        found.extend(SCENES_ONLY.iter().filter(|key| given.contains(*key)).map(|key| {
-            format!(
-                "{key} is for data.kind = \"scenes\" alone, and data.kind is \"{}\": remove it",
-                config.data.kind
-            )
-        }));
+    for (keys, why) in idle(config) {
+        let given = keys.iter().filter(|key| given.contains(*key));
+        found.extend(given.map(|key| format!("{key} {why}: remove it")));
+    }
+    if !config.pretrain.init.is_empty() && !given.contains("pretrain.out") && known(&["pretrain.out"]) {
+        found.push("pretrain.init needs pretrain.out, the folder that gets the tuned model".into());
     }
     found
+}
+
+/// The keys that mean nothing in a configuration, and why: they may not be given, and are not printed.
+pub fn idle(config: &Config) -> Vec<(&'static [&'static str], String)> {
+    let mut idle: Vec<(&[&str], String)> = Vec::new();
+    let (kind, init) = (config.data.kind, &config.pretrain.init);
+    if kind != DataKind::Scenes {
+        let why = format!("is for data.kind = \"scenes\" alone, and data.kind is \"{kind}\"");
+        idle.push((&SCENES_ONLY, why));
+    }
+    if !init.is_empty() {
+        let why = format!("is for a CLIP from nothing, and pretrain.init = \"{init}\" brings its own");
+        idle.push((&FROM_NOTHING_ONLY, why));
+    }
+    idle
 }
 
 fn features_come_together(config: &Config) -> Option<String> {

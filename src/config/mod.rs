@@ -82,13 +82,15 @@ impl Config {
             .collect()
     }
 
-    /// All sections, without the keys of another kind of corpus: reading those back would be a conflict.
+    /// All sections, without the keys that mean nothing here: reading those back would be a conflict.
     fn table(&self) -> Table {
         let mut table = Table::try_from(self).expect("invariant: a checked seed fits TOML's 64-bit integer");
-        if self.data.kind != DataKind::Scenes
-            && let Some(Value::Table(data)) = table.get_mut("data")
-        {
-            data.retain(|key, _| !conflicts::SCENES_ONLY.contains(&format!("data.{key}").as_str()));
+        for key in conflicts::idle(self).iter().flat_map(|(keys, _)| keys.iter()) {
+            if let Some((section, key)) = key.split_once('.')
+                && let Some(Value::Table(section)) = table.get_mut(section)
+            {
+                section.remove(key);
+            }
         }
         table
     }

@@ -145,6 +145,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("eval.bootstrap", Count(1, 100_000)),
     ("eval.batch", BATCH),
 
+    ("pretrain.init", PATH),
+    ("pretrain.revision", SOME_PATH),
     ("pretrain.width", WIDTH),
     ("pretrain.vision_layers", LAYERS),
     ("pretrain.text_layers", LAYERS),

@@ -295,8 +295,13 @@ section! {
 }
 
 section! {
-    /// `[pretrain]`: the small CLIP that `dsi pretrain` makes of the train split (Radford et al. 2021).
+    /// `[pretrain]`: the CLIP that `dsi pretrain` makes of the train split (Radford et al. 2021): a small one from
+    /// nothing, or another one tuned. The keys from `width` to `context` are for the former alone.
     Pretrain {
+        /// The CLIP whose weights are tuned, a local folder or a hub id `org/name`; empty: none.
+        init: String = String::new(),
+        /// The revision of a hub id: a branch, a tag or a commit.
+        revision: String = "main".into(),
         /// Width of both towers; `heads` divides it.
         width: usize = 128,
         /// Transformer blocks of the image tower.

@@ -174,6 +174,11 @@ fn values_that_cannot_stand_together_are_refused() {
         ("[pretrain]\nheads = 3", "pretrain.heads = 3 must divide pretrain.width = 128"),
         ("[pretrain]\npatch = 7", "pretrain.patch = 7 must divide pretrain.image_size = 64"),
         ("[data]\nkind = 'jsonl'\nside = 128", "data.side is for data.kind = \"scenes\" alone"),
+        ("[pretrain]\ninit = 'x/y'", "pretrain.init needs pretrain.out"),
+        (
+            "[pretrain]\ninit = 'x/y'\nout = 'z'\nwidth = 64",
+            "pretrain.width is for a CLIP from nothing, and pretrain.init = \"x/y\" brings its own: remove it",
+        ),
     ] {
         assert!(problem(text).contains(wanted), "{text}: {}", problem(text));
     }
@@ -186,11 +191,14 @@ fn a_refused_value_makes_no_further_conflict() {
 }
 
 #[test]
-fn keys_of_another_kind_of_corpus_are_not_printed() {
+fn keys_that_mean_nothing_are_not_printed() {
     let config = parse("[data]\nkind = 'jsonl'", &[]).unwrap();
     assert!(!config.to_toml().contains("scenes_seed"));
     assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);
     assert!(Config::default().to_toml().contains("scenes_seed = 0"));
+    let tuned = parse("[pretrain]\ninit = 'x/y'\nout = 'z'", &[]).unwrap();
+    assert!(!tuned.to_toml().contains("vision_layers"));
+    assert_eq!(parse(&tuned.to_toml(), &[]).unwrap(), tuned);
 }
 
 #[test]

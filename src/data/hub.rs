@@ -73,8 +73,8 @@ impl Hub {
     /// be reached, the disk has no room, or the transfer ends early too often. The message says what to do.
     pub fn folder(&self, id: &str, revision: &str) -> Result<PathBuf> {
         if id.split('/').count() != 2 || !id.split('/').all(is_plain) || id.contains("--") {
-            let files = clip::FILES.iter().map(clip::Row::named).collect::<Vec<_>>().join(", ");
-            let allowed = format!("give a folder with {files}, or an id like openai/clip-vit-base-patch32");
+            let allowed =
+                format!("give a folder with {}, or an id like openai/clip-vit-base-patch32", clip::named());
             return Err(Error::input(format!("`{id}` is neither a local folder nor a hub id; {allowed}")));
         }
         if !revision.split('/').all(is_plain) {

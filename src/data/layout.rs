@@ -1,18 +1,24 @@
 //! Which files a CLIP on disk or on the hub consists of, in one place for who fetches and who reads them.
 //!
 //! Two libraries write CLIPs: Hugging Face's transformers (`config.json` and weights whole or in shards) and
-//! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts.
+//! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts. A
+//! third, timm, writes a `config.json` too, and under transformers' names the weights of an image tower alone; its
+//! repositories of CLIPs have open_clip's files beside those. So the kind of `config.json` decides. And OpenAI's first
+//! release is one file, `ViT-B-32.pt` and so on, whose tensors tell the shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::file;
 
 /// Bytes of the longest index of shards; that of a model with ten thousand tensors has one million.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// Bytes of the longest shape of a model.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// Shards of a model at most.
 const MAX_SHARDS: usize = 256;
 
@@ -21,7 +27,7 @@ const MAX_SHARDS: usize = 256;
 pub enum Form {
     /// One safetensors file.
     Safetensors,
-    /// One file of `torch.save`, in its zip form.
+    /// One file of `torch.save` or `torch.jit.save`, in its zip form.
     Pickle,
 }
 
@@ -36,14 +42,26 @@ pub struct Weights {
     pub sharded: bool,
 }
 
-/// All forms that weights come in.
-pub const WEIGHTS: [Weights; 6] = [
+/// The forms that transformers writes weights in.
+pub const WEIGHTS: [Weights; 4] = [
     Weights { file: "model.safetensors", form: Form::Safetensors, sharded: false },
     Weights { file: "model.safetensors.index.json", form: Form::Safetensors, sharded: true },
     Weights { file: "pytorch_model.bin", form: Form::Pickle, sharded: false },
     Weights { file: "pytorch_model.bin.index.json", form: Form::Pickle, sharded: true },
+];
+
+/// The forms that open_clip writes weights in.
+pub const OPEN_CLIP_WEIGHTS: [Weights; 2] = [
     Weights { file: "open_clip_model.safetensors", form: Form::Safetensors, sharded: false },
     Weights { file: "open_clip_pytorch_model.bin", form: Form::Pickle, sharded: false },
+];
+
+/// OpenAI's first release of the vision transformers (github.com/openai/CLIP, clip/clip.py: `_MODELS`).
+pub const OPENAI_WEIGHTS: [Weights; 4] = [
+    Weights { file: "ViT-B-32.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-B-16.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-L-14.pt", form: Form::Pickle, sharded: false },
+    Weights { file: "ViT-L-14-336px.pt", form: Form::Pickle, sharded: false },
 ];
 
 /// The shape of the model, as transformers writes it.
@@ -59,17 +77,60 @@ pub const VOCABULARY: &str = "vocab.json";
 /// The other half of the older form.
 pub const MERGES: &str = "merges.txt";
 
-/// The weights of a folder: the first of [`WEIGHTS`] that it has, else the first of all, whose absence its
-/// reader reports.
-pub fn weights(folder: &Path) -> Weights {
-    WEIGHTS.into_iter().find(|weights| folder.join(weights.file).exists()).unwrap_or(WEIGHTS[0])
+/// Who wrote a CLIP, and so which of its files count first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Library {
+    /// Hugging Face's transformers.
+    Transformers,
+    /// open_clip.
+    OpenClip,
+    /// OpenAI.
+    OpenAi,
 }
 
-/// The path of [`CONFIG`], or of [`OPEN_CLIP_CONFIG`] where there is only that.
+/// Who wrote the CLIP in a folder: open_clip, where its shape is there and a CLIP's [`CONFIG`] is not; OpenAI, where
+/// neither is and a file of its release is.
+pub fn library(folder: &Path) -> Library {
+    let has = |file: &str| folder.join(file).exists();
+    if has(OPEN_CLIP_CONFIG) && !is_of_a_clip(&folder.join(CONFIG)) {
+        Library::OpenClip
+    } else if !has(CONFIG) && OPENAI_WEIGHTS.iter().any(|weights| has(weights.file)) {
+        Library::OpenAi
+    } else {
+        Library::Transformers
+    }
+}
+
+/// Whether a [`CONFIG`] is one that transformers writes for a model of two towers; what it then says of them is its
+/// reader's to judge.
+pub fn is_of_a_clip(config: &Path) -> bool {
+    let value = || serde_json::from_slice::<Value>(&file::read(config, MAX_CONFIG_BYTES).ok()?).ok();
+    let keys = ["text_config", "vision_config", "text_config_dict", "vision_config_dict"];
+    value().is_some_and(|value| {
+        value.get("model_type").is_some_and(|kind| kind == "clip")
+            || keys.iter().any(|key| value.get(key).is_some_and(Value::is_object))
+    })
+}
+
+/// The weights of a folder: the first of its library's forms, or of the other's, that it has; else the first of all,
+/// whose absence its reader reports.
+pub fn weights(folder: &Path) -> Weights {
+    let (first, second) = match library(folder) {
+        Library::Transformers => (&WEIGHTS[..], &OPEN_CLIP_WEIGHTS[..]),
+        Library::OpenClip => (&OPEN_CLIP_WEIGHTS[..], &WEIGHTS[..]),
+        Library::OpenAi => (&OPENAI_WEIGHTS[..], &[][..]),
+    };
+    let mut all = first.iter().chain(second);
+    *all.find(|weights| folder.join(weights.file).exists()).unwrap_or(&first[0])
+}
+
+/// The path of what states the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's weights.
 pub fn config(folder: &Path) -> PathBuf {
-    let open_clip = folder.join(OPEN_CLIP_CONFIG);
-    let config = folder.join(CONFIG);
-    if !config.exists() && open_clip.exists() { open_clip } else { config }
+    folder.join(match library(folder) {
+        Library::Transformers => CONFIG,
+        Library::OpenClip => OPEN_CLIP_CONFIG,
+        Library::OpenAi => weights(folder).file,
+    })
 }
 
 /// The shards that an index names.

@@ -6,9 +6,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::clip::config::TextConfig;
-use super::clip::{Clip, TokenBatch, folder};
-use crate::data::layout;
+use super::clip::{Clip, TokenBatch, Whole, folder};
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
@@ -31,22 +29,14 @@ pub struct Encoder {
 type Decode<'a, P> = &'a dyn Fn(&[P], usize) -> Vec<Result<Vec<u8>>>;
 
 impl Encoder {
-    /// Opens a folder in a layout of [`layout`]; `batch` captions or photos are encoded at once.
+    /// Opens a folder in a layout of [`crate::data::layout`]; `batch` captions or photos are encoded at once.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
     pub fn open(path: &Path, batch: usize, device: &Device) -> Result<Self> {
-        let (clip, _, config) = folder::read(path, false, device)?;
-        let tokens = Tokens::load(path)?;
-        let preprocess = folder::preprocess(path, config.vision_config.image_size)?;
-        check_vocabulary(&tokens, &config.text_config).map_err(|what| Error::file(path, what))?;
-        if preprocess.side() != config.vision_config.image_size {
-            let (side, wanted) = (preprocess.side(), config.vision_config.image_size);
-            let what = format!("crops photos to {side} pixels, the vision tower takes {wanted}");
-            return Err(Error::file(path.join(layout::PREPROCESSOR), what));
-        }
+        let Whole { clip, shape, tokens, preprocess, .. } = Whole::read(path, false, device)?;
         let fingerprint = fingerprint(path, &preprocess)?;
-        let context = config.text_config.max_position_embeddings;
+        let context = shape.text_config.max_position_embeddings;
         Ok(Self { clip, tokens, preprocess, context, batch, device: device.clone(), fingerprint })
     }
 
@@ -144,26 +134,6 @@ pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Res
 fn stack(rows: Vec<Vec<f32>>) -> Result<Matrix> {
     let width = rows.first().map_or(1, Vec::len);
     Ok(Matrix::new(width, rows.concat()))
-}
-
-/// Whether a tokenizer is the one that a text tower was made for.
-fn check_vocabulary(tokens: &Tokens, text: &TextConfig) -> Result<(), String> {
-    let (given, wanted) = (tokens.vocab_size(), text.vocab_size);
-    if given != wanted {
-        return Err(format!(
-            "its tokenizer has {given} tokens, its text tower embeds {wanted} (vocab_size): they belong to \
-             different models; put the tokenizer.json of this model beside its weights"
-        ));
-    }
-    // 2 is what files say that were written before the key meant anything.
-    match text.eos_token_id.filter(|&id| id != 2 && id != tokens.end_id()) {
-        Some(id) => Err(format!(
-            "its text tower ends captions with token {id} (eos_token_id), its tokenizer with {}: they belong to \
-             different models",
-            tokens.end_id()
-        )),
-        None => Ok(()),
-    }
 }
 
 fn fingerprint(path: &Path, preprocess: &Preprocess) -> Result<String> {

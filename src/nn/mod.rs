@@ -15,6 +15,7 @@ pub mod dropout;
 pub mod fused;
 pub mod layers;
 pub mod params;
+pub mod pickle;
 pub mod schedule;
 pub mod tensors;
 

@@ -40,6 +40,11 @@ pub struct Validation {
 pub trait Task {
     /// All trainable parameters.
     fn params(&self) -> &Params;
+    /// Whether the parameters are worth something before the first step: then they are measured, and may stay the
+    /// best.
+    fn is_trained(&self) -> bool {
+        false
+    }
     /// The loss of step `step` (zero-based), a function of the seed, the step and the parameters only.
     ///
     /// # Errors
@@ -91,6 +96,9 @@ struct Engine<'a> {
 pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &Stop) -> Result<()> {
     let _watch = stop.watch();
     let mut engine = Engine::start(task, plan, run, resume)?;
+    if !resume && task.is_trained() && engine.validate(0)? {
+        engine.save()?;
+    }
     while engine.adamw.steps() < plan.steps {
         engine.step()?;
         if stop.requested() && engine.adamw.steps() < plan.steps {

@@ -1,39 +1,44 @@
-//! `dsi pretrain`: a small CLIP of one's own, from a train split alone, by the contrastive loss alone.
+//! `dsi pretrain`: a CLIP of one's own, from a train split alone, by the contrastive loss alone. It starts from nothing,
+//! or from another CLIP, all of whose weights are tuned then.
 
+use std::fs;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
 
+use self::examples::{Examples, Room};
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::stop::Stop;
-use crate::config::{Config, OnBadImage, Pretrain};
+use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
-use crate::data::layout::PREPROCESSOR;
-use crate::data::photos;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
-use crate::data::verify;
+use crate::data::{hub, verify};
 use crate::error::{Error, Result};
-use crate::file;
-use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
+use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
-use crate::model::clip::{Clip, ClipConfig, TokenBatch, folder};
+use crate::model::clip::{Clip, ClipConfig, TokenBatch, Whole};
 use crate::model::encoder::pixels;
-use crate::model::features::sound;
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::{to_matrix, unit_rows};
 use crate::rng;
 use crate::run::RunFolder;
 
+mod examples;
+
 /// CLIP never lets its inverse temperature exceed this (Radford et al. 2021, §2.5).
 const LARGEST_SCALE: f64 = 100.0;
 
-/// Trains a CLIP on the train split of the corpus and writes it to `pretrain.out` in Hugging Face's layout.
+/// Photos or captions that a validation embeds at once.
+const VALIDATED_AT_ONCE: usize = 64;
+
+/// Trains a CLIP on the train split of the corpus and writes the best checkpoint, by val recall, to `pretrain.out` in
+/// transformers' layout.
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
@@ -46,28 +51,46 @@ pub fn pretrain(
     stop: &Stop,
 ) -> Result<()> {
     let section = &config.pretrain;
+    let out = Path::new(&section.out);
     verify::photos_are_there(corpus, config.data.on_bad_image)?;
+    let whole = match section.init.is_empty() {
+        true => fresh(section, corpus, config.seed, run, device)?,
+        false => from_another(section, out, device)?,
+    };
+    tracing::info!("a CLIP of {} parameters, {} tokens", whole.params.count(), whole.tokens.vocab_size());
+    let mut room = Room::ALL;
+    let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
+    let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
+    let epochs = Epochs::new(config.seed, "pretrain order", train.len());
+    let task = Contrastive { whole, train, val, epochs, section, seed: config.seed, device };
+    engine::train(&task, plan(section), run, resume, stop)?;
+    task.write_best(run, out)
+}
+
+/// The CLIP that is tuned; the folder it lies in must not be the one that gets the result.
+fn from_another(section: &Pretrain, out: &Path, device: &Device) -> Result<Whole> {
+    let folder = hub::folder(&section.init, &section.revision)?;
+    let same = |a: &Path, b: &Path| Some(fs::canonicalize(a).ok()? == fs::canonicalize(b).ok()?);
+    if same(&folder, out) == Some(true) {
+        return Err(Error::input(format!(
+            "pretrain.out = \"{}\" is the folder of pretrain.init: the tuned model would replace the one it was \
+             made from; choose another",
+            section.out
+        )));
+    }
+    Whole::read(&folder, true, device)
+}
+
+/// A CLIP that knows nothing, with a vocabulary learnt from the train captions.
+fn fresh(section: &Pretrain, corpus: &Corpus, seed: u64, run: &RunFolder, device: &Device) -> Result<Whole> {
     let train_captions = corpus.train_pairs().into_iter().map(|pair| corpus.caption(pair.caption().index()));
     let tokens = Tokens::train(train_captions, section.vocabulary)?;
     let preprocess = Preprocess::clip(section.image_size as u32)?;
     let shape = shape(section, &tokens);
-    let builder = Builder::fresh(config.seed, device);
+    let builder = Builder::fresh(seed, device);
     let clip = Clip::new(&builder.root(), &shape)?;
     let params = builder.finish(run.path())?;
-    tracing::info!("a CLIP of {} parameters, {} tokens", params.count(), tokens.vocab_size());
-    let on_bad = config.data.on_bad_image;
-    let examples = |split| Examples::read(corpus, split, &tokens, &preprocess, section.context, on_bad);
-    let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
-    let epochs = Epochs::new(config.seed, "pretrain order", train.photos.len());
-    let task =
-        Contrastive { clip, params, train, val, epochs, preprocess, section, seed: config.seed, device };
-    engine::train(&task, plan(section), run, resume, stop)?;
-
-    let out = Path::new(&section.out);
-    folder::write(out, &task.params, &shape)?;
-    tokens.save(out)?;
-    let json = task.preprocess.to_json();
-    file::write_atomic(&out.join(PREPROCESSOR), |file| writeln!(file, "{json}"))
+    Ok(Whole { clip, params, shape, tokens, preprocess })
 }
 
 fn plan(section: &Pretrain) -> Plan {
@@ -108,85 +131,76 @@ fn shape(section: &Pretrain, tokens: &Tokens) -> ClipConfig {
     }
 }
 
-/// Photos and tokenised captions of one split, in memory: a byte a pixel.
-struct Examples {
-    photos: Vec<Vec<u8>>,
-    /// The captions of each photo.
-    captions: Vec<Vec<Vec<u32>>>,
-}
-
-impl Examples {
-    fn read(
-        corpus: &Corpus,
-        split: Split,
-        tokens: &Tokens,
-        preprocess: &Preprocess,
-        context: usize,
-        on_bad: OnBadImage,
-    ) -> Result<Self> {
-        let images = corpus.images_in(split);
-        if images.is_empty() {
-            return Err(Error::input(format!(
-                "the corpus has no images in its {split} split; pretraining needs some"
-            )));
-        }
-        let file = |&image: &ImageIdx| {
-            corpus
-                .photo(image)
-                .ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
-        };
-        let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
-        let (kept, photos) = sound(photos::decode_batch(&files, preprocess), on_bad)?;
-        if photos.is_empty() {
-            return Err(Error::input(format!("no photo of the {split} split can be read")));
-        }
-        let encode = |&place: &usize| {
-            let captions = corpus.captions_of(images[place]);
-            captions.map(|caption| tokens.encode(corpus.caption(caption), context)).collect()
-        };
-        Ok(Self { photos, captions: kept.iter().map(encode).collect::<Result<_>>()? })
-    }
-}
-
 struct Contrastive<'a> {
-    clip: Clip,
-    params: Params,
+    whole: Whole,
     train: Examples,
     val: Examples,
     epochs: Epochs,
-    preprocess: Preprocess,
     section: &'a Pretrain,
     seed: u64,
     device: &'a Device,
 }
 
 impl Contrastive<'_> {
-    fn images(&self, photos: &[&[u8]]) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_images(&pixels(photos, &self.preprocess, self.device)?)?)
+    fn images(&self, examples: &Examples, items: &[usize]) -> Result<Tensor> {
+        let photos = examples.photos(items, &self.whole)?;
+        let photos: Vec<&[u8]> = photos.iter().map(AsRef::as_ref).collect();
+        unit_rows(&self.whole.clip.embed_images(&pixels(&photos, &self.whole.preprocess, self.device)?)?)
     }
 
     fn texts(&self, captions: &[&[u32]]) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_text(&TokenBatch::new(captions.iter().copied()))?)
+        unit_rows(&self.whole.clip.embed_text(&TokenBatch::new(captions.iter().copied()))?)
+    }
+
+    /// Never more at once than training, which takes more memory an item, can take.
+    fn validated_at_once(&self) -> usize {
+        self.section.batch.min(VALIDATED_AT_ONCE)
+    }
+
+    /// The embeddings of all val photos.
+    fn gallery(&self) -> Result<Matrix> {
+        let items: Vec<usize> = (0..self.val.len()).collect();
+        let mut rows = Vec::new();
+        for batch in items.chunks(self.validated_at_once()) {
+            rows.extend_from_slice(to_matrix(&self.images(&self.val, batch)?)?.data());
+        }
+        Ok(Matrix::new(self.whole.shape.projection_dim, rows))
+    }
+
+    /// Writes the best checkpoint of a finished run.
+    fn write_best(&self, run: &RunFolder, out: &Path) -> Result<()> {
+        let best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
+        self.whole.params.assign(best.weights, &run.checkpoints())?;
+        match best.progress.step {
+            0 => tracing::warn!(
+                "no step was better on val than the CLIP that was begun with: it is written as it was"
+            ),
+            step => tracing::info!("step {step} was the best on val"),
+        }
+        self.whole.write(out)
     }
 }
 
 impl Task for Contrastive<'_> {
     fn params(&self) -> &Params {
-        &self.params
+        &self.whole.params
+    }
+
+    fn is_trained(&self) -> bool {
+        !self.section.init.is_empty()
     }
 
     /// Photos of the step, each with one of its captions drawn at random.
     fn loss(&self, step: usize) -> Result<StepLoss> {
         let mut rng = rng::stream(self.seed, "pretrain captions", step as u64);
         let items = self.epochs.batch(step, self.section.batch);
-        let photos: Vec<&[u8]> = items.iter().map(|&i| self.train.photos[i].as_slice()).collect();
         let mut draw = |i: usize| {
-            let captions = &self.train.captions[i];
+            let captions = &self.train.captions()[i];
             captions[rng.random_range(0..captions.len())].as_slice()
         };
         let captions: Vec<&[u32]> = items.iter().map(|&i| draw(i)).collect();
-        let scale = self.clip.logit_scale.minimum(LARGEST_SCALE.ln())?;
-        let total = contrastive_loss(&self.images(&photos)?, &self.texts(&captions)?, &scale)?;
+        let scale = self.whole.clip.logit_scale.minimum(LARGEST_SCALE.ln())?;
+        let total = contrastive_loss(&self.images(&self.train, &items)?, &self.texts(&captions)?, &scale)?;
         Ok(StepLoss { total, parts: vec![("logit_scale", scale.exp()?)], pairs: items.len() })
     }
 
@@ -199,17 +213,20 @@ impl Task for Contrastive<'_> {
 
     /// Recall of caption→image by exact search over the val photos.
     fn validate(&self) -> Result<Validation> {
-        let rows = |parts: Vec<Result<Tensor>>| -> Result<Matrix> {
-            to_matrix(&Tensor::cat(&parts.into_iter().collect::<Result<Vec<_>>>()?, 0)?)
-        };
-        let photos: Vec<&[u8]> = self.val.photos.iter().map(Vec::as_slice).collect();
-        let images = rows(photos.chunks(64).map(|batch| Ok(self.images(batch)?.detach())).collect())?;
-        let captions: Vec<&[u32]> = self.val.captions.iter().flatten().map(Vec::as_slice).collect();
-        let texts = rows(captions.chunks(64).map(|batch| Ok(self.texts(batch)?.detach())).collect())?;
-        let owners = self.val.captions.iter().enumerate().flat_map(|(i, c)| std::iter::repeat_n(i, c.len()));
-        let scores = texts.mul_transposed(&images);
-        let rank = |(row, gold): (&[f32], usize)| 1 + row.iter().filter(|&&score| score > row[gold]).count();
-        let ranks: Vec<usize> = scores.iter().zip(owners).map(rank).collect();
+        let images = self.gallery()?;
+        let captions = self.val.captions().iter().enumerate();
+        let asked: Vec<(usize, &[u32])> = captions
+            .flat_map(|(gold, captions)| captions.iter().map(move |ids| (gold, ids.as_slice())))
+            .collect();
+        let mut ranks = Vec::with_capacity(asked.len());
+        for batch in asked.chunks(self.validated_at_once()) {
+            let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| *ids).collect();
+            let scores = to_matrix(&self.texts(&ids)?)?.mul_transposed(&images);
+            let rank = |(row, &(gold, _)): (&[f32], &(usize, &[u32]))| {
+                1 + row.iter().filter(|&&score| score > row[gold]).count()
+            };
+            ranks.extend(scores.iter().zip(batch).map(rank));
+        }
         let recall = |k: usize| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / ranks.len() as f64;
         let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
         Ok(Validation { score: recall(1), figures })

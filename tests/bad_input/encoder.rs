@@ -80,6 +80,16 @@ fn weights_in_other_forms_are_refused_by_name() {
         &[
             ("HTML for a pickle", &[gone, (bin, Some(HTML))], &[bin, "PyTorch file", "fetch"]),
             ("an old pickle", &[gone, (bin, Some(old))], &[bin, "PyTorch file", "1.6"]),
+            (
+                "half of OpenAI's file",
+                &[gone, ("config.json", None), ("ViT-B-32.pt", Some(cut))],
+                &["ViT-B-32.pt", "PyTorch file"],
+            ),
+            (
+                "a narrower model than any under OpenAI's name",
+                &[gone, ("config.json", None), ("ViT-B-32.pt", Some(&pickled))],
+                &["ViT-B-32.pt", "num_attention_heads is 0"],
+            ),
             ("half a pickle", &[gone, (bin, Some(cut))], &[bin, "PyTorch file"]),
             ("HTML for an index", &[gone, (index, Some(HTML))], &[index, "index of shards", "fetch"]),
             (

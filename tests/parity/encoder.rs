@@ -68,3 +68,17 @@ fn every_layout_embeds_as_by_the_library_that_wrote_it() {
         compare(case, folder.path());
     }
 }
+
+/// As in timm's repositories: a `config.json` and a `model.safetensors` of an image tower alone, which are passed over.
+#[test]
+fn open_clips_files_count_beside_a_config_that_is_not_a_clips() {
+    let (case, folder) = (super::fixture("open-clip"), tempfile::tempdir().unwrap());
+    for file in case.join("encoder").read_dir().unwrap().map(|file| file.unwrap().path()) {
+        fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    fs::copy(super::fixture("tokenizer/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let timm = r#"{"architecture": "vit_base_patch32_clip_224", "num_classes": 512, "pretrained_cfg": {"tag": "openai"}}"#;
+    fs::write(folder.path().join("config.json"), timm).unwrap();
+    fs::write(folder.path().join("model.safetensors"), b"an image tower alone").unwrap();
+    compare(&case, folder.path());
+}

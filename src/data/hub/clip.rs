@@ -4,47 +4,66 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Remote, Source, remedy};
+use crate::data::disk;
 use crate::data::http::Fault;
-use crate::data::{disk, layout};
+use crate::data::layout::{self, Library};
 use crate::error::{Error, Result};
 
 /// Files that go together.
 type Way = &'static [&'static str];
 
 /// One thing a CLIP has, and the ways to have it; the first that is there is taken.
-pub struct Row {
+struct Row {
     ways: &'static [Way],
-    /// Chosen above, this file makes the row optional.
-    optional_with: Option<&'static str>,
+    optional: bool,
 }
 
 const fn row(ways: &'static [Way]) -> Row {
-    Row { ways, optional_with: None }
+    Row { ways, optional: false }
 }
 
-/// The files of a CLIP, the weights last because they are large. The names are `transformers`'
-/// (github.com/huggingface/transformers, src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`,
-/// `SAFE_WEIGHTS_INDEX_NAME`, `WEIGHTS_NAME`, `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py:
-/// `VOCAB_FILES_NAMES`) and `open_clip`'s (github.com/mlfoundations/open_clip, src/open_clip/constants.py:
-/// `HF_WEIGHTS_NAME`, `HF_SAFE_WEIGHTS_NAME`, `HF_CONFIG_NAME`).
-pub const FILES: [Row; 4] = [
-    row(&[&[layout::CONFIG], &[layout::OPEN_CLIP_CONFIG]]),
-    // open_clip's models bring their preprocessing in their shape file.
-    Row { ways: &[&[layout::PREPROCESSOR]], optional_with: Some(layout::OPEN_CLIP_CONFIG) },
-    row(&[&[layout::TOKENIZER], &[layout::VOCABULARY, layout::MERGES]]),
-    row(&[
-        &[layout::WEIGHTS[0].file],
-        &[layout::WEIGHTS[1].file],
-        &[layout::WEIGHTS[2].file],
-        &[layout::WEIGHTS[3].file],
-        &[layout::WEIGHTS[4].file],
-        &[layout::WEIGHTS[5].file],
-    ]),
+/// The shape of a CLIP.
+///
+/// This and the names below are `transformers`' (github.com/huggingface/transformers,
+/// src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`, `SAFE_WEIGHTS_INDEX_NAME`, `WEIGHTS_NAME`,
+/// `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py: `VOCAB_FILES_NAMES`) and `open_clip`'s
+/// (github.com/mlfoundations/open_clip, src/open_clip/constants.py: `HF_WEIGHTS_NAME`, `HF_SAFE_WEIGHTS_NAME`,
+/// `HF_CONFIG_NAME`).
+const SHAPE: Row = row(&[&[layout::CONFIG], &[layout::OPEN_CLIP_CONFIG]]);
+/// open_clip's, beside a `config.json` that is not a CLIP's: timm's repositories have both
+/// (github.com/huggingface/pytorch-image-models, timm/models/_hub.py: `save_config_for_hf` writes the other).
+const OTHER_SHAPE: Row = Row { ways: &[&[layout::OPEN_CLIP_CONFIG]], optional: true };
+const PREPROCESSING: Row = row(&[&[layout::PREPROCESSOR]]);
+const TOKENIZER: Row = row(&[&[layout::TOKENIZER], &[layout::VOCABULARY, layout::MERGES]]);
+const T: [Way; 4] = [
+    &[layout::WEIGHTS[0].file],
+    &[layout::WEIGHTS[1].file],
+    &[layout::WEIGHTS[2].file],
+    &[layout::WEIGHTS[3].file],
 ];
+const O: [Way; 2] = [&[layout::OPEN_CLIP_WEIGHTS[0].file], &[layout::OPEN_CLIP_WEIGHTS[1].file]];
+const WEIGHTS: Row = row(&[T[0], T[1], T[2], T[3], O[0], O[1]]);
+const OPEN_CLIP_WEIGHTS: Row = row(&[O[0], O[1], T[0], T[1], T[2], T[3]]);
+
+/// What a model has beside its shape, the weights last because they are large.
+const fn rest(library: Library) -> [Row; 3] {
+    match library {
+        // OpenAI's own release is on no hub.
+        Library::Transformers | Library::OpenAi => [PREPROCESSING, TOKENIZER, WEIGHTS],
+        // open_clip's models bring their preprocessing in their shape file.
+        Library::OpenClip => [Row { optional: true, ..PREPROCESSING }, TOKENIZER, OPEN_CLIP_WEIGHTS],
+    }
+}
+
+/// All that a folder is looked at for, in words.
+pub fn named() -> String {
+    let [preprocessing, tokenizer, weights] = rest(Library::Transformers);
+    [SHAPE, preprocessing, tokenizer, weights].map(|row| row.named()).join(", ")
+}
 
 impl Row {
     /// The row in words.
-    pub fn named(&self) -> String {
+    fn named(&self) -> String {
         self.ways.iter().map(|files| files.join(" + ")).collect::<Vec<_>>().join(" or ")
     }
 }
@@ -77,18 +96,9 @@ impl Model<'_> {
 
     /// Finds all files, says how much is to come, fetches that; the folders in which the files lie.
     fn complete(&self) -> Result<BTreeSet<PathBuf>> {
-        let mut found = Vec::new();
-        let mut chosen: Vec<&str> = Vec::new();
-        for row in &FILES {
-            let named = row.named();
-            let optional = row.optional_with.is_some_and(|with| chosen.contains(&with));
-            match self.find(row, optional, &found).map_err(|fault| self.explain(&named, &fault))? {
-                Some((way, files)) => {
-                    chosen.extend(way);
-                    found.extend(files);
-                }
-                None => tracing::debug!("`{}` has no {named}", self.id),
-            }
+        let (library, mut found) = self.shape()?;
+        for row in rest(library) {
+            found.extend(self.look(&row, &found)?.into_iter().flat_map(|(_, files)| files));
         }
         self.announce(&found)?;
         let mut folders = BTreeSet::new();
@@ -104,9 +114,46 @@ impl Model<'_> {
         Ok(folders)
     }
 
+    /// The files that state the shape, and whose they are. A `config.json` is fetched at once, to be looked at: where
+    /// it is not a CLIP's, open_clip's shape may be there beside it.
+    fn shape(&self) -> Result<(Library, Vec<Found>)> {
+        let Some((way, mut files)) = self.look(&SHAPE, &[])? else {
+            return Ok((Library::Transformers, Vec::new()));
+        };
+        if !way.contains(&layout::CONFIG) {
+            return Ok((Library::OpenClip, files));
+        }
+        for file in &mut files {
+            if let Found::There(remote) = file
+                && remote.size.is_none_or(|size| size <= layout::MAX_CONFIG_BYTES)
+            {
+                let path =
+                    self.source.download(remote).map_err(|fault| self.explain(&remote.file, &fault))?;
+                *file = Found::Here(path);
+            }
+        }
+        let of_a_clip = |file: &Found| !matches!(file, Found::Here(path) if !layout::is_of_a_clip(path));
+        if files.iter().all(of_a_clip) {
+            return Ok((Library::Transformers, files));
+        }
+        Ok(match self.look(&OTHER_SHAPE, &files)? {
+            Some((_, other)) => (Library::OpenClip, files.into_iter().chain(other).collect()),
+            None => (Library::Transformers, files),
+        })
+    }
+
+    /// [`Self::find`], its fault explained.
+    fn look(&self, row: &Row, before: &[Found]) -> Result<Option<(Way, Vec<Found>)>> {
+        let found = self.find(row, before).map_err(|fault| self.explain(&row.named(), &fault))?;
+        if found.is_none() {
+            tracing::debug!("`{}` has no {}", self.id, row.named());
+        }
+        Ok(found)
+    }
+
     /// The files of the first way that is cached whole, else of the first that the hub has; none for an optional
     /// row that it has no way for.
-    fn find(&self, row: &Row, optional: bool, before: &[Found]) -> Result<Option<(Way, Vec<Found>)>, Fault> {
+    fn find(&self, row: &Row, before: &[Found]) -> Result<Option<(Way, Vec<Found>)>, Fault> {
         if let Some((way, paths)) = row.ways.iter().find_map(|way| Some((*way, self.cached(way)?))) {
             return Ok(Some((way, paths.into_iter().map(Found::Here).collect())));
         }
@@ -115,7 +162,7 @@ impl Model<'_> {
             Found::There(_) => None,
         });
         let names = || row.ways.iter().flat_map(|way| way.iter());
-        if optional && snapshot.is_some_and(|at| names().all(|file| self.source.cached.lacks(at, file))) {
+        if row.optional && snapshot.is_some_and(|at| names().all(|file| self.source.cached.lacks(at, file))) {
             return Ok(None);
         }
         if self.source.hub.offline {
@@ -130,7 +177,7 @@ impl Model<'_> {
             }
         }
         match absent {
-            Some(_) if optional => {
+            Some(_) if row.optional => {
                 self.note_lacks(names(), before).map_err(Fault::Local)?;
                 Ok(None)
             }

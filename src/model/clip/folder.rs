@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Clip, ClipConfig, open_clip, weights};
-use crate::data::layout::{self, CONFIG, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
+use super::{Clip, ClipConfig, open_clip, openai, weights};
+use crate::data::layout::{self, CONFIG, Library, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
 use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::file;
@@ -20,19 +20,20 @@ use crate::nn::tensors;
 /// # Errors
 /// When a file is missing or broken, or a tensor is missing, extra, misshapen or not finite: all are named.
 pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
-    let config = shape(folder)?;
-    let builder = Builder::loaded(weights::read(folder)?, trainable, device);
+    let stated = layout::config(folder);
+    let path = folder.join(layout::weights(folder).file);
+    let (config, tensors) = match layout::library(folder) {
+        Library::Transformers => (ClipConfig::read(&stated)?, weights::read(folder)?),
+        Library::OpenClip => (open_clip::config(&stated)?, weights::read(folder)?),
+        Library::OpenAi => {
+            let tensors = weights::read(folder)?;
+            let config = openai::config(&tensors).map_err(|what| Error::file(&path, what))?;
+            (config, tensors)
+        }
+    };
+    let builder = Builder::loaded(tensors, trainable, device);
     let clip = Clip::new(&builder.root(), &config)?;
-    Ok((clip, builder.finish(&folder.join(layout::weights(folder).file))?, config))
-}
-
-/// The shape of the CLIP in a folder.
-///
-/// # Errors
-/// When it cannot be read or built.
-pub fn shape(folder: &Path) -> Result<ClipConfig> {
-    let path = layout::config(folder);
-    if path.ends_with(CONFIG) { ClipConfig::read(&path) } else { open_clip::config(&path) }
+    Ok((clip, builder.finish(&path)?, config))
 }
 
 /// How photos are prepared for the CLIP in a folder, whose side is `side` pixels.
@@ -40,12 +41,13 @@ pub fn shape(folder: &Path) -> Result<ClipConfig> {
 /// # Errors
 /// When the file that says so cannot be read, or asks for something that is not done here.
 pub fn preprocess(folder: &Path, side: usize) -> Result<Preprocess> {
-    let (path, config) = (folder.join(PREPROCESSOR), layout::config(folder));
-    if path.exists() || config.ends_with(CONFIG) {
-        return Preprocess::from_json(&path);
+    let (path, stated) = (folder.join(PREPROCESSOR), layout::config(folder));
+    let side = u32::try_from(side).map_err(|_| Error::file(&stated, format!("a side of {side} pixels")))?;
+    match layout::library(folder) {
+        Library::OpenClip if !path.exists() => open_clip::preprocess(&stated, side),
+        Library::OpenAi if !path.exists() => Preprocess::clip(side),
+        _ => Preprocess::from_json(&path),
     }
-    let side = u32::try_from(side).map_err(|_| Error::file(&config, format!("a side of {side} pixels")))?;
-    open_clip::preprocess(&config, side)
 }
 
 /// The files that decide what the CLIP in a folder makes of a caption or photo, but for the preprocessing.

@@ -9,14 +9,17 @@ pub mod config;
 pub mod contrastive;
 pub mod folder;
 mod open_clip;
+mod openai;
 mod text;
 mod vision;
 mod weights;
+mod whole;
 
 use candle_core::Tensor;
 
 pub use config::ClipConfig;
 pub use text::TokenBatch;
+pub use whole::Whole;
 
 use crate::error::Result;
 use crate::nn::layers::Linear;

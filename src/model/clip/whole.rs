@@ -1,0 +1,83 @@
+//! A CLIP with all that belongs to it, weights, tokenizer and preprocessing: read from one folder, held against each
+//! other, written to one folder.
+
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::config::TextConfig;
+use super::{Clip, ClipConfig, folder};
+use crate::data::layout::PREPROCESSOR;
+use crate::data::preprocess::Preprocess;
+use crate::data::tokens::Tokens;
+use crate::error::{Error, Result};
+use crate::file;
+use crate::nn::params::Params;
+
+/// What turns captions and photos into embeddings.
+pub struct Whole {
+    /// Both towers.
+    pub clip: Clip,
+    /// Their parameters.
+    pub params: Params,
+    /// Their shape.
+    pub shape: ClipConfig,
+    /// From captions to the text tower's ids.
+    pub tokens: Tokens,
+    /// From photos to the image tower's squares.
+    pub preprocess: Preprocess,
+}
+
+impl Whole {
+    /// Reads a folder in a layout of [`crate::data::layout`]; `trainable` parameters become variables.
+    ///
+    /// # Errors
+    /// When a file is missing or broken, or the files do not belong together.
+    pub fn read(path: &Path, trainable: bool, device: &Device) -> Result<Self> {
+        let (clip, params, shape) = folder::read(path, trainable, device)?;
+        let tokens = Tokens::load(path)?;
+        let preprocess = folder::preprocess(path, shape.vision_config.image_size)?;
+        check_vocabulary(&tokens, &shape.text_config).map_err(|what| Error::file(path, what))?;
+        if preprocess.side() != shape.vision_config.image_size {
+            let (side, wanted) = (preprocess.side(), shape.vision_config.image_size);
+            let what = format!("crops photos to {side} pixels, the vision tower takes {wanted}");
+            return Err(Error::file(path.join(PREPROCESSOR), what));
+        }
+        Ok(Self { clip, params, shape, tokens, preprocess })
+    }
+
+    /// Writes a folder in transformers' layout, whatever layout it was read from. The preprocessing comes last: with
+    /// it the folder is complete.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut shape = self.shape.clone();
+        // Left out, transformers would look for CLIP's own end token in any vocabulary.
+        shape.text_config.eos_token_id = Some(self.tokens.end_id());
+        folder::write(path, &self.params, &shape)?;
+        self.tokens.save(path)?;
+        let json = self.preprocess.to_json();
+        file::write_atomic(&path.join(PREPROCESSOR), |file| writeln!(file, "{json}"))
+    }
+}
+
+/// Whether a tokenizer is the one that a text tower was made for.
+fn check_vocabulary(tokens: &Tokens, text: &TextConfig) -> Result<(), String> {
+    let (given, wanted) = (tokens.vocab_size(), text.vocab_size);
+    if given != wanted {
+        return Err(format!(
+            "its tokenizer has {given} tokens, its text tower embeds {wanted} (vocab_size): they belong to \
+             different models; put the tokenizer.json of this model beside its weights"
+        ));
+    }
+    // 2 is what files say that were written before the key meant anything.
+    match text.eos_token_id.filter(|&id| id != 2 && id != tokens.end_id()) {
+        Some(id) => Err(format!(
+            "its text tower ends captions with token {id} (eos_token_id), its tokenizer with {}: they belong to \
+             different models",
+            tokens.end_id()
+        )),
+        None => Ok(()),
+    }
+}

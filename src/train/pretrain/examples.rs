@@ -1,0 +1,158 @@
+//! The photos and captions of one split, ready for a CLIP: captions as tokens, photos as bytes of its squares.
+//!
+//! A corpus of photos may be larger than memory. Each photo is decoded once at the start, in parallel, so that a
+//! broken one is found before anything is trained; its bytes are kept while there is [`Room`], and whatever lies beyond
+//! is decoded again for each batch. Decoding is a function of the file: what is kept changes the speed and nothing else.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::config::OnBadImage;
+use crate::data::corpus::{Corpus, Split};
+use crate::data::photos::{self, Photo};
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::model::clip::Whole;
+use crate::model::features::sound;
+use crate::progress;
+
+/// Photos that are decoded together.
+const AT_ONCE: usize = 256;
+
+/// Bytes of memory that photos may still take.
+pub struct Room(pub usize);
+
+impl Room {
+    /// All splits together: 40,000 photos of 72 pixels a side, or 7,000 of 224.
+    pub const ALL: Self = Self(1 << 30);
+
+    /// The bytes, where there is room for them.
+    fn keep(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        self.0 = self.0.checked_sub(bytes.len())?;
+        Some(bytes)
+    }
+}
+
+/// A photo and, where there was room for it, its square.
+struct Example {
+    photo: Photo,
+    square: Option<Vec<u8>>,
+}
+
+/// One split.
+pub struct Examples {
+    photos: Vec<Example>,
+    /// The captions of each photo, in tokens.
+    captions: Vec<Vec<Vec<u32>>>,
+}
+
+impl Examples {
+    /// The split, as `whole` is to see it.
+    ///
+    /// # Errors
+    /// When the split has no photos, or one cannot be read and is not to be left out.
+    pub fn read(
+        corpus: &Corpus,
+        split: Split,
+        whole: &Whole,
+        room: &mut Room,
+        on_bad: OnBadImage,
+    ) -> Result<Self> {
+        let images = corpus.images_in(split);
+        if images.is_empty() {
+            return Err(Error::input(format!(
+                "the corpus has no images in its {split} split; pretraining needs some"
+            )));
+        }
+        let (kept, photos) = sound(prepared(corpus, &images, whole, room)?, on_bad)?;
+        if photos.is_empty() {
+            return Err(Error::input(format!("no photo of the {split} split can be read")));
+        }
+        let context = whole.shape.text_config.max_position_embeddings;
+        let encode = |&place: &usize| {
+            let captions = corpus.captions_of(images[place]);
+            captions.map(|caption| whole.tokens.encode(corpus.caption(caption), context)).collect()
+        };
+        Ok(Self { photos, captions: kept.iter().map(encode).collect::<Result<_>>()? })
+    }
+
+    /// Number of photos.
+    pub fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    /// The captions of each photo, in tokens.
+    pub fn captions(&self) -> &[Vec<Vec<u32>>] {
+        &self.captions
+    }
+
+    /// The squares of some photos, in the order asked for.
+    ///
+    /// # Errors
+    /// When a photo that could be read at the start no longer can.
+    pub fn photos(&self, items: &[usize], whole: &Whole) -> Result<Vec<Cow<'_, [u8]>>> {
+        let square = |&item: &usize| match &self.photos[item] {
+            Example { square: Some(square), .. } => Ok(Cow::Borrowed(square.as_slice())),
+            Example { photo, .. } => Ok(Cow::Owned(whole.preprocess.apply(&photos::read(photo)?))),
+        };
+        items.par_iter().map(square).collect()
+    }
+}
+
+/// Decodes each photo: itself with what is kept of it, or what is wrong with it.
+fn prepared(
+    corpus: &Corpus,
+    images: &[ImageIdx],
+    whole: &Whole,
+    room: &mut Room,
+) -> Result<Vec<Result<Example>>> {
+    let file = |&image: &ImageIdx| {
+        let photo = corpus.photo(image).cloned();
+        photo.ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
+    };
+    let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
+    let bar = progress::bar(files.len(), "decoding photos");
+    let mut all = Vec::with_capacity(files.len());
+    for batch in files.chunks(AT_ONCE) {
+        let decoded = photos::decode_batch(batch, &whole.preprocess);
+        let example = |(photo, square): (&Photo, Result<Vec<u8>>)| {
+            square.map(|bytes| Example { photo: photo.clone(), square: room.keep(bytes) })
+        };
+        all.extend(batch.iter().zip(decoded).map(example));
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::data::{jsonl, scenes};
+
+    #[test]
+    fn what_is_kept_changes_nothing_but_the_speed() {
+        let root = tempfile::tempdir().unwrap();
+        let spec = scenes::Spec { seed: 3, train: 5, val: 1, test: 1, side: 32 };
+        scenes::write(root.path(), &spec, &|| ()).unwrap();
+        let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
+        let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scenes-clip");
+        let whole = Whole::read(&clip, false, &Device::Cpu).unwrap();
+        let side = whole.preprocess.side();
+        let squares = |squares_of_room: usize| {
+            let mut room = Room(squares_of_room * 3 * side * side);
+            let read = Examples::read(&corpus, Split::Train, &whole, &mut room, OnBadImage::Error).unwrap();
+            assert_eq!(read.photos.iter().filter(|e| e.square.is_some()).count(), squares_of_room.min(5));
+            let photos = read.photos(&[4, 0, 2], &whole).unwrap();
+            photos.into_iter().map(Cow::into_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(squares(9), squares(0));
+        assert_eq!(squares(9), squares(3));
+        assert_ne!(squares(0)[0], squares(0)[1]);
+    }
+}
