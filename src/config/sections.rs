@@ -255,8 +255,9 @@ section! {
         /// A level at which the children of a node are told apart too little is a wildcard: all get the same score. This is
         /// the least doubt for that, the entropy of their softmax as a share of the largest one; 1: never.
         wildcard: f64 = 1.0,
-        /// Weight η of the debiasing: a docid's score is less η·log p(c), where p(c) says how readily it is given whatever
-        /// is asked (measured with train images, once; one number an image is kept); 0: none.
+        /// Weight η of the debiasing in the stages after the decoder alone: a docid's score is less η·log p(c), where p(c)
+        /// says how readily it is given whatever is asked. It is measured with train captions, an image's own left out, when a
+        /// run is opened; one number an image is kept. 0: none.
         prior: f64 = 0.0,
         /// Temperature τ of that prior.
         prior_temperature: f64 = 0.05,

@@ -10,7 +10,6 @@ use super::generative::{Generative, Search};
 use super::rerank::Rerank;
 use super::{Query, Retriever};
 use crate::config::{Config, Loss};
-use crate::data::corpus::{Corpus, Split};
 use crate::docid::prior::log_prior;
 use crate::docid::trie::Trie;
 use crate::error::Result;
@@ -30,7 +29,7 @@ use crate::model::second::Names;
 use crate::nn::params::{Builder, Params};
 use crate::run::RunFolder;
 
-/// Train images that the prior of docids is measured with at most.
+/// Train captions that the prior of docids is measured with at most.
 const MOST_ASKING: usize = 8192;
 
 /// What a ranking is made with.
@@ -124,7 +123,7 @@ impl Parts {
         let books = index.codebooks.as_ref().map(|books| Books::new(books, dsi.device()).map(Arc::new));
         let names = Names::new(&index.docids, &index.seconds)?;
         let aligned = index.align.apply(Modality::Image, &images);
-        let beside = prior(config, &prepared.corpus, &aligned);
+        let beside = prior(config, prepared, &index.align, &aligned);
         Ok(Self {
             config: config.clone(),
             align: Arc::new(index.align.clone()),
@@ -161,11 +160,11 @@ impl Parts {
         match kind {
             Kind::Dense => Box::new(self.dense(gallery, &self.images)),
             Kind::Adapted => Box::new(self.dense(gallery, &self.aligned).adapted(self.align.clone())),
-            Kind::Decoder => Box::new(self.beam(gallery, false)),
-            Kind::Geometry => Box::new(self.beam(gallery, true)),
+            Kind::Decoder => Box::new(self.beam(gallery, true)),
+            Kind::Geometry => Box::new(self.beam(gallery, false)),
             Kind::Exhaustive => {
                 let trie = self.trie(gallery);
-                Box::new(self.generative(trie, Search::Exhaustive(self.catalogue.clone())))
+                Box::new(self.generative(trie, true, Search::Exhaustive(self.catalogue.clone())))
             }
             Kind::Rerank => Box::new(self.rerank(gallery)),
         }
@@ -176,13 +175,13 @@ impl Parts {
     /// # Errors
     /// As [`Generative::survival`].
     pub fn survival(&self, gallery: &[ImageIdx], queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
-        self.beam(gallery, false).survival(queries, gold)
+        self.beam(gallery, true).survival(queries, gold)
     }
 
     /// The search whose candidates are re-ranked.
     pub fn rerank(&self, gallery: &[ImageIdx]) -> Rerank {
         Rerank {
-            inner: self.beam(gallery, true),
+            inner: self.beam(gallery, false),
             candidates: self.config.search.beam,
             images: self.aligned.clone(),
             weight: self.config.search.rerank_weight as f32,
@@ -196,16 +195,16 @@ impl Parts {
         Dense::new(gallery.to_vec(), images.select(&rows), self.embedder.clone())
     }
 
-    fn beam(&self, gallery: &[ImageIdx], with_geometry: bool) -> Generative {
+    /// Beam search by the decoder alone, or with what else speaks for a docid: geometry and prior.
+    fn beam(&self, gallery: &[ImageIdx], alone: bool) -> Generative {
         // In nats, as a grounded logit: λ/(2τ).
         let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
-        let geometry =
-            self.books.clone().filter(|_| with_geometry && weight > 0.0).map(|books| (books, weight));
+        let geometry = self.books.clone().filter(|_| !alone && weight > 0.0).map(|books| (books, weight));
         let trie = self.trie(gallery);
         let decoder = &self.config.decoder;
         let wanted = self.config.search.lookahead && (decoder.grounded || decoder.plan);
         let lookahead = wanted.then(|| Arc::new(LookAhead::new(&trie, &self.catalogue)));
-        self.generative(trie, Search::Beam { width: self.config.search.beam, geometry, lookahead })
+        self.generative(trie, alone, Search::Beam { width: self.config.search.beam, geometry, lookahead })
     }
 
     /// All names of the images of a gallery.
@@ -214,12 +213,12 @@ impl Parts {
     }
 
     /// A search over this trie.
-    fn generative(&self, trie: Arc<Trie>, search: Search) -> Generative {
+    fn generative(&self, trie: Arc<Trie>, alone: bool, search: Search) -> Generative {
         let beside = |name: &ImageIdx| self.beside.get(self.names.owners[name.row()].row()).copied();
         Generative {
             dsi: self.dsi.clone(),
             wildcard: self.config.search.wildcard as f32,
-            leaves: trie.images().iter().filter_map(beside).collect(),
+            leaves: trie.images().iter().filter(|_| !alone).filter_map(beside).collect(),
             trie,
             names: self.names.clone(),
             align: self.align.clone(),
@@ -229,16 +228,18 @@ impl Parts {
     }
 }
 
-/// −η·log p(c) of every image, measured with images of the train split; empty without a weight.
-fn prior(config: &Config, corpus: &Corpus, aligned: &Matrix) -> Vec<f32> {
+/// −η·log p(c) of every image, measured with captions of the train split; empty without a weight.
+fn prior(config: &Config, prepared: &Prepared, align: &Align, images: &Matrix) -> Vec<f32> {
     let weight = config.search.prior as f32;
     if weight == 0.0 {
         return Vec::new();
     }
-    let train: Vec<usize> = corpus.images_in(Split::Train).iter().map(|image| image.row()).collect();
-    let asking: Vec<usize> =
-        train.iter().copied().step_by(train.len().div_ceil(MOST_ASKING).max(1)).collect();
-    let mut prior = log_prior(aligned, &asking, config.search.prior_temperature);
+    let pairs = prepared.corpus.train_pairs();
+    let asking: Vec<_> = pairs.iter().step_by(pairs.len().div_ceil(MOST_ASKING).max(1)).collect();
+    let captions: Vec<usize> = asking.iter().map(|pair| pair.caption().index()).collect();
+    let own: Vec<usize> = asking.iter().map(|pair| pair.image().row()).collect();
+    let asked = align.apply(Modality::Caption, &prepared.embeddings.captions.select(&captions));
+    let mut prior = log_prior(images, &asked, &own, config.search.prior_temperature);
     prior.iter_mut().for_each(|p| *p *= -weight);
     prior
 }
