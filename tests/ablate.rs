@@ -57,7 +57,10 @@ fn json(space: &Space) -> Value {
 fn a_grid_becomes_runs_and_one_table() {
     let space = Space::new();
     let outcome = ablate(&space, GRID, &[]).args(["--seeds", "0,1"]).output().succeeded();
-    assert!(outcome.stderr.contains("5 rows × 2 seeds = 10 runs: 0 done, 0 to go on with, 4 to train, 6 to"));
+    assert!(
+        outcome.stderr.contains("10 runs (5 rows, seeds 0, 1): 0 done, 0 to go on with, 4 to train, 6 to")
+    );
+    assert!(outcome.stderr.contains("2/10: \"without beam negatives\", seed 0: R@1 "), "{outcome}");
     let expected = FOLDERS.iter().flat_map(|row| [0, 1].map(|seed| format!("{row}-seed{seed}")));
     assert_eq!(folders(&space), expected.collect());
     let rows = rows(&outcome);
@@ -129,7 +132,7 @@ fn stage_gallery_and_json_are_chosen() {
     assert_eq!(found["rows"][1]["set"]["search.rerank"], false);
     // A row without the stage has dashes; the seed is the configuration's.
     let table = call(&["--stage", "rerank"]).succeeded();
-    assert!(table.stderr.contains("1 seeds") && table.stderr.contains("2 done"), "{table}");
+    assert!(table.stderr.contains("(2 rows, seeds 0)") && table.stderr.contains("2 done"), "{table}");
     assert_eq!(rows(&table)[1][1..4], ["-"; 3], "{table}");
     call(&["--gallery", "folds"]).refused(&["does not measure the gallery folds, only split and corpus"]);
     call(&["--stage", "exact"]).refused_with(2, &["--stage", "rerank"]);
@@ -295,7 +298,7 @@ fn a_grid_is_refused_before_anything_runs() {
     let outcome = ablate(&space, &several, &[]).output().refused(&["train.stepz", "index.levles"]);
     assert_eq!(outcome.error().lines().count(), 1 + 2, "each fault once: {outcome}");
     ablate(&space, GRID, &[]).args(["--seeds", "1,1"]).output().refused(&["--seeds", "twice"]);
-    ablate(&space, GRID, &[]).args(["--seeds", "-1"]).output().refused_with(2, &["--seeds"]);
+    ablate(&space, GRID, &[]).args(["--seeds", "0,x"]).output().refused_with(2, &["--seeds"]);
     ablate(&space, GRID, &["train.stepz=3"]).output().refused(&["--set: train.stepz"]);
     space
         .dsi::<&str>("ablate", &[])
@@ -313,7 +316,7 @@ fn the_shipped_grid_is_one() {
     let grid = repository("configs/ablate-scenes.toml");
     let plan = ablate.args([Path::new("--grid"), &grid, Path::new("--plan")]).output().succeeded();
     assert!(
-        plan.stderr.contains("17 rows × 3 seeds = 51 runs: 0 done, 0 to go on with, 39 to train"),
+        plan.stderr.contains("51 runs (17 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 39 to train"),
         "{plan}"
     );
 }

@@ -9,6 +9,7 @@
 //!
 //! Nothing is measured or trained in another way than by `dsi train` and `dsi eval`; each run folder is an ordinary one.
 
+pub mod choice;
 pub mod grid;
 pub mod plan;
 pub mod result;
@@ -20,9 +21,11 @@ use candle_core::Device;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::eval::report::Report;
 use crate::model::features::Prepared;
 use crate::train::stop::Stop;
 use crate::{eval, experiment};
+use choice::Choice;
 use plan::{Plan, Run, Todo};
 
 /// What a run's corpus and embeddings are decided by.
@@ -33,7 +36,6 @@ pub type Failure = (usize, String);
 
 /// Says what there is to do: to the log, as a training takes long.
 pub fn announce(plan: &Plan) {
-    let (rows, seeds, runs) = (plan.rows.len(), plan.seeds.len(), plan.runs.len());
     let parts = [
         (Todo::Nothing, "done"),
         (Todo::Resume, "to go on with"),
@@ -41,7 +43,8 @@ pub fn announce(plan: &Plan) {
         (Todo::Measure, "to measure only"),
     ];
     let parts = parts.map(|(todo, what)| format!("{} {what}", plan.count(todo))).join(", ");
-    tracing::info!("{rows} rows × {seeds} seeds = {runs} runs: {parts}");
+    let seeds = plan.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    tracing::info!("{} runs ({} rows, seeds {seeds}): {parts}", plan.runs.len(), plan.rows.len());
     for run in plan.runs.iter().filter(|run| run.todo != Todo::Nothing) {
         let what = match (run.todo, run.borrows) {
             (Todo::Measure, Some(lender)) => format!("measure {}", plan.name(&plan.runs[lender])),
@@ -53,11 +56,12 @@ pub fn announce(plan: &Plan) {
     }
 }
 
-/// Does what is left of a plan, run after run. A run that fails is kept for the end, and the others go on.
+/// Does what is left of a plan, run after run, and says what each has found in the chosen row. A run that fails is kept
+/// for the end, and the others go on.
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop, and when the base's own corpus cannot be had.
-pub fn run(plan: &Plan, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
+pub fn run(plan: &Plan, choice: Choice, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
     let mut corpus = Corpus { device, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
         corpus.of(&plan.runs[0].config)?;
@@ -74,7 +78,10 @@ pub fn run(plan: &Plan, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
         }
         let began = Instant::now();
         match one(plan, run, &mut corpus, stop) {
-            Ok(()) => tracing::info!("{name}: done in {:.0} s", began.elapsed().as_secs_f64()),
+            Ok(report) => {
+                let (seconds, figures) = (began.elapsed().as_secs_f64(), choice.figures(&report));
+                tracing::info!("{name}: {figures}in {seconds:.0} s");
+            }
             Err(Error::Stopped(_)) => {
                 let text = format!("{} is saved; the same command goes on with it", plan.name(run));
                 return Err(Error::Stopped(text));
@@ -89,18 +96,18 @@ pub fn run(plan: &Plan, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
 }
 
 /// Trains and measures one run, or only measures it.
-fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<()> {
+fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Report> {
     let device = corpus.device;
     let prepared = corpus.of(&run.config)?;
     run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
-        return experiment::run(&run.config, prepared, &run.folder, resume, device, stop).map(drop);
+        return experiment::run(&run.config, prepared, &run.folder, resume, device, stop);
     };
     let parts = experiment::open(&run.config, prepared, &lender.folder, device)?;
     // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
     run.keep_lender(lender)?;
-    eval::evaluate(&run.config, prepared, &parts, &run.folder).map(drop)
+    eval::evaluate(&run.config, prepared, &parts, &run.folder)
 }
 
 /// The corpus of the run before: most rows have the same one, and embedding it takes long.

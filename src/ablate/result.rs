@@ -11,29 +11,21 @@ use serde::Serialize;
 use toml::Table;
 
 use super::Failure;
+use super::choice::Choice;
 use super::grid::{BASE, Row as GridRow};
 use super::plan::{Plan, Run};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::answers::Answers;
 use crate::eval::compare::{Spread, spread};
 use crate::eval::read_back::{self, ReadBack};
 use crate::eval::report::{CUTOFFS, Report, Row};
-use crate::eval::setting::{Gallery, QueryKind, Regime, Stage};
+use crate::eval::setting::{Gallery, Regime, Stage};
 use crate::eval::significance::{self, Difference};
 use crate::{file, rng};
 
 /// The version of `ablation.json`.
 const VERSION: u32 = 1;
-
-/// Which row of each report is looked at: captions over this gallery.
-#[derive(Debug, Clone, Copy)]
-pub struct Choice {
-    /// The gallery.
-    pub gallery: Gallery,
-    /// The stage; none: the last generative one that a report has, what a user would get.
-    pub stage: Option<Stage>,
-}
 
 /// The result: the table in machine-readable form, written as `ablation.json`.
 #[derive(Debug, Serialize)]
@@ -110,51 +102,6 @@ pub struct Outcome {
 /// A row of a report, by seed, with the answers behind it.
 type Measured = BTreeMap<u64, (Row, ReadBack)>;
 
-impl Choice {
-    /// The choice that two words mean, for what the base measures; without words the first gallery and the last stage.
-    ///
-    /// # Errors
-    /// When the base does not measure that gallery.
-    pub fn new(section: &config::Eval, gallery: Option<Gallery>, stage: Option<Stage>) -> Result<Self> {
-        let (split, corpus) =
-            (section.gallery != config::Gallery::Corpus, section.gallery != config::Gallery::Split);
-        let measured = |gallery: &Gallery| match gallery {
-            Gallery::Split => split,
-            Gallery::Folds => split && section.folds > 1,
-            Gallery::Corpus => corpus,
-        };
-        let gallery = gallery.unwrap_or(if split { Gallery::Split } else { Gallery::Corpus });
-        if !measured(&gallery) {
-            let there: Vec<String> =
-                Gallery::ALL.iter().filter(|g| measured(g)).map(ToString::to_string).collect();
-            return Err(Error::input(format!(
-                "the base does not measure the gallery {gallery}, only {}; see eval.gallery and eval.folds",
-                there.join(" and ")
-            )));
-        }
-        Ok(Self { gallery, stage })
-    }
-
-    /// The row that is chosen of a report.
-    fn of<'r>(&self, report: &'r Report) -> Option<&'r Row> {
-        let wanted = |row: &&Row| match self.stage {
-            Some(stage) => row.stage == stage,
-            None => row.stage != Stage::Exact,
-        };
-        self.captions(report).filter(wanted).last()
-    }
-
-    /// The rows of exact search over the same captions and images.
-    fn beside<'r>(&self, report: &'r Report) -> impl Iterator<Item = &'r Row> {
-        self.captions(report).filter(|row| row.stage == Stage::Exact)
-    }
-
-    fn captions<'r>(&self, report: &'r Report) -> impl Iterator<Item = &'r Row> {
-        let gallery = self.gallery;
-        report.rows.iter().filter(move |row| row.query == QueryKind::Caption && row.gallery == gallery)
-    }
-}
-
 impl Ablation {
     /// Reads the reports of a plan whose runs are done, but for those that failed.
     ///
@@ -162,42 +109,30 @@ impl Ablation {
     /// When a report or the files beside it cannot be read, or no report has the chosen row.
     pub fn read(plan: &Plan, failures: &[Failure], choice: Choice) -> Result<Self> {
         let base = &plan.runs[0].config;
-        let mut reader = Reader { base, measured: Measured::new() };
+        let mut reader = Reader { base, choice, measured: Measured::new() };
         let (mut rows, mut exact) = (Vec::new(), Vec::new());
         for (number, row) in plan.rows.iter().enumerate() {
             let runs: Vec<(usize, &Run)> =
                 plan.runs.iter().enumerate().filter(|(_, run)| run.row == number).collect();
-            let outcomes = runs.iter().map(|(place, run)| outcome(plan, failures, *place, run)).collect();
             let reports = reports(&runs, failures)?;
-            let mut measured = Measured::new();
-            for (run, report) in &reports {
-                if let Some(row) = choice.of(report) {
-                    measured
-                        .insert(run.config.seed, (row.clone(), read_back::read(row, &run.folder.eval())?));
-                }
+            let outcomes = runs.iter().map(|(place, run)| outcome(plan, failures, *place, run)).collect();
+            let (found, is_base) = (reader.chosen(&reports)?, number == 0);
+            if is_base {
+                exact = reader.exact(&reports)?;
             }
-            if number == 0 {
-                exact = reader.exact(&reports, choice)?;
-            }
-            rows.push(reader.line(row, outcomes, measured, number == 0));
+            rows.push(reader.line(row, outcomes, found, is_base));
         }
         if rows.iter().all(|row| row.found.is_none()) && rows.iter().any(Line::has_reports) {
-            let stage = choice.stage.map_or("generative".into(), |stage| stage.to_string());
+            let stage = choice.stage.map_or("generative", Stage::word);
             return Err(Error::input(format!(
                 "no row has a {stage} stage over the gallery {}",
                 choice.gallery
             )));
         }
         let beside = exact.into_iter().map(|(row, m)| reader.line(&row, Vec::new(), m, false)).collect();
-        Ok(Self {
-            version: VERSION,
-            dataset: base.data.name.clone(),
-            split: base.eval.split.to_string(),
-            gallery: choice.gallery,
-            seeds: plan.seeds.clone(),
-            rows,
-            beside,
-        })
+        let (dataset, split) = (base.data.name.clone(), base.eval.split.to_string());
+        let (gallery, seeds) = (choice.gallery, plan.seeds.clone());
+        Ok(Self { version: VERSION, dataset, split, gallery, seeds, rows, beside })
     }
 
     /// Writes it as JSON, all or nothing.
@@ -237,16 +172,28 @@ fn reports<'p>(runs: &[(usize, &'p Run)], failures: &[Failure]) -> Result<Vec<(&
 /// Makes lines, each compared with the base's answers.
 struct Reader<'a> {
     base: &'a Config,
+    choice: Choice,
     /// The base's rows, once they are read.
     measured: Measured,
 }
 
 impl Reader<'_> {
+    /// The chosen row of each report that has it.
+    fn chosen(&self, reports: &[(&Run, Report)]) -> Result<Measured> {
+        let mut found = Measured::new();
+        for (run, report) in reports {
+            if let Some(row) = self.choice.of(report) {
+                found.insert(run.config.seed, (row.clone(), read_back::read(row, &run.folder.eval())?));
+            }
+        }
+        Ok(found)
+    }
+
     /// The rows of exact search, as if they were rows of the grid.
-    fn exact(&self, reports: &[(&Run, Report)], choice: Choice) -> Result<Vec<(GridRow, Measured)>> {
+    fn exact(&self, reports: &[(&Run, Report)]) -> Result<Vec<(GridRow, Measured)>> {
         let mut found: Vec<(GridRow, Measured)> = Vec::new();
         for (run, report) in reports {
-            for row in choice.beside(report) {
+            for row in self.choice.beside(report) {
                 let name = format!("{}, {}", row.retriever, row.stage);
                 let measured = (row.clone(), read_back::read(row, &run.folder.eval())?);
                 let place = found.iter().position(|(known, _)| known.name == name).unwrap_or_else(|| {
@@ -275,16 +222,10 @@ impl Reader<'_> {
             .iter()
             .filter_map(|(seed, (_, ours))| Some((ours, &self.measured.get(seed)?.1)))
             .collect();
-        let asked =
-            |pair: &(&ReadBack, &ReadBack)| pair.0.asked == pair.1.asked && pair.0.asked == pairs[0].0.asked;
-        if !pairs.iter().all(asked) {
-            tracing::warn!(
-                "{:?} was asked other queries than {BASE:?}: there is no difference to show",
-                row.name
-            );
-            return BTreeMap::new();
-        }
-        if pairs.is_empty() {
+        let Some((first, _)) = pairs.first() else { return BTreeMap::new() };
+        if pairs.iter().any(|(ours, theirs)| ours.asked != first.asked || theirs.asked != first.asked) {
+            let name = &row.name;
+            tracing::warn!("{name:?} was asked other queries than {BASE:?}: there is no difference to show");
             return BTreeMap::new();
         }
         let joined = |side: fn(&(&ReadBack, &ReadBack)) -> Answers| {

@@ -7,9 +7,10 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::{ConfigArgs, device, put, stop_on_ctrl_c};
+use crate::ablate::choice::Choice;
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::plan::{Base, Plan};
-use crate::ablate::result::{Ablation, Choice};
+use crate::ablate::result::Ablation;
 use crate::ablate::{announce, run, table};
 use crate::eval::setting::{Gallery, Stage};
 
@@ -45,10 +46,10 @@ pub struct Ablate {
     #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Vec<u64>,
     /// The stage that the table shows [default: the last one that a row has].
-    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(["decoder", "geometry", "rerank"]))]
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
     stage: Option<String>,
     /// The gallery that the table shows [default: split, where that is measured].
-    #[arg(long, value_name = "GALLERY", value_parser = PossibleValuesParser::new(["split", "folds", "corpus"]))]
+    #[arg(long, value_name = "GALLERY", value_parser = galleries())]
     gallery: Option<String>,
     /// Do anew what the folders hold of another configuration.
     #[arg(long)]
@@ -59,6 +60,16 @@ pub struct Ablate {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// The stages of a generative retriever; the rows of exact search stand below every table.
+fn stages() -> PossibleValuesParser {
+    let generative = Stage::ALL.iter().filter(|stage| **stage != Stage::Exact);
+    PossibleValuesParser::new(generative.map(|stage| stage.word()))
+}
+
+fn galleries() -> PossibleValuesParser {
+    PossibleValuesParser::new(Gallery::ALL.iter().map(|gallery| gallery.word()))
 }
 
 impl Ablate {
@@ -81,7 +92,7 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
-        let failures = run(&plan, &device(config.device)?, &stop_on_ctrl_c()?)?;
+        let failures = run(&plan, choice, &device(config.device)?, &stop_on_ctrl_c()?)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;
         put(if self.json {
