@@ -86,6 +86,7 @@ fn a_grid_becomes_runs_and_one_table() {
     let run = |folder: &str| fs::read(space.path(folder).join("eval/tiny-test.run")).unwrap();
     assert_eq!(run("alone"), run("out/wide-seed1"));
     assert!(!space.path("out/wide-seed1/checkpoints").exists());
+    space.run("eval").of("out/wide-seed1").output().refused(&["weights of another run", "weights.json"]);
 
     // All is done: nothing is touched but the result, which is the same.
     let before = (contents(&space.path("out")), json(&space));

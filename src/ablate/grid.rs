@@ -214,9 +214,9 @@ fn combinations(grid: &Table, problems: &mut Vec<String>) -> Vec<Row> {
     sets.into_iter().map(|set| Row { name: name(&set), set, retrain: false, written: false }).collect()
 }
 
-/// The keys of a `[grid]`, dotted, with their values.
+/// The keys of a `[grid]`, dotted and in order, with their values.
 fn axes(grid: &Table, problems: &mut Vec<String>) -> Vec<(String, Vec<Value>)> {
-    let mut axes = Vec::new();
+    let mut axes: Vec<(String, Vec<Value>)> = Vec::new();
     for (key, value) in dotted(grid) {
         match value.as_array() {
             Some(values) if !values.is_empty() && !repeats(values) => axes.push((key, values.clone())),
@@ -225,6 +225,9 @@ fn axes(grid: &Table, problems: &mut Vec<String>) -> Vec<(String, Vec<Value>)> {
             )),
         }
     }
+    axes.sort_by(|a, b| a.0.cmp(&b.0));
+    let twice = axes.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    problems.extend(twice.map(|pair| format!("{OF_GRIDS}: {} stands there twice", pair[0].0)));
     axes
 }
 

@@ -30,8 +30,8 @@ A grid file:
   index.levels = [8, 12]
   search.beam = [20, 50]
 
-Rows that differ in [search] and [eval] alone measure the weights of the first row that has the same of all else;
-retrain = true in a [[row]] trains them anew. After Ctrl-C or a failure the same command goes on.")]
+A row that differs from another in [search] and [eval] alone measures the weights of that row;
+retrain = true in a [[row]] trains it on its own. After Ctrl-C or a failure the same command goes on.")]
 pub struct Ablate {
     #[command(flatten)]
     config: ConfigArgs,

@@ -95,6 +95,14 @@ impl Opened {
         if !run.config().exists() {
             bail!("{} holds no run; make one with dsi train --config FILE", run.path().display());
         }
+        if run.borrowed().exists() {
+            let at = run.borrowed();
+            bail!(
+                "{} measured the weights of another run, which {} names",
+                run.path().display(),
+                at.display()
+            );
+        }
         let trained = Config::load(&run.config(), &[])?;
         let config = Config::load(&run.config(), overrides)?;
         let differences = config.differences(&trained, &OF_A_RUN);

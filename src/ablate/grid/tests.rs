@@ -56,6 +56,10 @@ fn all_that_is_no_grid_is_said_with_the_row() {
         ("[grid]\nindex.levels = 8".into(), "[grid]: index.levels = 8 is not allowed: it takes a list"),
         ("[grid]\nindex.levels = []".into(), "index.levels = [] is not allowed"),
         ("[grid]\nindex.levels = [8, 8]".into(), "each once"),
+        (
+            "[grid]\nindex.levels = [8]\n\"index.levels\" = [9]".into(),
+            "[grid]: index.levels stands there twice",
+        ),
         ("[grid]\nseed = [8]".into(), "[grid]: seed cannot be set"),
         ("seeds = 3".into(), "seeds = 3 is not allowed: it takes a list of whole numbers, each once"),
         ("seeds = [0, 0]".into(), "seeds = [0, 0]"),
