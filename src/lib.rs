@@ -13,6 +13,8 @@
 //! | layer | what it holds |
 //! |---|---|
 //! | `main`, [`cli`] | one file a command; no logic |
+//! | [`ablate`] | many experiments: a grid of them, and one table |
+//! | [`experiment`] | the three jobs below in one run folder |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
 //! | [`model`] | CLIP, the alignment, the grounded decoder, its losses and its search, index and checkpoint folders |
@@ -27,12 +29,14 @@
 //! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::build`] →
 //! [`eval::evaluate`] (ranked lists, figures, table).
 
+pub mod ablate;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod docid;
 pub mod error;
 pub mod eval;
+pub mod experiment;
 pub mod file;
 pub mod ids;
 pub mod index;

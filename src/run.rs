@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
+
 /// The folder given by `--out` or `--run`.
 #[derive(Debug, Clone)]
 pub struct RunFolder(PathBuf);
@@ -35,6 +37,35 @@ impl RunFolder {
     /// The docids and what they were made with.
     pub fn index(&self) -> PathBuf {
         self.0.join("index")
+    }
+
+    /// Which run's weights the reports were made with, where they are not its own: JSON.
+    pub fn borrowed(&self) -> PathBuf {
+        self.0.join("weights.json")
+    }
+
+    /// The weight that was fitted on val once training had ended, where that was asked for: JSON.
+    pub fn fitted(&self) -> PathBuf {
+        self.0.join("fitted.json")
+    }
+
+    /// Removes what an earlier run left here: its checkpoints first, its configuration not at all, so that a crash
+    /// on the way leaves no run that looks whole.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn clear(&self) -> Result<()> {
+        for folder in [self.checkpoints(), self.index(), self.eval()] {
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+            }
+        }
+        for file in [self.borrowed(), self.fitted()] {
+            if file.exists() {
+                std::fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+            }
+        }
+        Ok(())
     }
 
     /// Reports, `DATASET-SPLIT.json`, and the TREC run and qrels files of their rows in `DATASET-SPLIT/`.

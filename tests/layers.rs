@@ -4,9 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top; modules of one row may not see each other.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
+    &["ablate"],
+    &["experiment"],
     &["train", "eval", "index"],
     &["retriever"],
     &["model"],

@@ -1,5 +1,6 @@
 //! The command line: one file a command, no logic. Results go to stdout, everything else to stderr.
 
+mod ablate;
 mod compare;
 mod data;
 mod eval;
@@ -37,6 +38,7 @@ enum Command {
     Index(index::Index),
     Train(train::Train),
     Eval(eval::Eval),
+    Ablate(ablate::Ablate),
     Compare(compare::Compare),
     Search(search::Search),
 }
@@ -58,6 +60,7 @@ pub fn run() -> Result<()> {
         Command::Index(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Ablate(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Search(command) => command.run(),
     }
@@ -85,11 +88,15 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config> {
+        Ok(Config::load(&self.config, &self.overrides())?)
+    }
+
+    /// All overrides, the short ones last.
+    fn overrides(&self) -> Vec<String> {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let device = self.device.as_ref().map(|device| format!("device={device}"));
         let skip = self.allow_missing.then(|| "data.on_bad_image=skip".to_owned());
-        let overrides: Vec<String> = self.set.iter().cloned().chain(seed).chain(device).chain(skip).collect();
-        Ok(Config::load(&self.config, &overrides)?)
+        self.set.iter().cloned().chain(seed).chain(device).chain(skip).collect()
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::device;
 use crate::config::Config;
+use crate::experiment;
 use crate::file;
 use crate::model::features::{self, Prepared};
-use crate::model::index::Index;
-use crate::retriever::build::{Model, Parts};
+use crate::retriever::build::Parts;
 use crate::run::RunFolder;
 
 /// What of the configuration decides the weights of a run, so that a resumed or opened run must agree in it. (Its
@@ -52,12 +52,7 @@ impl Start {
 pub fn open_run(run: &RunFolder, config: &Config, how: Start, decides: &[&str]) -> Result<()> {
     let at = run.path().display();
     if how == Start::Force && run.config().exists() {
-        for folder in [run.checkpoints(), run.index(), run.eval()] {
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)
-                    .with_context(|| format!("cannot remove {}", folder.display()))?;
-            }
-        }
+        run.clear()?;
     } else if run.config().exists() && (run.index().exists() || run.checkpoints().exists()) {
         let before = Config::load(&run.config(), &[])?;
         let trained = run.checkpoints().exists();
@@ -100,6 +95,14 @@ impl Opened {
         if !run.config().exists() {
             bail!("{} holds no run; make one with dsi train --config FILE", run.path().display());
         }
+        if run.borrowed().exists() {
+            let at = run.borrowed();
+            bail!(
+                "{} measured the weights of another run, which {} names",
+                run.path().display(),
+                at.display()
+            );
+        }
         let trained = Config::load(&run.config(), &[])?;
         let config = Config::load(&run.config(), overrides)?;
         let differences = config.differences(&trained, &OF_A_RUN);
@@ -108,9 +111,7 @@ impl Opened {
         }
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
-        let index = Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint)?;
-        let model = Model::trained(&config, &index, &run, &device)?;
-        let parts = Parts::new(&config, &prepared, index, model.dsi)?;
+        let parts = experiment::open(&config, &prepared, &run, &device)?;
         Ok(Self { config, run, prepared, parts })
     }
 }

@@ -7,10 +7,7 @@ use clap::Args;
 
 use super::open::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, device, print_report, stop_on_ctrl_c};
-use crate::data::leaks;
-use crate::model::features;
-use crate::retriever::build::{Model, Parts};
-use crate::{eval, index, train};
+use crate::experiment;
 
 /// Do the whole job: embed the corpus, build the index if there is none, train the decoder, print the test table.
 #[derive(Args)]
@@ -39,14 +36,7 @@ impl Train {
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
         open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_RUN)?;
-        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
-        leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
-        eval::require(&config, &prepared.corpus)?;
-        train::teacher::Scores::open(&config.train, &prepared.corpus)?;
-        let index = index::open(&config, &prepared, &run, &device)?;
-        train::joint::train(&config, &prepared, &index, &run, self.resume, &device, &stop)?;
-        let model = Model::trained(&config, &index, &run, &device)?;
-        let parts = Parts::new(&config, &prepared, index, model.dsi)?;
-        print_report(&eval::evaluate(&config, &prepared, &parts, &run)?, false)
+        let prepared = experiment::prepare(&config, &device)?;
+        print_report(&experiment::run(&config, &prepared, &run, self.resume, &device, &stop)?, false)
     }
 }

@@ -49,7 +49,23 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, origin: &Path, overrides: &[String]) -> Result<Self> {
-        resolve::resolve(text, origin, overrides)
+        resolve::resolve(text, origin, overrides, None)
+    }
+
+    /// As [`Config::load`], with further keys on top, written as in a configuration file or dotted
+    /// (`"train.batch" = 64`); `origin` opens each complaint about them.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(path: &Path, overrides: &[String], origin: &str, keys: &Table) -> Result<Self> {
+        resolve::resolve(&file::read_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
+    }
+
+    /// Every key but those under `names` (sections or keys): what [`Config::fingerprint`] and
+    /// [`Config::differences`] then look at.
+    pub fn keys_but(names: &[&str]) -> Vec<&'static str> {
+        let keys = rules::RULES.iter().map(|(key, _)| *key);
+        keys.filter(|key| !names.iter().any(|name| under(key, name))).collect()
     }
 
     /// The resolved configuration as a TOML file that [`Config::load`] reads back to an equal one: every key
@@ -106,11 +122,21 @@ impl Config {
                 value => _ = flat.insert(name, value),
             }
         }
-        let under = |key: &str, name: &str| {
-            key.strip_prefix(name).is_some_and(|r| r.is_empty() || r.starts_with('.'))
-        };
         debug_assert!(names.iter().all(|name| rules::RULES.iter().any(|(key, _)| under(key, name))));
         flat.retain(|key, _| names.iter().any(|name| under(key, name)));
         flat
     }
+}
+
+/// Reads a TOML file that is no configuration, such as a grid of them, within the same bounds.
+///
+/// # Errors
+/// When the file cannot be read or is not TOML (with the line).
+pub fn read_toml(path: &Path) -> Result<Table> {
+    resolve::table(&file::read_text(path, LARGEST)?, path)
+}
+
+/// Whether a dotted key is `name` or stands in the section of that name.
+fn under(key: &str, name: &str) -> bool {
+    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

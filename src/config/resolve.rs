@@ -16,21 +16,35 @@ const SHOWN: usize = 80;
 /// How alike two names must be (1 is equal) for one to be offered for the other.
 const ALIKE: f64 = 0.6;
 
-/// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) in order, and checks.
+/// Keys from beside the file: what opens each complaint about them, and a table like that of a file.
+pub type Layer<'a> = (&'a str, &'a Table);
+
+/// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) and then the layer in order, and
+/// checks.
 ///
 /// # Errors
 /// [`Error::Line`] for broken TOML; else [`Error::Config`] with everything that is wrong.
-pub fn resolve(text: &str, origin: &Path, overrides: &[String]) -> Result<Config> {
-    let table: Table = text.parse().map_err(|e| syntax(text, origin, &e))?;
+pub fn resolve(text: &str, origin: &Path, overrides: &[String], layer: Option<Layer>) -> Result<Config> {
     let mut given = Given::default();
-    given.take(&origin.display().to_string(), table);
+    given.take(&origin.display().to_string(), table(text, origin)?);
     for each in overrides {
         match parse_override(each) {
             Ok(table) => given.take("--set", table),
             Err(problem) => given.problems.push(problem),
         }
     }
+    if let Some((origin, keys)) = layer {
+        given.take(origin, keys.clone());
+    }
     given.finish()
+}
+
+/// A text, which came from `origin`, as TOML.
+///
+/// # Errors
+/// [`Error::Line`] where it is none.
+pub fn table(text: &str, origin: &Path) -> Result<Table> {
+    text.parse().map_err(|e| syntax(text, origin, &e))
 }
 
 fn syntax(text: &str, origin: &Path, error: &toml::de::Error) -> Error {

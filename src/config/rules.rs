@@ -134,6 +134,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("search.prior_temperature", TEMPERATURE),
     ("search.rerank", Flag),
     ("search.rerank_weight", SHARE),
+    ("search.fit_rerank", Flag),
     ("search.k", Count(1, 10_000)),
 
     ("eval.split", OneOf(Split::WORDS)),

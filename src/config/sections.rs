@@ -265,6 +265,8 @@ section! {
         rerank: bool = true,
         /// Weight of the exact cosine in the fused score.
         rerank_weight: f64 = 0.7,
+        /// Whether training ends with fitting that weight on val captions, by the mean of R@1, R@5 and R@10.
+        fit_rerank: bool = false,
         /// Images returned.
         k: usize = 10,
     }

@@ -73,6 +73,10 @@ fn every_shipped_file_loads_and_prints_back_equal() {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let is_grid = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ablate-"));
+        if is_grid {
+            continue; // rows for `dsi ablate`: its own test reads it
+        }
         let config = Config::load(&path, &[]).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(Config::parse(&config.to_toml(), &path, &[]).unwrap(), config);
         count += 1;

@@ -44,6 +44,20 @@ impl Answers {
         Self { ranks, gains, clusters, folds }
     }
 
+    /// The answers of several runs to the same queries as one: figures are means over the runs, and an image's queries
+    /// in all of them are redrawn together.
+    pub fn joined(runs: &[Self]) -> Self {
+        let mut all = Self { ranks: Vec::new(), gains: Vec::new(), clusters: Vec::new(), folds: Vec::new() };
+        for run in runs {
+            let before = all.ranks.len();
+            all.ranks.extend(&run.ranks);
+            all.gains.extend(&run.gains);
+            all.clusters.extend(&run.clusters);
+            all.folds.extend(run.folds.iter().map(|fold| before + fold.start..before + fold.end));
+        }
+        all
+    }
+
     /// Number of queries.
     pub fn count(&self) -> usize {
         self.ranks.len()
@@ -106,5 +120,15 @@ mod tests {
         let together = Answers::new(ranks, clusters, vec![0..6]);
         assert_eq!(recall(&together, 10), 4.0 / 6.0);
         assert_eq!(together.hits(1), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+    #[test]
+    fn several_runs_are_a_mean_over_runs() {
+        let clusters = [0, 0, 1].map(ImageIdx).to_vec();
+        let run = |ranks: [Option<usize>; 3]| Answers::new(ranks.to_vec(), clusters.clone(), vec![0..3]);
+        let both = Answers::joined(&[run([Some(1), Some(1), None]), run([Some(1), None, None])]);
+        assert_eq!((both.count(), both.folds()), (6, 2));
+        assert_eq!(both.over_folds(|ranks| metrics::recall_at(ranks, 1)), (2.0 / 3.0 + 1.0 / 3.0) / 2.0);
+        assert_eq!(both.clusters(), [0, 0, 1, 0, 0, 1].map(ImageIdx));
+        assert_eq!(both.hits(1), [1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     }
 }

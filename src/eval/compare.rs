@@ -206,7 +206,8 @@ fn beside(line: &Line, published: &[Published]) -> Vec<Published> {
     published.iter().filter(same).cloned().collect()
 }
 
-fn spread(values: &[f64]) -> Spread {
+/// Mean and standard deviation of one value a seed.
+pub fn spread(values: &[f64]) -> Spread {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();

@@ -23,12 +23,17 @@ pub struct Names {
 impl Names {
     /// Of a report in `folder` about this data set and split.
     pub fn new(folder: PathBuf, dataset: &str, split: &str, main: (Gallery, Stage)) -> Self {
-        Self { folder, stem: format!("{dataset}-{split}"), main }
+        Self { folder, stem: stem(dataset, split), main }
     }
 
     /// The report itself.
     pub fn report(&self) -> PathBuf {
-        self.folder.join(format!("{}.json", self.stem))
+        self.folder.join(report(&self.stem))
+    }
+
+    /// Where the report on a split of a data set lies in the folder `eval`.
+    pub fn report_of(eval: &Path, dataset: &str, split: &str) -> PathBuf {
+        eval.join(report(&stem(dataset, split)))
     }
 
     /// A file that a report names.
@@ -54,4 +59,12 @@ impl Names {
         }
         (1..=count).map(|fold| format!("{}/{query}.fold-{fold}-of-{count}.qrels", self.stem)).collect()
     }
+}
+
+fn stem(dataset: &str, split: &str) -> String {
+    format!("{dataset}-{split}")
+}
+
+fn report(stem: &str) -> String {
+    format!("{stem}.json")
 }

@@ -1,15 +1,21 @@
 //! Weights that are fitted and not chosen: how much the exact cosine counts in a fused score, on val captions.
 
+use serde::{Deserialize, Serialize};
+
 use super::metrics;
 use super::questions;
 use crate::config::Split;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::ids::ImageIdx;
 use crate::model::features::Prepared;
 use crate::retriever::RankedList;
 use crate::retriever::build::Parts;
 use crate::retriever::rerank::Evidence;
+use crate::run::RunFolder;
 
+/// The version of the file.
+const VERSION: u32 = 1;
 /// The weights that are tried are k/20.
 const STEPS: u32 = 20;
 
@@ -28,6 +34,50 @@ pub fn rerank_weight(prepared: &Prepared, parts: &Parts) -> Result<f64> {
     let asked = questions::captions(prepared, Split::Val);
     let evidence = parts.rerank(&gallery).evidence(&asked.queries)?;
     Ok(f64::from(best(&evidence, &asked.gold)) / f64::from(STEPS))
+}
+
+/// The file that keeps a fitted weight.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fitted {
+    version: u32,
+    rerank_weight: f64,
+}
+
+/// Keeps the weight with its run.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(run: &RunFolder, rerank_weight: f64) -> Result<()> {
+    tracing::info!("the exact cosine counts {rerank_weight} in a fused score, fitted on val");
+    let path = run.fitted();
+    let json = serde_json::to_string_pretty(&Fitted { version: VERSION, rerank_weight })
+        .map_err(|e| Error::file(&path, e.to_string()))?;
+    file::write_atomic(&path, |out| writeln!(out, "{json}"))
+}
+
+/// The weight that was fitted for a run.
+///
+/// # Errors
+/// When there is none, or the file is broken or of another version.
+pub fn read(run: &RunFolder) -> Result<f64> {
+    let path = run.fitted();
+    if !path.exists() {
+        let what = "has no fitted weight: train with search.fit_rerank = true, or set it to false";
+        return Err(Error::file(run.path(), what));
+    }
+    let fitted: Fitted = serde_json::from_str(&file::read_text(&path, 1 << 16)?)
+        .map_err(|e| Error::file(&path, format!("is no fitted weight: {e}; train again")))?;
+    match (fitted.version, (0.0..=1.0).contains(&fitted.rerank_weight)) {
+        (VERSION, true) => Ok(fitted.rerank_weight),
+        (version, _) => {
+            let what = format!(
+                "has version {version}, weight {}; version {VERSION} and 0 to 1 are read",
+                fitted.rerank_weight
+            );
+            Err(Error::file(&path, what))
+        }
+    }
 }
 
 fn best(evidence: &[Vec<Evidence>], gold: &[ImageIdx]) -> u32 {

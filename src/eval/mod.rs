@@ -9,6 +9,7 @@ pub mod fit;
 pub mod metrics;
 pub mod published;
 pub mod questions;
+pub mod read_back;
 pub mod report;
 pub mod setting;
 pub mod significance;
@@ -84,6 +85,17 @@ pub fn require(config: &Config, corpus: &Corpus) -> Result<()> {
     questions::pools(&config.eval, corpus, split).map(|_| ())
 }
 
+/// The hash of all of a configuration that decides a figure, but for the seed.
+fn settings(config: &Config) -> String {
+    config.fingerprint(&DECIDES)
+}
+
+/// Whether a report is of this configuration. (What it says does not tell which galleries it was asked for.)
+pub fn is_of(report: &Report, config: &Config) -> bool {
+    let wanted = (&config.data.name, config.eval.split.word(), config.seed, settings(config));
+    (&report.dataset, report.split.as_str(), report.seed, report.settings.clone()) == wanted
+}
+
 /// Measures every retriever of a run on the split that the configuration names; writes the report, and for each row a
 /// run file and its qrels, into the run folder.
 ///
@@ -93,7 +105,7 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let (corpus, split) = (&prepared.corpus, config.eval.split);
     require(config, corpus)?;
     let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
-    let settings = config.fingerprint(&DECIDES);
+    let settings = settings(config);
     let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
     let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
     let pools = questions::pools(&config.eval, corpus, split)?;

@@ -52,13 +52,7 @@ pub fn difference_table(report: &Report) -> Option<Table> {
     let mut table = Table::new(names.into_iter().chain(figures));
     for row in compared {
         let names = [row.retriever.clone(), row.stage.to_string(), row.query.to_string(), gallery(row)];
-        let figures = cutoffs.iter().flat_map(|k| match row.versus_dense.get(k) {
-            Some(Difference { delta, ci95: [low, high], p }) => {
-                let [delta, low, high] = [delta, low, high].map(|x| signed(100.0 * x));
-                [format!("{delta} [{low}, {high}]"), format!("{p:.3}")]
-            }
-            None => ["-".into(), "-".into()],
-        });
+        let figures = cutoffs.iter().flat_map(|k| difference(row.versus_dense.get(k)));
         table.push(names.into_iter().chain(figures));
     }
     Some(table)
@@ -78,11 +72,7 @@ pub fn comparison_table(blocks: &[Block]) -> Table {
 }
 
 fn measured_cells(line: &Line) -> Vec<String> {
-    let recall = |k: usize| match line.recall.get(&k) {
-        Some(Spread { mean, sd: Some(sd) }) => format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * sd),
-        Some(Spread { mean, sd: None }) => format!("{:.1}", 100.0 * mean),
-        None => "-".into(),
-    };
+    let recall = |k: usize| spread(line.recall.get(&k));
     let data = format!("{} {}", line.dataset, line.split);
     let place = [data, line.query.to_string(), folded(line.gallery, line.folds)];
     let who = [line.retriever.clone(), line.stage.to_string(), line.regime.to_string()];
@@ -105,6 +95,24 @@ fn published_cells(line: &Line, row: &Published) -> Vec<String> {
     let doubt = if row.verified { "" } else { " (not checked)" };
     let source = format!("{}{doubt}", row.source);
     place.into_iter().chain(who).chain(counts).chain(CUTOFFS.map(recall)).chain([source]).collect()
+}
+
+/// A recall over seeds in percent, mean ± standard deviation; a dash where there is none.
+pub fn spread(recall: Option<&Spread>) -> String {
+    match recall {
+        Some(Spread { mean, sd: Some(sd) }) => format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * sd),
+        Some(Spread { mean, sd: None }) => format!("{:.1}", 100.0 * mean),
+        None => "-".into(),
+    }
+}
+
+/// A difference with its interval, in points, and its p-value; dashes where there is none.
+pub fn difference(difference: Option<&Difference>) -> [String; 2] {
+    let Some(Difference { delta, ci95: [low, high], p }) = difference else {
+        return ["-".into(), "-".into()];
+    };
+    let [delta, low, high] = [delta, low, high].map(|x| signed(100.0 * x));
+    [format!("{delta} [{low}, {high}]"), format!("{p:.3}")]
 }
 
 /// With its sign, and never `-0.0`.

@@ -10,16 +10,20 @@
 //! - A query whose list is empty has no line in the run; it still counts as a miss, because the qrels have
 //!   it (`trec_eval` needs `-c` for that; `ir_measures` does it always).
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file::write_atomic;
 
 /// Scores beyond this, infinities too, are written as this: it leaves ten million floats below
 /// `-LARGEST_SCORE` to descend through, so even a list of infinities keeps its order.
 const LARGEST_SCORE: f32 = 1e38;
+/// Bytes of a line that is read: ids are names of files, at worst percent-encoded.
+const LONGEST_LINE: u64 = 64 * 1024;
 
 /// Writes a run file: for each query id what was returned, best first, by outside name and score; `tag` names the
 /// system.
@@ -59,6 +63,53 @@ pub fn write_qrels<Q: AsRef<str>, D: AsRef<str>>(
         }
         Ok(())
     })
+}
+
+/// The (query, right answer) lines of a qrels file, ids as they are written there.
+///
+/// # Errors
+/// When it cannot be read, or a line is none of a qrels file.
+pub fn read_qrels(path: &Path) -> Result<Vec<(String, String)>> {
+    let mut lines = Vec::new();
+    each_line(path, |fields: [&str; 4]| lines.push((fields[0].to_owned(), fields[2].to_owned())))?;
+    Ok(lines)
+}
+
+/// The one-based rank in a run file of the answer that is `right` for each query; queries whose list lacks it are not
+/// there. Lists are as [`write_run`] writes them, best first.
+///
+/// # Errors
+/// When it cannot be read, or a line is none of a run file.
+pub fn read_ranks(path: &Path, right: &HashMap<&str, &str>) -> Result<HashMap<String, usize>> {
+    let (mut ranks, mut place) = (HashMap::new(), (String::new(), 0));
+    each_line(path, |[query, _, document, ..]: [&str; 6]| {
+        if place.0 != query {
+            place = (query.to_owned(), 0);
+        }
+        place.1 += 1;
+        if right.get(query) == Some(&document) {
+            ranks.entry(query.to_owned()).or_insert(place.1);
+        }
+    })?;
+    Ok(ranks)
+}
+
+/// Reads a file line by line, each of `N` fields; no line is held that is longer than any of ours.
+fn each_line<const N: usize>(path: &Path, mut take: impl FnMut([&str; N])) -> Result<()> {
+    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        let read = file.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes);
+        if read.map_err(Error::io("read", path))? == 0 {
+            break;
+        }
+        let fields = std::str::from_utf8(&bytes).ok().filter(|line| line.ends_with('\n'));
+        let fields: Option<Vec<&str>> = fields.map(|line| line.trim_end().split(' ').collect());
+        let fields = fields.and_then(|fields| <[&str; N]>::try_from(fields).ok());
+        take(fields.ok_or_else(|| Error::line(path, number, format!("does not have {N} fields")))?);
+    }
+    Ok(())
 }
 
 /// Scores in descending order, lowered where needed so that each is below the one before it.
@@ -124,8 +175,29 @@ mod tests {
         write_qrels(&path, [("q 1", names[0]), ("q2", names[1])]).unwrap();
         let qrels = "q%201 0 a%20b.jpg 1\nq2 0 c%25%E2%80%83.jpg 1\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), qrels);
+        assert_eq!(read_qrels(&path).unwrap()[1], ("q2".into(), "c%25%E2%80%83.jpg".into()));
         assert!(write_qrels(&path, [("", "a")]).unwrap_err().to_string().contains("empty"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), qrels, "a refused write leaves the old file");
+    }
+
+    #[test]
+    fn ranks_are_read_back_and_other_files_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let lists = [("a", vec![("x", 2.0), ("y", 1.0)]), ("b", vec![("x", 2.0)]), ("c", vec![("y", 2.0)])];
+        write_run(&path, "t", lists).unwrap();
+        let right = HashMap::from([("a", "y"), ("b", "y"), ("c", "y"), ("d", "x")]);
+        assert_eq!(
+            read_ranks(&path, &right).unwrap(),
+            HashMap::from([("a".into(), 2), ("c".into(), 1)]),
+            "a miss has no rank"
+        );
+        let error = read_qrels(&path).unwrap_err().to_string();
+        assert!(error.contains("line 1: does not have 4 fields"), "{error}");
+        for broken in [b"a 0 x 1\na 0 x".as_slice(), b"\xff 0 x 1\n", &[b'x'; 70_000]] {
+            std::fs::write(&path, broken).unwrap();
+            assert!(read_qrels(&path).is_err());
+        }
     }
 
     #[test]

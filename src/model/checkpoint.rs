@@ -135,6 +135,16 @@ pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
     Ok(folder.join(format!("step-{step}")))
 }
 
+/// The hash of the weights that `which` points at: equal for equal weights.
+///
+/// # Errors
+/// When there is no checkpoint, or it is not described as one.
+pub fn weights_hash(folder: &Path, which: Which) -> Result<String> {
+    let at = locate(folder, which)?;
+    let hash = read_meta(&at)?.blake3.remove(WEIGHTS);
+    hash.ok_or_else(|| Error::file(at.join(META), format!("has no hash of {WEIGHTS}")))
+}
+
 fn read_meta(at: &Path) -> Result<Meta> {
     let path = at.join(META);
     let text = file::read_text(&path, 1 << 16)?;
@@ -198,6 +208,8 @@ mod tests {
         let folders =
             fs::read_dir(folder.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(folders, 2);
+        let hash = |which| weights_hash(folder.path(), which).unwrap();
+        assert_ne!(hash(Which::Last), hash(Which::Best));
     }
 
     #[test]

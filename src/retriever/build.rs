@@ -139,6 +139,11 @@ impl Parts {
         })
     }
 
+    /// Fuses with this weight of the exact cosine from now on.
+    pub fn set_rerank_weight(&mut self, weight: f64) {
+        self.config.search.rerank_weight = weight;
+    }
+
     /// The docids and what they were made with.
     pub fn index(&self) -> &Index {
         &self.index

@@ -1,0 +1,115 @@
+//! `dsi ablate`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::{ConfigArgs, device, put, stop_on_ctrl_c};
+use crate::ablate::choice::Choice;
+use crate::ablate::grid::{self, repeats};
+use crate::ablate::plan::{Base, Plan};
+use crate::ablate::result::Ablation;
+use crate::ablate::{announce, run, table};
+use crate::eval::setting::{Gallery, Stage};
+
+/// Train and measure a grid of variants of one experiment, and print one table: what each difference costs.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  dsi ablate --config configs/scenes.toml --grid configs/ablate-scenes.toml --set eval.split=val
+  dsi ablate --config configs/scenes.toml --grid my-grid.toml --seeds 0,1,2 --stage decoder --gallery corpus
+  dsi ablate --config configs/features.toml --set data.root=DIR --grid my-grid.toml --out runs/levels --plan
+
+A grid file:
+  seeds = [0, 1, 2]
+  [[row]]
+  name = \"without beam negatives\"
+  set = { train.beam_negatives = 0 }
+  [grid]                     # every combination
+  index.levels = [8, 12]
+  search.beam = [20, 50]
+
+A row that differs from another in [search] and [eval] alone measures the weights of that row;
+retrain = true in a [[row]] trains it on its own. After Ctrl-C or a failure the same command goes on.")]
+pub struct Ablate {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The rows: a TOML file, see below.
+    #[arg(long, value_name = "FILE")]
+    grid: PathBuf,
+    /// Folder for the run folders, NAME-seedN each, and ablation.json [default: runs/NAME-ablation].
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// The seeds of every row [default: those of the grid file, else the configuration's].
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seeds: Vec<u64>,
+    /// The stage that the table shows [default: the last one that a row has].
+    #[arg(long, value_name = "STAGE", value_parser = stages())]
+    stage: Option<String>,
+    /// The gallery that the table shows [default: split, where that is measured].
+    #[arg(long, value_name = "GALLERY", value_parser = galleries())]
+    gallery: Option<String>,
+    /// Do anew what the folders hold of another configuration.
+    #[arg(long)]
+    force: bool,
+    /// Say what is left to do, and do nothing.
+    #[arg(long)]
+    plan: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The stages of a generative retriever; the rows of exact search stand below every table.
+fn stages() -> PossibleValuesParser {
+    let generative = Stage::ALL.iter().filter(|stage| **stage != Stage::Exact);
+    PossibleValuesParser::new(generative.map(|stage| stage.word()))
+}
+
+fn galleries() -> PossibleValuesParser {
+    PossibleValuesParser::new(Gallery::ALL.iter().map(|gallery| gallery.word()))
+}
+
+impl Ablate {
+    pub fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let grid = grid::read(&self.grid)?;
+        let given = if self.config.seed.is_some() { vec![config.seed] } else { self.seeds };
+        let seeds =
+            [given, grid.seeds.clone(), vec![config.seed]].into_iter().find(|seeds| !seeds.is_empty());
+        let seeds = seeds.unwrap_or_default();
+        if repeats(&seeds) {
+            bail!("--seeds names a seed twice; each is run once");
+        }
+        let [stage, gallery] = [self.stage, self.gallery].map(Option::unwrap_or_default);
+        let choice = Choice::new(&config.eval, Gallery::of(&gallery), Stage::of(&stage))?;
+        let out = self.out.unwrap_or_else(|| format!("runs/{}-ablation", config.data.name).into());
+        let base = Base { path: self.config.config.clone(), overrides: self.config.overrides() };
+        let plan = Plan::new(&base, grid, seeds, &out, self.force)?;
+        announce(&plan);
+        if self.plan {
+            return Ok(());
+        }
+        let failures = run(&plan, choice, &device(config.device)?, &stop_on_ctrl_c()?)?;
+        let ablation = Ablation::read(&plan, &failures, choice)?;
+        ablation.write(&out.join("ablation.json"))?;
+        put(if self.json {
+            serde_json::to_string_pretty(&ablation)? + "\n"
+        } else {
+            table::text(&ablation)
+        })?;
+        if !failures.is_empty() {
+            let failed =
+                failures.iter().map(|(place, error)| format!("{}: {error}", plan.name(&plan.runs[*place])));
+            bail!(
+                "{} of {} runs failed:\n  {}",
+                failures.len(),
+                plan.runs.len(),
+                failed.collect::<Vec<_>>().join("\n  ")
+            );
+        }
+        Ok(())
+    }
+}
