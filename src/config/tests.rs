@@ -99,7 +99,7 @@ fn all_problems_are_reported_at_once() {
         "x.toml: train.bach is not a key; did you mean train.batch?",
         "x.toml: train.batch = 0 is not allowed: it takes a whole number from 1 to 65536",
         "x.toml: train.lr = \"fast\" is not allowed: it takes a number from 0 to 1",
-        "x.toml: index.family = \"rqq\" is not allowed: it takes \"atomic\", \"numeric\", \"tree\", \"rq\"; \
+        "x.toml: index.family = \"rqq\" is not allowed: it takes \"atomic\", \"numeric\", \"tree\", \"rq\", \"learned\"; \
          did you mean \"rq\"?",
         "--set: search.beam = 513 is not allowed: it takes a whole number from 1 to 512",
         "--set steps: write it as section.key=value",
