@@ -391,7 +391,7 @@ fn every_docid_family_and_loss_does_the_whole_job() {
         let report = outcome.json();
         let stages: Vec<&str> =
             settings(&report).iter().filter(|s| s[2] == "caption").map(|s| s[1]).collect();
-        let expected: &[_] = match name.starts_with("rq") {
+        let expected: &[_] = match name.starts_with("rq") || name == "learned" {
             true => &["decoder", "geometry", "rerank", "exact"],
             false => &["decoder", "rerank", "exact"],
         };

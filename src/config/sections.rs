@@ -144,11 +144,11 @@ section! {
         /// Weight decay of A, which pulls the alignment towards the identity.
         align_weight_decay: f64 = 0.1,
         /// Steps in which the codebooks of `learned` are trained for retrieval; 0: none.
-        learned_steps: usize = 300,
+        learned_steps: usize = 200,
         /// Train captions in such a step.
-        learned_batch: usize = 256,
+        learned_batch: usize = 128,
         /// Train images that each of them has to rank, their own among them.
-        learned_gallery: usize = 1024,
+        learned_gallery: usize = 512,
         /// Peak learning rate of the codebooks.
         learned_lr: f64 = 1e-3,
         /// Weight of the contrastive loss: the caption's own image before all others, prefix by prefix; 0: none.

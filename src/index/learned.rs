@@ -171,3 +171,91 @@ fn reassign(
     params.assign(tensors.collect::<Result<_>>()?, "codebooks".as_ref())?;
     Ok(revived.encode_all(images, section.encode_beam))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docid::trie::Trie;
+    use crate::docid::{assign, collide, reconstruction};
+    use crate::ids::ImageIdx;
+    use rand::Rng as _;
+
+    const WIDTH: usize = 12;
+    const TRAIN: usize = 300;
+    const ALL: usize = 500;
+
+    /// Unit rows of images, and for each a caption that lies some way off.
+    fn world() -> (Matrix, Matrix) {
+        let mut draw = rng::stream(3, "world", 0);
+        let mut number = || draw.random_range(-1.0f32..1.0);
+        let images: Vec<f32> = (0..ALL * WIDTH).map(|_| number()).collect();
+        let captions = images.iter().map(|x| x + 0.5 * number()).collect();
+        (Matrix::new(WIDTH, images).normalized(), Matrix::new(WIDTH, captions).normalized())
+    }
+
+    fn section(steps: usize) -> Section {
+        Section {
+            encode_beam: 4,
+            learned_steps: steps,
+            learned_batch: 64,
+            learned_gallery: 150,
+            learned_lr: 0.003,
+            learned_reconstruction: 0.0,
+            learned_temperature: 0.1,
+            learned_reassign: 10,
+            ..Section::default()
+        }
+    }
+
+    fn fitted(images: &Matrix) -> Codebooks {
+        Codebooks::fit(images, &[8, 16, 16], 10, &mut rng::stream(1, "docids", 0)).unwrap()
+    }
+
+    fn trained(section: &Section, images: &Matrix, captions: &Matrix, seed: u64) -> Codebooks {
+        let train: Vec<usize> = (0..TRAIN).collect();
+        let images = images.select(&train);
+        let start = fitted(&images);
+        let spoken = train.iter().map(|&row| (row, row)).collect();
+        let lessons = Lessons { images, spoken, captions: &|rows| captions.select(rows) };
+        super::train(section, &start, &lessons, seed, &Device::Cpu).unwrap()
+    }
+
+    /// Recall@10 by reconstructions and survival of the whole docid, of images and captions that nothing was trained on.
+    fn gates(books: &Codebooks, images: &Matrix, captions: &Matrix) -> (f64, f64) {
+        let codes = assign::distinct(books, images, 4);
+        let (docids, _) = collide::unique(codes, &books.codes_per_level()).unwrap();
+        let held: Vec<usize> = (TRAIN..ALL).collect();
+        let gold: Vec<ImageIdx> = held.iter().map(|&row| ImageIdx::from(row)).collect();
+        let (queries, trie) = (captions.select(&held), Trie::new(&docids));
+        let recall = reconstruction::recall(&queries, &gold, &books.reconstruct_all(&docids), &[10]);
+        let survival = reconstruction::prefix_survival(&queries, &gold, &docids, books, &trie, 2);
+        (recall[0], survival[2])
+    }
+
+    #[test]
+    fn training_finds_more_unseen_images_than_plain_quantisation_and_keeps_their_prefixes() {
+        let (images, captions) = world();
+        let gates = |steps| gates(&trained(&section(steps), &images, &captions, 0), &images, &captions);
+        let (plain, learned) = (gates(0), gates(80));
+        assert!(learned.0 >= plain.0 && learned.1 > plain.1 + 0.03, "{plain:?} {learned:?}");
+    }
+
+    #[test]
+    fn zero_steps_change_nothing_and_a_seed_decides_the_rest() {
+        let (images, captions) = world();
+        let trained = |steps, seed| trained(&section(steps), &images, &captions, seed);
+        assert_eq!(trained(0, 0), fitted(&images.select(&(0..TRAIN).collect::<Vec<_>>())));
+        assert_eq!(trained(3, 0), trained(3, 0));
+        assert_ne!(trained(3, 0), trained(3, 1));
+    }
+
+    #[test]
+    fn a_gallery_has_the_captions_own_images_first_and_each_once() {
+        let mut draw = rng::stream(1, "gallery", 0);
+        let gallery = gallery_of(&[7, 2, 7], 20, 5, &mut draw);
+        assert_eq!((gallery.len(), &gallery[..2]), (5, &[7, 2][..]));
+        assert_eq!(gallery.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+        assert_eq!(gallery_of(&[3, 4], 20, 1, &mut draw), [3, 4]);
+        assert_eq!(gallery_of(&[0], 3, 9, &mut draw).len(), 3);
+    }
+}
