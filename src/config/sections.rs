@@ -156,7 +156,7 @@ section! {
         /// Weight of the ranking loss: every prefix is to rank images as their exact cosine does; 0: none.
         learned_ranking: f64 = 1.0,
         /// Weight of the reconstruction loss ‖x − x̂‖², mean over the levels; 0: none.
-        learned_reconstruction: f64 = 1.0,
+        learned_reconstruction: f64 = 3.0,
         /// Temperature τ of the scores of prefixes and of the exact cosine.
         learned_temperature: f64 = 0.05,
         /// Steps between re-assignments of images to codes, at which codes that no image uses are revived.
