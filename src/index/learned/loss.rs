@@ -42,13 +42,14 @@ pub fn loss(books: &[Tensor], batch: &Batch, weights: Weights) -> Result<Tensor>
     let target = weights.target(batch)?;
     let (levels, captions, images) = (books.len(), batch.captions.dim(0)?, batch.images.dim(0)?);
     let mut sum = batch.images.zeros_like()?; // x̂_{≤l}: (images, width)
+    let scaled = (&batch.captions / weights.temperature)?;
     let mut total = Tensor::zeros((), sum.dtype(), sum.device())?;
     for (book, codes) in books.iter().zip(&batch.codes) {
         sum = (sum + book.index_select(codes, 0)?)?;
         if let Some(target) = &target {
             let squares = sum.sqr()?.sum(1)?.unsqueeze(0)?; // (1, images)
-            let products = batch.captions.matmul(&sum.t()?)?; // (captions, images)
-            let scores = ((products * 2.0)?.broadcast_sub(&squares)? * (0.5 / weights.temperature))?;
+            let products = scaled.matmul(&sum.t()?)?; // (captions, images)
+            let scores = products.broadcast_sub(&(squares * (0.5 / weights.temperature))?)?;
             let log_p = log_softmax(&scores, D::Minus1)?;
             total = (total + ((log_p * target)?.sum_all()? * (-1.0 / (levels * captions) as f64))?)?;
         }
