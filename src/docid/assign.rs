@@ -15,7 +15,7 @@ use crate::matrix::Matrix;
 /// An image whose paths are all taken looks again with a beam this many times as wide.
 const WIDER: usize = 8;
 
-/// The codes of every row of `points`, all different where `beam`, or one [`WIDER`], finds enough paths. An image for
+/// The codes of every row of `points`, all different where `beam`, or a wider one, finds enough paths. An image for
 /// which it does not keeps its best path, which is another's too: [`super::collide::unique`] has the last word.
 pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
     let mut taken = HashSet::new();
