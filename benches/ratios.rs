@@ -71,7 +71,7 @@ fn beam_against_exhaustive() {
     let (device, mut rng) = (Device::Cpu, rng::stream(0, "bench", 0));
     let points: Vec<f32> = (0..1000 * 64).map(|_| rng.random_range(-1.0..1.0)).collect();
     let points = Matrix::new(64, points).normalized();
-    let books = Codebooks::fit(&points, 6, 64, 10, &mut rng).expect("codebooks");
+    let books = Codebooks::fit(&points, &[64; 6], 10, &mut rng).expect("codebooks");
     let (docids, _): (DocidSet, _) =
         collide::unique(books.encode_all(&points, 1), &books.codes_per_level()).expect("docids");
     let shape = Shape {

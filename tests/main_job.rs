@@ -391,7 +391,8 @@ fn every_docid_family_and_loss_does_the_whole_job() {
         let report = outcome.json();
         let stages: Vec<&str> =
             settings(&report).iter().filter(|s| s[2] == "caption").map(|s| s[1]).collect();
-        let expected: &[_] = match name.starts_with("rq") || name == "everything" {
+        let grounded = name.starts_with("rq") || ["learned", "everything"].contains(&name);
+        let expected: &[_] = match grounded {
             true => &["decoder", "geometry", "rerank", "exact", "exact"],
             false => &["decoder", "rerank", "exact", "exact"],
         };

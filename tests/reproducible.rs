@@ -58,6 +58,22 @@ fn equal_seeds_give_equal_bits_on_any_number_of_threads_and_another_seed_does_no
     assert!(weights("a") != weights("c"), "the seed decides the weights");
 }
 
+#[test]
+fn learned_codebooks_are_the_same_on_any_number_of_threads_and_another_seed_learns_others() {
+    let space = Space::new();
+    let learned = ["index.family=learned", "index.first_codes=4"];
+    for (run, seed, threads) in [("a", "0", None), ("one", "0", Some("1")), ("c", "1", None)] {
+        let mut command = space.dsi("index", &learned).out(run).args(["--seed", seed]);
+        if let Some(threads) = threads {
+            command.0.env("RAYON_NUM_THREADS", threads);
+        }
+        command.output().succeeded();
+    }
+    assert_same(&space.path("a/index"), &space.path("one/index"));
+    let vectors = |run: &str| fs::read(space.path(run).join("index/vectors.safetensors")).unwrap();
+    assert!(vectors("a") != vectors("c"), "the seed decides the codebooks");
+}
+
 /// One call of the library's training, which stops after its first step if asked to before it begins.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;

@@ -89,6 +89,15 @@ choice! {
         Tree = "tree",
         /// Residual quantisation of the image embedding (IRGen, GENIUS, TIGER).
         Rq = "rq",
+        /// `rq` whose codebooks are then trained for retrieval (GenRet, PRO).
+        Learned = "learned",
+    }
+}
+
+impl Family {
+    /// Whether docids are codes of codebooks in the space of the queries, which grounded logits need.
+    pub fn has_codebooks(self) -> bool {
+        matches!(self, Self::Rq | Self::Learned)
     }
 }
 

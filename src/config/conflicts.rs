@@ -24,11 +24,22 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 7] = [
+const CONFLICTS: [Conflict; 9] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
     (&["data.kind", "data.captions"], shards_have_their_captions),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
+    (&["index.first_codes", "index.codes"], sizes_grow),
+    (
+        &[
+            "index.family",
+            "index.learned_steps",
+            "index.learned_contrastive",
+            "index.learned_ranking",
+            "index.learned_reconstruction",
+        ],
+        codebooks_learn_something,
+    ),
     (&["decoder.width", "decoder.heads"], |c| {
         divides("decoder", "heads", c.decoder.heads, "width", c.decoder.width)
     }),
@@ -100,11 +111,28 @@ fn shards_have_their_captions(config: &Config) -> Option<String> {
 
 fn grounding_needs_codebooks(config: &Config) -> Option<String> {
     let family = config.index.family;
-    (config.decoder.grounded && family != Family::Rq).then(|| {
+    (config.decoder.grounded && !family.has_codebooks()).then(|| {
         format!(
-            "decoder.grounded = true needs the codebooks of index.family = \"rq\", and the family is \
-             \"{family}\": set decoder.grounded = false"
+            "decoder.grounded = true needs the codebooks of index.family = \"rq\" or \"learned\", and the family \
+             is \"{family}\": set decoder.grounded = false"
         )
+    })
+}
+
+fn sizes_grow(config: &Config) -> Option<String> {
+    let (first, most) = (config.index.first_codes, config.index.codes);
+    (first > most).then(|| {
+        format!("index.first_codes = {first} is more than index.codes = {most}: levels grow up to it, so set it lower")
+    })
+}
+
+fn codebooks_learn_something(config: &Config) -> Option<String> {
+    let index = &config.index;
+    let weights = index.learned_contrastive + index.learned_ranking + index.learned_reconstruction;
+    (index.family == Family::Learned && index.learned_steps > 0 && weights == 0.0).then(|| {
+        "index.learned_contrastive, index.learned_ranking and index.learned_reconstruction are all 0, so the \
+         codebooks of index.family = \"learned\" have nothing to learn: set one, or index.learned_steps = 0"
+            .into()
     })
 }
 

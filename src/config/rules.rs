@@ -41,6 +41,7 @@ const STEPS_OR_NONE: Rule = Count(0, 10_000_000);
 const BATCH: Rule = Count(1, 65_536);
 const SHARE: Rule = Real(0.0, 1.0);
 const RATE: Rule = Real(0.0, 1.0);
+const WEIGHT: Rule = Real(0.0, 1000.0);
 const TEMPERATURE: Rule = Real(0.001, 100.0);
 const NORM: Rule = Real(0.001, 1000.0);
 const WIDTH: Rule = Count(8, 8192);
@@ -76,6 +77,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("index.family", OneOf(Family::WORDS)),
     ("index.levels", Count(1, 64)),
     ("index.codes", Count(2, 4096)),
+    ("index.first_codes", Count(0, 4096)),
     ("index.iterations", Count(1, 1000)),
     ("index.encode_beam", Count(1, 512)),
     ("index.center", Flag),
@@ -85,6 +87,15 @@ pub const RULES: &[(&str, Rule)] = &[
     ("index.align_temperature", TEMPERATURE),
     ("index.align_captions", Real(0.0, 100.0)),
     ("index.align_weight_decay", Real(0.0, 10.0)),
+    ("index.learned_steps", STEPS_OR_NONE),
+    ("index.learned_batch", BATCH),
+    ("index.learned_gallery", Count(2, 65_536)),
+    ("index.learned_lr", RATE),
+    ("index.learned_contrastive", WEIGHT),
+    ("index.learned_ranking", WEIGHT),
+    ("index.learned_reconstruction", WEIGHT),
+    ("index.learned_temperature", TEMPERATURE),
+    ("index.learned_reassign", STEPS),
     ("index.seconds", OneOf(Seconds::WORDS)),
     ("index.pseudo_captions", Count(1, 10_000)),
     ("index.min_perplexity", SHARE),

@@ -122,10 +122,12 @@ section! {
     Index {
         /// How an image gets its docid.
         family: Family = Family::Rq,
-        /// Codebooks of `rq`: one level of the docid each.
+        /// Codebooks of `rq` and `learned`: one level of the docid each.
         levels: usize = 8,
-        /// Codes a level: the codebook size of `rq`, the base of `numeric`, the branching of `tree`.
+        /// Codes a level: the codebook size of `rq` and `learned`, the base of `numeric`, the branching of `tree`.
         codes: usize = 256,
+        /// Codes of the first codebook; each further level has twice as many, up to `codes`. 0: `codes` at every level.
+        first_codes: usize = 0,
         /// Lloyd iterations of a k-means.
         iterations: usize = 25,
         /// Beam of the quantiser, which finds closer codes than taking the nearest at each level; 1 does just that.
@@ -145,6 +147,24 @@ section! {
         align_captions: f64 = 0.0,
         /// Weight decay of A, which pulls the alignment towards the identity.
         align_weight_decay: f64 = 0.1,
+        /// Steps in which the codebooks of `learned` are trained for retrieval; 0: none.
+        learned_steps: usize = 200,
+        /// Train captions in such a step.
+        learned_batch: usize = 128,
+        /// Train images that each of them has to rank, their own among them.
+        learned_gallery: usize = 512,
+        /// Peak learning rate of the codebooks.
+        learned_lr: f64 = 1e-3,
+        /// Weight of the contrastive loss: the caption's own image before all others, prefix by prefix; 0: none.
+        learned_contrastive: f64 = 0.0,
+        /// Weight of the ranking loss: every prefix is to rank images as their exact cosine does; 0: none.
+        learned_ranking: f64 = 1.0,
+        /// Weight of the reconstruction loss ‖x − x̂‖², mean over the levels; 0: none.
+        learned_reconstruction: f64 = 3.0,
+        /// Temperature τ of the scores of prefixes and of the exact cosine.
+        learned_temperature: f64 = 0.05,
+        /// Steps between re-assignments of images to codes, at which codes that no image uses are revived.
+        learned_reassign: usize = 50,
         /// Whether images get a second docid, made of captions; an image found under both keeps the better score.
         seconds: Seconds = Seconds::None,
         /// Train captions that a pseudo-caption is the mean of.
@@ -161,6 +181,16 @@ section! {
     }
 }
 
+impl Index {
+    /// The number of codes of each codebook.
+    pub fn sizes(&self) -> Vec<usize> {
+        let first = if self.first_codes == 0 { self.codes } else { self.first_codes };
+        std::iter::successors(Some(first), |size| Some((2 * size).min(self.codes)))
+            .take(self.levels)
+            .collect()
+    }
+}
+
 section! {
     /// `[decoder]`: the shape of the decoder and its start.
     Decoder {
@@ -174,7 +204,7 @@ section! {
         memory: usize = 4,
         /// Dropout probability while training.
         dropout: f64 = 0.1,
-        /// Whether logits start from the codebook's geometry; needs `index.family = "rq"`.
+        /// Whether logits start from the codebook's geometry; needs `index.family = "rq"` or `"learned"`.
         grounded: bool = true,
         /// Whether a head scores the codes of all levels at once, so that the search can look ahead to it too (PAG).
         plan: bool = false,

@@ -104,7 +104,7 @@ fn all_problems_are_reported_at_once() {
         "x.toml: train.bach is not a key; did you mean train.batch?",
         "x.toml: train.batch = 0 is not allowed: it takes a whole number from 1 to 65536",
         "x.toml: train.lr = \"fast\" is not allowed: it takes a number from 0 to 1",
-        "x.toml: index.family = \"rqq\" is not allowed: it takes \"atomic\", \"numeric\", \"tree\", \"rq\"; \
+        "x.toml: index.family = \"rqq\" is not allowed: it takes \"atomic\", \"numeric\", \"tree\", \"rq\", \"learned\"; \
          did you mean \"rq\"?",
         "--set: search.beam = 513 is not allowed: it takes a whole number from 1 to 512",
         "--set steps: write it as section.key=value",
@@ -175,6 +175,11 @@ fn values_that_cannot_stand_together_are_refused() {
         ("[encoder]\nkind = 'features'", "both are \"features\" or neither is"),
         ("[data]\nkind = 'karpathy'", "needs data.captions"),
         ("[index]\nfamily = 'tree'", "set decoder.grounded = false"),
+        ("[index]\nfirst_codes = 512", "index.first_codes = 512 is more than index.codes = 256"),
+        (
+            "[index]\nfamily = 'learned'\nlearned_ranking = 0\nlearned_reconstruction = 0",
+            "index.learned_contrastive, index.learned_ranking and index.learned_reconstruction are all 0",
+        ),
         ("[pretrain]\nheads = 3", "pretrain.heads = 3 must divide pretrain.width = 128"),
         ("[pretrain]\npatch = 7", "pretrain.patch = 7 must divide pretrain.image_size = 64"),
         ("[data]\nkind = 'jsonl'\nside = 128", "data.side is for data.kind = \"scenes\" alone"),
@@ -186,6 +191,13 @@ fn values_that_cannot_stand_together_are_refused() {
     ] {
         assert!(problem(text).contains(wanted), "{text}: {}", problem(text));
     }
+}
+
+#[test]
+fn codebooks_are_of_one_size_or_double_up_to_it() {
+    let sizes = |text: &str| parse(text, &[]).unwrap().index.sizes();
+    assert_eq!(sizes("[index]\nlevels = 3\ncodes = 100"), [100; 3]);
+    assert_eq!(sizes("[index]\nlevels = 4\ncodes = 100\nfirst_codes = 32"), [32, 64, 100, 100]);
 }
 
 #[test]

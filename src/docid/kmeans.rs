@@ -168,7 +168,7 @@ fn farthest(nearest: &[Nearest]) -> Vec<usize> {
 
 /// Reproducible numbers in −1..1, for the tests of the quantisers.
 #[cfg(test)]
-pub(super) fn noise(rows: usize, width: usize) -> Matrix {
+pub(crate) fn noise(rows: usize, width: usize) -> Matrix {
     let mut rng = crate::rng::stream(7, "noise", 0);
     Matrix::new(width, (0..rows * width).map(|_| rng.random_range(-1.0f32..1.0)).collect())
 }

@@ -9,14 +9,16 @@
 //! | `numeric` | the digits of an arbitrary number (DSI "naive", GRACE) | [`numeric`] |
 //! | `tree` | the path in a hierarchical k-means (DSI "semantic", GRACE "structured") | [`tree`] |
 //! | `rq` | the residual quantisation of the embedding (IRGen, TIGER, GENIUS) | [`rq`] |
+//! | `learned` | the same, by codebooks trained for retrieval (GenRet, PRO) | [`rq`], [`revive`], [`assign`] |
 //!
-//! The first two know nothing of the images and serve as baselines; the other two quantise embeddings
+//! The first two know nothing of the images and serve as baselines; the others quantise embeddings
 //! with [`kmeans`], so that near images share prefixes. Images with equal codes are told apart by
 //! [`collide`]; the result is a [`DocidSet`], held for search in a [`trie::Trie`]. Before anything is
 //! trained, [`gates`] and [`reconstruction`] measure whether the docids can work at all.
 //!
 //! Everything here is pure: numbers in, numbers out, the same on every number of threads.
 
+pub mod assign;
 pub mod atomic;
 pub mod collide;
 pub mod gates;
@@ -24,6 +26,7 @@ pub mod kmeans;
 pub mod numeric;
 pub mod prior;
 pub mod reconstruction;
+pub mod revive;
 pub mod rq;
 pub mod tree;
 pub mod trie;

@@ -221,7 +221,7 @@ mod tests {
         #[test]
         fn a_wide_beam_loses_nothing_and_survival_falls_with_depth(seed: u64, beam in 1usize..20) {
             let points = noise(80, 4);
-            let books = Codebooks::fit(&points, 3, 4, 5, &mut stream(seed, "rq", 0)).unwrap();
+            let books = Codebooks::fit(&points, &[4; 3], 5, &mut stream(seed, "rq", 0)).unwrap();
             let codes = books.encode_all(&points, 1);
             let (docids, _) = collide::unique(codes, &books.codes_per_level()).unwrap();
             let (trie, queries) = (Trie::new(&docids), noise(100, 4));

@@ -6,11 +6,15 @@
 //! codebooks are fitted once, on the train split (images and captions stacked: the queries live there
 //! too); any later image gets its codes from them without retraining.
 
+mod paths;
+
 use rayon::prelude::*;
 
+pub use self::paths::Path;
+use self::paths::Paths;
 use super::{Code, Docid, DocidSet, MAX_CODES, kmeans};
 use crate::error::{Error, Result};
-use crate::matrix::{Matrix, dot};
+use crate::matrix::Matrix;
 use crate::rng::Rng;
 
 /// Paths (points × beam) that are extended by one matrix product.
@@ -46,21 +50,15 @@ impl Codebooks {
         Ok(Self { levels })
     }
 
-    /// Fits `levels` codebooks of `codes` codewords to `points` (rows), level by level on the residuals,
-    /// each with k-means of `iterations` rounds.
+    /// Fits one codebook for each of `sizes`, with that many codewords, to `points` (rows), level by level on the
+    /// residuals, each with k-means of `iterations` rounds.
     ///
     /// # Errors
-    /// When `levels` is zero, or as [`kmeans::fit`].
-    pub fn fit(
-        points: &Matrix,
-        levels: usize,
-        codes: usize,
-        iterations: usize,
-        rng: &mut Rng,
-    ) -> Result<Self> {
+    /// When there is no size, or as [`kmeans::fit`].
+    pub fn fit(points: &Matrix, sizes: &[usize], iterations: usize, rng: &mut Rng) -> Result<Self> {
         let mut residuals = points.clone();
         let mut books = Vec::new();
-        for _ in 0..levels {
+        for &codes in sizes {
             let book = kmeans::fit(&residuals, codes, iterations, rng)?;
             let nearest = kmeans::assign(&residuals, &book);
             let width = residuals.width();
@@ -95,23 +93,48 @@ impl Codebooks {
     /// The codes of every row of `points`, one per level. A `beam` of 1 takes the nearest codeword at each
     /// level; a wider one keeps the best `beam` partial sums and never reconstructs worse.
     pub fn encode_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        let rows = (BLOCK / beam.max(1)).max(1);
-        let blocks = points.data().par_chunks(rows * self.width());
-        blocks.flat_map_iter(|block| self.encode_block(block, beam)).collect()
+        self.by_block(points, beam, |block| self.encode_block(block, beam))
     }
 
-    /// The codes of a few rows. A beam may drop the greedy path midway, hence the comparison at the end.
+    /// For every row of `points` the paths its beam ends with, best first: what may name it when another image has
+    /// the best one.
+    pub fn ranked_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Path>> {
+        self.by_block(points, beam, |block| self.ranked_block(block, beam))
+    }
+
+    /// `encode` on blocks of rows whose paths are one matrix product each.
+    fn by_block<T: Send>(
+        &self,
+        points: &Matrix,
+        beam: usize,
+        encode: impl Fn(&[f32]) -> Vec<T> + Send + Sync,
+    ) -> Vec<T> {
+        let rows = (BLOCK / beam.max(1)).max(1);
+        points.data().par_chunks(rows * self.width()).flat_map_iter(encode).collect()
+    }
+
+    /// The codes of a few rows.
     fn encode_block(&self, block: &[f32], beam: usize) -> Vec<Vec<Code>> {
+        self.ranked_block(block, beam).into_iter().map(|mut paths| paths.swap_remove(0).codes).collect()
+    }
+
+    /// The paths of a few rows. A beam may drop the greedy path midway, hence the comparison at the end.
+    fn ranked_block(&self, block: &[f32], beam: usize) -> Vec<Vec<Path>> {
         let search = |beam| {
             let start = Paths::start(Matrix::new(self.width(), block.to_vec()));
-            self.levels.iter().fold(start, |paths, book| paths.extended(book, beam)).best()
+            self.levels.iter().fold(start, |paths, book| paths.extended(book, beam)).by_point()
         };
         let greedy = search(1);
         if beam <= 1 {
-            return greedy.into_iter().map(|path| path.codes).collect();
+            return greedy;
         }
-        let better = |(wide, greedy): (Path, Path)| if greedy.error < wide.error { greedy } else { wide };
-        search(beam).into_iter().zip(greedy).map(|pair| better(pair).codes).collect()
+        let better = |(mut wide, greedy): (Vec<Path>, Vec<Path>)| {
+            if greedy[0].error < wide[0].error {
+                wide.splice(0..0, greedy);
+            }
+            wide
+        };
+        search(beam).into_iter().zip(greedy).map(better).collect()
     }
 
     /// Σ_l e_{l,c_l} over the given codes: all levels, or a prefix of them. Codes after the last codebook
@@ -129,72 +152,6 @@ impl Codebooks {
         let rows = docids.iter().map(Docid::codes).flat_map(|codes| self.reconstruct(codes));
         Matrix::new(self.width(), rows.collect())
     }
-}
-
-/// The codes chosen so far, and ‖r‖² − ‖x‖² of what they leave over.
-#[derive(Clone)]
-struct Path {
-    codes: Vec<Code>,
-    error: f32,
-}
-
-/// The best partial encodings of a block of points, equally many for each point, best first.
-struct Paths {
-    points: usize,
-    paths: Vec<Path>,
-    /// What each path leaves over, one row per path.
-    residuals: Matrix,
-}
-
-impl Paths {
-    fn start(points: Matrix) -> Self {
-        let path = Path { codes: Vec::new(), error: 0.0 };
-        Self { points: points.rows(), paths: vec![path; points.rows()], residuals: points }
-    }
-
-    /// Every path extended by every codeword, of which the best `beam` per point stay.
-    fn extended(&self, book: &Matrix, beam: usize) -> Self {
-        let norms: Vec<f32> = book.iter().map(|e| dot(e, e)).collect();
-        let products = self.residuals.mul_transposed(book); // (path, code)
-        let per_point = self.paths.len() / self.points;
-        let keep = beam.min(per_point * book.rows());
-        let (mut paths, mut residuals) = (Vec::new(), Vec::new());
-        for first in (0..self.paths.len()).step_by(per_point) {
-            let mut steps = Vec::with_capacity(per_point * book.rows());
-            for path in first..first + per_point {
-                let error = self.paths[path].error;
-                let values =
-                    products.row(path).iter().zip(&norms).map(|(product, norm)| norm - 2.0 * product);
-                steps.extend(values.enumerate().map(|(code, value)| (error + value, path, code)));
-            }
-            keep_least(&mut steps, keep);
-            for (error, path, code) in steps {
-                let mut codes = self.paths[path].codes.clone();
-                codes.push(code as Code);
-                paths.push(Path { codes, error });
-                residuals.extend_from_slice(self.residuals.row(path));
-                let start = residuals.len() - book.width();
-                subtract(&mut residuals[start..], book.row(code));
-            }
-        }
-        Self { points: self.points, paths, residuals: Matrix::new(book.width(), residuals) }
-    }
-
-    /// The best path of each point.
-    fn best(self) -> Vec<Path> {
-        let per_point = self.paths.len() / self.points;
-        self.paths.into_iter().step_by(per_point).collect()
-    }
-}
-
-/// Keeps the `count` (> 0) steps of least error, sorted; ties go to the earlier path, then the lower code.
-fn keep_least(steps: &mut Vec<(f32, usize, usize)>, count: usize) {
-    let order = |a: &(f32, usize, usize), b: &(f32, usize, usize)| {
-        a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2)))
-    };
-    steps.select_nth_unstable_by(count - 1, order);
-    steps.truncate(count);
-    steps.sort_unstable_by(order);
 }
 
 /// `r ← r − e`.
@@ -238,9 +195,9 @@ mod tests {
 
     #[test]
     fn fitting_needs_a_level_and_finds_sums() {
-        assert!(Codebooks::fit(&noise(9, 2), 0, 4, 5, &mut stream(1, "rq", 0)).is_err());
+        assert!(Codebooks::fit(&noise(9, 2), &[], 5, &mut stream(1, "rq", 0)).is_err());
         let points = Matrix::new(1, vec![0.0, 1.0, 100.0, 101.0]);
-        let books = Codebooks::fit(&points, 2, 2, 10, &mut stream(1, "rq", 0)).unwrap();
+        let books = Codebooks::fit(&points, &[2; 2], 10, &mut stream(1, "rq", 0)).unwrap();
         for (x, codes) in points.iter().zip(books.encode_all(&points, 1)) {
             assert_eq!(books.reconstruct(&codes), x);
         }
@@ -261,7 +218,7 @@ mod tests {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let books = Codebooks::fit(&points, 3, 16, 4, &mut stream(1, "rq", 0)).unwrap();
+                let books = Codebooks::fit(&points, &[16; 3], 4, &mut stream(1, "rq", 0)).unwrap();
                 let codes = books.encode_all(&points, 3);
                 (books, codes)
             })
@@ -274,7 +231,7 @@ mod tests {
         #[test]
         fn error_falls_with_levels_and_with_the_beam(seed: u64, beam in 2usize..9) {
             let points = noise(60, 6);
-            let books = Codebooks::fit(&points, 4, 5, 8, &mut stream(seed, "rq", 0)).unwrap();
+            let books = Codebooks::fit(&points, &[5; 4], 8, &mut stream(seed, "rq", 0)).unwrap();
             let (greedy, wide) = (books.encode_all(&points, 1), books.encode_all(&points, beam));
             let total = |codes: &[Vec<Code>], levels: usize| -> f32 {
                 points.iter().zip(codes).map(|(x, codes)| error(&books, x, &codes[..levels])).sum()

@@ -1,26 +1,28 @@
 //! Building an index: align, then quantise, then look at the figures before anything is trained on it.
 
 pub mod align;
+pub mod learned;
 pub mod report;
 pub mod second;
 
 use candle_core::Device;
 
+use self::learned::Lessons;
 use crate::config::{Config, Family, Index as Section};
-use crate::data::corpus::{Corpus, Split};
+use crate::data::corpus::{Corpus, Split, TrainPair};
 use crate::docid::collide::{self, Collisions};
 use crate::docid::gates::{GateReport, Limits};
 use crate::docid::rq::Codebooks;
 use crate::docid::tree::Tree;
 use crate::docid::trie::Trie;
-use crate::docid::{DocidSet, atomic, numeric, reconstruction};
+use crate::docid::{Code, DocidSet, assign, atomic, numeric, reconstruction};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::features::Prepared;
 use crate::model::index::{Index, Meta};
 use crate::model::modality::Modality;
-use crate::rng;
+use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
 /// The most vectors a codebook is fitted on; more make it slower, not better.
@@ -49,7 +51,7 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
     let Named { docids, codebooks, family_levels, collisions } =
-        name(section, corpus, &images, &captions, config.seed)?;
+        name(section, corpus, &images, &captions, config.seed, device)?;
     let mut gates = GateReport::new(&docids, family_levels, collisions);
     if let Some(books) = &codebooks {
         gates = measured(gates, section, corpus, &images, &captions, &docids, books);
@@ -86,7 +88,14 @@ struct Named {
 
 /// Gives every image its docid. What is learned is learned from the train split: its images and, for residual
 /// quantisation, which must serve captions too, its captions.
-fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: Rows, seed: u64) -> Result<Named> {
+fn name(
+    section: &Section,
+    corpus: &Corpus,
+    images: &Matrix,
+    captions: Rows,
+    seed: u64,
+    device: &Device,
+) -> Result<Named> {
     let mut rng = rng::stream(seed, "docids", 0);
     let fixed = |docids: DocidSet| Named {
         family_levels: docids.levels(),
@@ -95,6 +104,7 @@ fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: Rows, see
         collisions: None,
     };
     let train: Vec<usize> = corpus.images_in(Split::Train).iter().map(|image| image.row()).collect();
+    let pairs = corpus.train_pairs();
     match section.family {
         Family::Atomic => Ok(fixed(atomic::atomic(corpus.len())?)),
         Family::Numeric => Ok(fixed(numeric::numeric(corpus.len(), section.codes, &mut rng)?)),
@@ -105,19 +115,39 @@ fn name(section: &Section, corpus: &Corpus, images: &Matrix, captions: Rows, see
             Ok(Named { docids, codebooks: None, family_levels, collisions: None })
         }
         Family::Rq => {
-            let spoken: Vec<usize> = corpus.train_pairs().iter().map(|pair| pair.caption().index()).collect();
-            let points = points(images, &train, captions, &spoken);
-            let books = Codebooks::fit(&points, section.levels, section.codes, section.iterations, &mut rng)?;
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng)?;
             let codes = books.encode_all(images, section.encode_beam);
-            let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
-            Ok(Named {
-                docids,
-                codebooks: Some(books),
-                family_levels: section.levels,
-                collisions: Some(collisions),
-            })
+            quantised(books, codes)
+        }
+        Family::Learned => {
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng)?;
+            let lessons = Lessons::new(images, &train, &pairs, captions);
+            let books = learned::train(section, &books, &lessons, seed, device)?;
+            let codes = assign::distinct(&books, images, section.encode_beam);
+            quantised(books, codes)
         }
     }
+}
+
+/// Codebooks fitted to the train split: its images and its captions.
+fn fitted(
+    section: &Section,
+    images: &Matrix,
+    train: &[usize],
+    captions: Rows,
+    pairs: &[TrainPair],
+    rng: &mut Rng,
+) -> Result<Codebooks> {
+    let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+    let points = points(images, train, captions, &spoken);
+    Codebooks::fit(&points, &section.sizes(), section.iterations, rng)
+}
+
+/// Docids of these codes, one more level where images share theirs.
+fn quantised(books: Codebooks, codes: Vec<Vec<Code>>) -> Result<Named> {
+    let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
+    let family_levels = books.levels().len();
+    Ok(Named { docids, codebooks: Some(books), family_levels, collisions: Some(collisions) })
 }
 
 /// What codebooks are fitted on, train images and then train captions: every n-th, so that at most [`MOST_POINTS`] are

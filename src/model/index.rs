@@ -151,7 +151,7 @@ impl Index {
             let (mean, map) = align_names(modality);
             Ok::<_, Error>(Side { mean: take(mean)?, map: take(map)? })
         });
-        let levels = if meta.family == Family::Rq {
+        let levels = if meta.family.has_codebooks() {
             meta.codes_per_level.len() - usize::from(meta.gates.suffix)
         } else {
             0

@@ -166,7 +166,7 @@ mod tests {
             Matrix::new(6, numbers).normalized()
         };
         let (images, asked) = (points(), points());
-        let books = Codebooks::fit(&images, 3, 8, 5, &mut rng::stream(2, "test", 0)).unwrap();
+        let books = Codebooks::fit(&images, &[8; 3], 5, &mut rng::stream(2, "test", 0)).unwrap();
         let (docids, _) = collide::unique(books.encode_all(&images, 1), &books.codes_per_level()).unwrap();
         let codes = docids.codes_per_level().to_vec();
         let shape = Shape { query: 6, width: 8, layers: 1, heads: 2, memory: 2, codes, silent: true };

@@ -54,6 +54,25 @@ fn a_configuration_is_refused_with_key_value_and_what_is_allowed() {
             set("index.family=tree"),
             &["decoder.grounded = true", "\"rq\"", "decoder.grounded = false"],
         ),
+        (
+            "a first codebook larger than all others",
+            set("index.first_codes=1000"),
+            &["index.first_codes = 1000", "index.codes = 256", "set it lower"],
+        ),
+        (
+            "codebooks that learn nothing",
+            space.run("data show").config("configs/scenes.toml").sets(&[
+                "index.family=learned",
+                "index.learned_ranking=0",
+                "index.learned_reconstruction=0",
+            ]),
+            &["index.learned_ranking", "nothing to learn", "index.learned_steps = 0"],
+        ),
+        (
+            "a negative weight",
+            set("index.learned_ranking=-1"),
+            &["index.learned_ranking = -1", "a number from 0 to 1000"],
+        ),
         ("a device that is none", set("device=gpu"), &["device = \"gpu\"", "cuda:N"]),
         (
             "no configuration file",

@@ -1,0 +1,73 @@
+//! The quantiser's beam: partial encodings of a block of points, extended level by level.
+
+use super::subtract;
+use crate::docid::Code;
+use crate::matrix::{Matrix, dot};
+
+/// The codes chosen so far, and how far their sum is from the point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    /// One code a level, the first level first.
+    pub codes: Vec<Code>,
+    /// ‖r‖² − ‖x‖² of what they leave over.
+    pub error: f32,
+}
+
+/// The best partial encodings of a block of points, equally many for each point, best first.
+pub(super) struct Paths {
+    points: usize,
+    paths: Vec<Path>,
+    /// What each path leaves over, one row per path.
+    residuals: Matrix,
+}
+
+impl Paths {
+    pub(super) fn start(points: Matrix) -> Self {
+        let path = Path { codes: Vec::new(), error: 0.0 };
+        Self { points: points.rows(), paths: vec![path; points.rows()], residuals: points }
+    }
+
+    /// Every path extended by every codeword, of which the best `beam` per point stay.
+    pub(super) fn extended(&self, book: &Matrix, beam: usize) -> Self {
+        let norms: Vec<f32> = book.iter().map(|e| dot(e, e)).collect();
+        let products = self.residuals.mul_transposed(book); // (path, code)
+        let per_point = self.paths.len() / self.points;
+        let keep = beam.min(per_point * book.rows());
+        let (mut paths, mut residuals) = (Vec::new(), Vec::new());
+        for first in (0..self.paths.len()).step_by(per_point) {
+            let mut steps = Vec::with_capacity(per_point * book.rows());
+            for path in first..first + per_point {
+                let error = self.paths[path].error;
+                let values =
+                    products.row(path).iter().zip(&norms).map(|(product, norm)| norm - 2.0 * product);
+                steps.extend(values.enumerate().map(|(code, value)| (error + value, path, code)));
+            }
+            keep_least(&mut steps, keep);
+            for (error, path, code) in steps {
+                let mut codes = self.paths[path].codes.clone();
+                codes.push(code as Code);
+                paths.push(Path { codes, error });
+                residuals.extend_from_slice(self.residuals.row(path));
+                let start = residuals.len() - book.width();
+                subtract(&mut residuals[start..], book.row(code));
+            }
+        }
+        Self { points: self.points, paths, residuals: Matrix::new(book.width(), residuals) }
+    }
+
+    /// The paths of each point, best first.
+    pub(super) fn by_point(self) -> Vec<Vec<Path>> {
+        let per_point = self.paths.len() / self.points;
+        self.paths.chunks(per_point).map(<[Path]>::to_vec).collect()
+    }
+}
+
+/// Keeps the `count` (> 0) steps of least error, sorted; ties go to the earlier path, then the lower code.
+fn keep_least(steps: &mut Vec<(f32, usize, usize)>, count: usize) {
+    let order = |a: &(f32, usize, usize), b: &(f32, usize, usize)| {
+        a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2)))
+    };
+    steps.select_nth_unstable_by(count - 1, order);
+    steps.truncate(count);
+    steps.sort_unstable_by(order);
+}
