@@ -317,7 +317,7 @@ fn the_shipped_grid_is_one() {
     let grid = repository("configs/ablate-scenes.toml");
     let plan = ablate.args([Path::new("--grid"), &grid, Path::new("--plan")]).output().succeeded();
     assert!(
-        plan.stderr.contains("51 runs (17 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 39 to train"),
+        plan.stderr.contains("78 runs (26 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 60 to train"),
         "{plan}"
     );
 }
