@@ -64,8 +64,9 @@ fn a_grid_becomes_runs_and_one_table() {
     let expected = FOLDERS.iter().flat_map(|row| [0, 1].map(|seed| format!("{row}-seed{seed}")));
     assert_eq!(folders(&space), expected.collect());
     let rows = rows(&outcome);
-    assert_eq!(rows.len(), 5 + 1, "the dense row stands below: {outcome}");
-    assert_eq!((rows[0][0], rows[1][0], rows[5][0]), ("base", "without beam negatives", "dense, exact"));
+    assert_eq!(rows.len(), 5 + 2, "the dense rows stand below: {outcome}");
+    assert_eq!((rows[0][0], rows[1][0]), ("base", "without beam negatives"));
+    assert_eq!((rows[5][0], rows[6][0]), ("adapted, exact", "dense, exact"));
     assert_eq!((rows[2][1], rows[4][1], rows[5][1]), ("rerank", "geometry", "exact"), "{outcome}");
     assert!(rows.iter().all(|row| row[3].contains(" ± ") && row[2] == "transductive"), "{outcome}");
     assert!(rows[0][6..10].iter().all(|cell| *cell == "-"), "the base is not compared with itself");
