@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::choices::{DataKind, EncoderKind, Family};
+use super::choices::{DataKind, EncoderKind, Family, Loss, Seconds};
 use super::sections::Config;
 
 /// The keys of `[data]` that only the built-in corpus knows.
@@ -24,7 +24,7 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 9] = [
+const CONFLICTS: [Conflict; 11] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
     (&["data.kind", "data.captions"], shards_have_their_captions),
@@ -39,6 +39,11 @@ const CONFLICTS: [Conflict; 9] = [
             "index.learned_reconstruction",
         ],
         codebooks_learn_something,
+    ),
+    (&["index.family", "index.seconds"], seconds_need_codebooks),
+    (
+        &["train.loss", "train.margin", "train.consistency", "train.label_smoothing", "train.teacher"],
+        listwise_terms_need_it,
     ),
     (&["decoder.width", "decoder.heads"], |c| {
         divides("decoder", "heads", c.decoder.heads, "width", c.decoder.width)
@@ -116,6 +121,31 @@ fn grounding_needs_codebooks(config: &Config) -> Option<String> {
             "decoder.grounded = true needs the codebooks of index.family = \"rq\" or \"learned\", and the family \
              is \"{family}\": set decoder.grounded = false"
         )
+    })
+}
+
+fn seconds_need_codebooks(config: &Config) -> Option<String> {
+    let (family, seconds) = (config.index.family, config.index.seconds);
+    (seconds != Seconds::None && !family.has_codebooks()).then(|| {
+        format!(
+            "index.seconds = \"{seconds}\" needs the codebooks of index.family = \"rq\" or \"learned\", and the family is \
+             \"{family}\": set index.seconds = \"none\""
+        )
+    })
+}
+
+fn listwise_terms_need_it(config: &Config) -> Option<String> {
+    let train = &config.train;
+    let terms = [
+        ("margin", !train.margin.is_zero()),
+        ("consistency", !train.consistency.is_zero()),
+        ("label_smoothing", train.label_smoothing > 0.0),
+        ("teacher", !train.teacher.is_empty()),
+    ];
+    let given: Vec<String> = terms.iter().filter(|t| t.1).map(|t| format!("train.{}", t.0)).collect();
+    (train.loss == Loss::CrossEntropy && !given.is_empty()).then(|| {
+        let given = given.join(", ");
+        format!("{given}: for train.loss = \"listwise\" alone, and the loss is \"cross_entropy\": remove it, or change the loss")
     })
 }
 

@@ -180,6 +180,15 @@ fn values_that_cannot_stand_together_are_refused() {
             "[index]\nfamily = 'learned'\nlearned_ranking = 0\nlearned_reconstruction = 0",
             "index.learned_contrastive, index.learned_ranking and index.learned_reconstruction are all 0",
         ),
+        (
+            "[index]\nfamily = 'tree'\nseconds = 'own'\n[decoder]\ngrounded = false",
+            "index.seconds = \"own\" needs the codebooks",
+        ),
+        (
+            "[train]\nloss = 'cross_entropy'\nmargin = 0.5\nlabel_smoothing = 0.1",
+            "train.margin, train.label_smoothing: for train.loss = \"listwise\" alone",
+        ),
+        ("[train]\nmargin = '5:1 3:0'", "train.margin = \"5:1 3:0\" is not allowed"),
         ("[pretrain]\nheads = 3", "pretrain.heads = 3 must divide pretrain.width = 128"),
         ("[pretrain]\npatch = 7", "pretrain.patch = 7 must divide pretrain.image_size = 64"),
         ("[data]\nkind = 'jsonl'\nside = 128", "data.side is for data.kind = \"scenes\" alone"),
