@@ -71,7 +71,7 @@ pub fn write(path: &Path, seconds: &[Second], corpus: &Corpus) -> Result<()> {
     })
 }
 
-/// Reads what [`write`] wrote, for this corpus.
+/// Reads what [`write()`] wrote, for this corpus.
 ///
 /// # Errors
 /// When the file is broken or speaks of images or captions that the corpus does not have.

@@ -35,7 +35,7 @@ const ASKED: usize = 500;
 /// Trains the model of a configuration over an index; the run folder gets checkpoints and the log.
 ///
 /// # Errors
-/// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
+/// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
 pub fn train(
     config: &Config,
     prepared: &Prepared,
