@@ -1,7 +1,7 @@
-//! Second docids: an image may be found under another name too, the one that captions give it.
+//! Second docids: an image may be found under another docid too, the one that captions give it.
 //!
 //! Where an image lies and where captions speak of it are two places, and a caption may be nearer to the second. The
-//! search treats both names alike; an image found under both keeps the better score.
+//! search treats both alike; an image found under both keeps the better score.
 
 use std::path::Path;
 
@@ -101,35 +101,42 @@ pub fn read(path: &Path, corpus: &Corpus) -> Result<Vec<Second>> {
     (1..).zip(text.lines()).map(second).collect()
 }
 
-/// All names of a corpus and whose they are: the docids of its images in their order, then the second ones.
+/// All docids of a corpus and whose they are: those of its images in their order, then the second ones. A row of it stands
+/// for an image wherever a search takes one.
 #[derive(Debug, Clone)]
-pub struct Names {
-    /// Every docid; a search takes a row of it for an image.
-    pub docids: DocidSet,
-    /// The image of each row.
-    pub owners: Vec<ImageIdx>,
+pub struct Docids {
+    set: DocidSet,
+    owners: Vec<ImageIdx>,
 }
 
-impl Names {
-    /// The names of images, and further ones.
+impl Docids {
+    /// The docids of images, and further ones.
     ///
     /// # Errors
     /// When a second docid is not unique or of another shape.
-    pub fn new(docids: &DocidSet, seconds: &[Second]) -> Result<Self> {
-        let all = docids.iter().chain(seconds.iter().map(|second| &second.docid)).cloned().collect();
+    pub fn new(first: &DocidSet, seconds: &[Second]) -> Result<Self> {
+        let all = first.iter().chain(seconds.iter().map(|second| &second.docid)).cloned().collect();
+        let images = (0..first.images()).map(ImageIdx::from);
         Ok(Self {
-            docids: DocidSet::new(all, docids.codes_per_level().to_vec())?,
-            owners: (0..docids.images())
-                .map(ImageIdx::from)
-                .chain(seconds.iter().map(|second| second.image))
-                .collect(),
+            set: DocidSet::new(all, first.codes_per_level().to_vec())?,
+            owners: images.chain(seconds.iter().map(|second| second.image)).collect(),
         })
     }
 
-    /// The rows that name images of a gallery.
+    /// The docids, row by row.
+    pub fn set(&self) -> &DocidSet {
+        &self.set
+    }
+
+    /// The image of a row.
+    pub fn owner(&self, row: ImageIdx) -> ImageIdx {
+        self.owners[row.row()]
+    }
+
+    /// The rows of the images of a gallery.
     pub fn of(&self, gallery: &[ImageIdx]) -> Vec<ImageIdx> {
-        let mut wanted = vec![false; self.docids.images()];
+        let mut wanted = vec![false; self.owners.len()];
         gallery.iter().for_each(|image| wanted[image.row()] = true);
-        (0..self.owners.len()).filter(|&row| wanted[self.owners[row].row()]).map(ImageIdx::from).collect()
+        (0..self.owners.len()).map(ImageIdx::from).filter(|&row| wanted[self.owner(row).row()]).collect()
     }
 }

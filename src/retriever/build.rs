@@ -6,8 +6,9 @@ use candle_core::Device;
 
 use super::dense::Dense;
 use super::embedder::Embedder;
-use super::generative::{Generative, Search};
+use super::generative::{Beam, Generative, Search};
 use super::rerank::Rerank;
+use super::survival::survival;
 use super::{Query, Retriever};
 use crate::config::{Config, Loss};
 use crate::docid::prior::log_prior;
@@ -25,7 +26,7 @@ use crate::model::grounding::Books;
 use crate::model::index::Index;
 use crate::model::lookahead::LookAhead;
 use crate::model::modality::Modality;
-use crate::model::second::Names;
+use crate::model::second::Docids;
 use crate::nn::params::{Builder, Params};
 use crate::run::RunFolder;
 
@@ -102,7 +103,7 @@ pub struct Parts {
     index: Index,
     dsi: Arc<Dsi>,
     align: Arc<Align>,
-    names: Arc<Names>,
+    docids: Arc<Docids>,
     catalogue: Arc<Catalogue>,
     books: Option<Arc<Books>>,
     /// −η·log p(c) of each image of the corpus; empty where there is no prior.
@@ -121,14 +122,14 @@ impl Parts {
     pub fn new(config: &Config, prepared: &Prepared, index: Index, dsi: Arc<Dsi>) -> Result<Self> {
         let images = prepared.embeddings.images.clone();
         let books = index.codebooks.as_ref().map(|books| Books::new(books, dsi.device()).map(Arc::new));
-        let names = Names::new(&index.docids, &index.seconds)?;
+        let docids = Docids::new(&index.docids, &index.seconds)?;
         let aligned = index.align.apply(Modality::Image, &images);
         let beside = prior(config, prepared, &index.align, &aligned);
         Ok(Self {
             config: config.clone(),
             align: Arc::new(index.align.clone()),
-            catalogue: Arc::new(Catalogue::new(names.docids.clone(), index.codebooks.as_ref())),
-            names: Arc::new(names),
+            catalogue: Arc::new(Catalogue::new(docids.set().clone(), index.codebooks.as_ref())),
+            docids: Arc::new(docids),
             beside: Arc::new(beside),
             aligned: Arc::new(aligned),
             books: books.transpose()?,
@@ -165,28 +166,28 @@ impl Parts {
         match kind {
             Kind::Dense => Box::new(self.dense(gallery, &self.images)),
             Kind::Adapted => Box::new(self.dense(gallery, &self.aligned).adapted(self.align.clone())),
-            Kind::Decoder => Box::new(self.beam(gallery, true)),
-            Kind::Geometry => Box::new(self.beam(gallery, false)),
+            Kind::Decoder => Box::new(self.generative(gallery, |trie| Search::Beam(self.alone(trie)))),
+            Kind::Geometry => Box::new(self.generative(gallery, |trie| Search::Beam(self.fused(trie)))),
             Kind::Exhaustive => {
-                let trie = self.trie(gallery);
-                Box::new(self.generative(trie, true, Search::Exhaustive(self.catalogue.clone())))
+                Box::new(self.generative(gallery, |_| Search::Exhaustive(self.catalogue.clone())))
             }
             Kind::Rerank => Box::new(self.rerank(gallery)),
         }
     }
 
-    /// Of the search by the decoder alone over these images, see [`Generative::survival`].
+    /// [`survival()`] of the search by the decoder alone over these images.
     ///
     /// # Errors
-    /// As [`Generative::survival`].
+    /// As [`survival()`].
     pub fn survival(&self, gallery: &[ImageIdx], queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
-        self.beam(gallery, true).survival(queries, gold)
+        let decoder = self.generative(gallery, |_| Search::Exhaustive(self.catalogue.clone()));
+        survival(&decoder, &self.alone(&decoder.trie), queries, gold)
     }
 
     /// The search whose candidates are re-ranked.
     pub fn rerank(&self, gallery: &[ImageIdx]) -> Rerank {
         Rerank {
-            inner: self.beam(gallery, false),
+            inner: self.generative(gallery, |trie| Search::Beam(self.fused(trie))),
             candidates: self.config.search.beam,
             images: self.aligned.clone(),
             weight: self.config.search.rerank_weight as f32,
@@ -200,36 +201,40 @@ impl Parts {
         Dense::new(gallery.to_vec(), images.select(&rows), self.embedder.clone())
     }
 
-    /// Beam search by the decoder alone, or with what else speaks for a docid: geometry and prior.
-    fn beam(&self, gallery: &[ImageIdx], alone: bool) -> Generative {
-        // In nats, as a grounded logit: λ/(2τ).
-        let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
-        let geometry = self.books.clone().filter(|_| !alone && weight > 0.0).map(|books| (books, weight));
-        let trie = self.trie(gallery);
-        let decoder = &self.config.decoder;
-        let wanted = self.config.search.lookahead && (decoder.grounded || decoder.plan);
-        let lookahead = wanted.then(|| Arc::new(LookAhead::new(&trie, &self.catalogue)));
-        self.generative(trie, alone, Search::Beam { width: self.config.search.beam, geometry, lookahead })
-    }
-
-    /// All names of the images of a gallery.
-    fn trie(&self, gallery: &[ImageIdx]) -> Arc<Trie> {
-        Arc::new(Trie::over(&self.names.docids, self.names.of(gallery)))
-    }
-
-    /// A search over this trie.
-    fn generative(&self, trie: Arc<Trie>, alone: bool, search: Search) -> Generative {
-        let beside = |name: &ImageIdx| self.beside.get(self.names.owners[name.row()].row()).copied();
+    /// A search over all docids of these images.
+    fn generative(&self, gallery: &[ImageIdx], search: impl Fn(&Trie) -> Search) -> Generative {
+        let trie = Trie::over(self.docids.set(), self.docids.of(gallery));
         Generative {
             dsi: self.dsi.clone(),
-            wildcard: self.config.search.wildcard as f32,
-            leaves: trie.images().iter().filter(|_| !alone).filter_map(beside).collect(),
+            search: search(&trie),
             trie,
-            names: self.names.clone(),
+            docids: self.docids.clone(),
             align: self.align.clone(),
             embedder: self.embedder.clone(),
-            search,
         }
+    }
+
+    /// Beam search by the decoder alone.
+    fn alone(&self, trie: &Trie) -> Beam {
+        let Config { decoder, search, .. } = &self.config;
+        let foresees = search.lookahead && (decoder.grounded || decoder.plan);
+        Beam {
+            width: search.beam,
+            geometry: None,
+            lookahead: foresees.then(|| LookAhead::new(trie, &self.catalogue)),
+            leaves: Vec::new(),
+            wildcard: search.wildcard as f32,
+        }
+    }
+
+    /// Beam search with what else speaks for a docid: geometry and prior.
+    fn fused(&self, trie: &Trie) -> Beam {
+        // In nats, as a grounded logit: λ/(2τ).
+        let weight = self.config.search.geometry / (2.0 * self.config.decoder.temperature);
+        let geometry = self.books.clone().filter(|_| weight > 0.0).map(|books| (books, weight));
+        let beside = |&docid: &ImageIdx| self.beside.get(self.docids.owner(docid).row()).copied();
+        let leaves = trie.images().iter().filter_map(beside).collect();
+        Beam { geometry, leaves, ..self.alone(trie) }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod embedder;
 pub mod generative;
 pub mod ranked;
 pub mod rerank;
+pub mod survival;
 pub mod topk;
 
 use std::path::PathBuf;
