@@ -74,7 +74,7 @@ fn the_report_has_the_promised_names_and_sane_figures() {
         (&json!("tiny"), &json!("test"), &json!(0))
     );
     assert!((0.0..=1.0).contains(&number(&report["memorisation"])));
-    let expected: BTreeSet<[&str; 4]> = ["caption", "image"]
+    let expected: BTreeSet<[&str; 4]> = ["caption", "image", "view"]
         .into_iter()
         .flat_map(|query| ["split", "corpus"].map(|gallery| (query, gallery)))
         .flat_map(|(query, gallery)| {
@@ -200,7 +200,7 @@ fn folds_stand_beside_the_split_and_more_of_them_than_images_are_refused() {
     let report = eval("eval.folds=5").succeeded().json();
     let rows: Vec<&Value> =
         report["rows"].as_array().unwrap().iter().filter(|r| r["gallery"] == "folds").collect();
-    assert_eq!(rows.len(), 5 + 5 + 1);
+    assert_eq!(rows.len(), 5 + 5 + 5 + 1);
     for row in rows {
         assert_eq!((&row["folds"], &row["images"]), (&json!(5), &json!(2)), "{row}");
         assert_eq!(row["files"]["qrels"].as_array().unwrap().len(), 5, "{row}");
@@ -220,12 +220,12 @@ fn runs_are_compared() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("\"seed\": 0", "\"seed\": 1", 1)).unwrap();
     let table = space.run("compare").args(["a", "b"]).output().succeeded();
-    assert_eq!(table.stdout.lines().count(), 2 + 22, "{table}");
+    assert_eq!(table.stdout.lines().count(), 2 + 32, "{table}");
     assert!(table.stdout.contains("± 0.0") && table.stdout.contains("| a, b"), "{table}");
     let blocks =
         space.run("compare").args(["a", "b", "--dataset", "tiny", "--json"]).output().succeeded().json();
     let blocks = blocks.as_array().unwrap();
-    assert_eq!(blocks.len(), 2 * 3, "queries × galleries");
+    assert_eq!(blocks.len(), 2 * 4, "galleries × queries");
     for line in blocks.iter().flat_map(|block| block["measured"].as_array().unwrap()) {
         assert_eq!((&line["seeds"], &line["runs"]), (&json!([0, 1]), &json!(["a", "b"])), "{line}");
         assert_eq!(line["recall"]["1"]["sd"], 0.0, "{line}");
@@ -287,6 +287,9 @@ fn eval_repeats_the_report_of_training() {
     let wide = space.run("eval").of("runs/tiny").sets(&more).args(["--json"]).output().succeeded().json();
     let caption = |stage: &'static str| ["generative", stage, "caption", "corpus"];
     assert!(settings(&wide).contains(&caption("exact")) && !settings(&wide).contains(&caption("rerank")));
+    let all = |row: &Value| row["survival"].as_array().unwrap().iter().all(|share| number(share) == 1.0);
+    let decoders = wide["rows"].as_array().unwrap().iter().filter(|row| row["stage"] == "decoder");
+    assert!(decoders.clone().count() == 3 && decoders.clone().all(all), "a beam of 80 images loses none");
     space.run("eval").of("runs/tiny").args(["--dataset", "flickr8k"]).output().refused(&["tiny", "flickr8k"]);
 }
 
@@ -325,6 +328,26 @@ fn search_answers_captions_and_photos() {
     let lines: Vec<&str> = table.stdout.lines().collect();
     assert_eq!(lines.len(), 2 + 4, "a head and the hits: {table}");
     found.iter().zip(&lines[2..]).for_each(|(hit, line)| assert!(line.contains(&hit.1), "{table}"));
+}
+
+/// Asked together with its mirror image, a photo and its mirror image are the same query.
+#[test]
+fn a_photo_may_ask_with_its_mirror_image() {
+    let photo = image::open(trained().path("corpus/images/scene-000003.png")).unwrap();
+    let space = Space::new();
+    let found = |name: &str, photo: &image::DynamicImage, mirrored: &str| {
+        photo.save(space.path(name)).unwrap();
+        let path = space.path(name);
+        let set = format!("search.mirrored={mirrored}");
+        hits(&search(&["--image", path.to_str().unwrap(), "--json", "--set", &set]).succeeded())
+    };
+    let (ahead, back) = (found("a.png", &photo, "true"), found("b.png", &photo.fliph(), "true"));
+    assert_eq!(
+        ahead.iter().map(|hit| &hit.1).collect::<Vec<_>>(),
+        back.iter().map(|hit| &hit.1).collect::<Vec<_>>()
+    );
+    assert!(ahead.iter().zip(&back).all(|(a, b)| (a.2 - b.2).abs() < 1e-3), "{ahead:?} {back:?}");
+    assert_ne!(ahead, found("a.png", &photo, "false"));
 }
 
 #[test]

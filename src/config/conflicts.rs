@@ -24,10 +24,11 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 11] = [
+const CONFLICTS: [Conflict; 12] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
     (&["data.kind", "data.captions"], shards_have_their_captions),
+    (&["encoder.kind", "index.views", "search.mirrored", "eval.views"], views_need_photos),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
     (&["index.first_codes", "index.codes"], sizes_grow),
     (
@@ -111,6 +112,18 @@ fn karpathy_needs_captions(config: &Config) -> Option<String> {
 fn shards_have_their_captions(config: &Config) -> Option<String> {
     (config.data.kind == DataKind::Webdataset && !config.data.captions.is_empty()).then(|| {
         "data.kind = \"webdataset\" has its captions beside the photos in the archives: remove data.captions".into()
+    })
+}
+
+fn views_need_photos(config: &Config) -> Option<String> {
+    let wanted = [
+        ("index.views", config.index.views > 0),
+        ("search.mirrored", config.search.mirrored),
+        ("eval.views", config.eval.views),
+    ];
+    let (key, _) = wanted.iter().find(|(_, wanted)| *wanted)?;
+    (config.encoder.kind == EncoderKind::Features).then(|| {
+        format!("{key}: ready-made features have no photos to take other views of; remove it, or use encoder.kind = \"clip\"")
     })
 }
 

@@ -147,6 +147,15 @@ section! {
         align_captions: f64 = 0.0,
         /// Weight decay of A, which pulls the alignment towards the identity.
         align_weight_decay: f64 = 0.1,
+        /// Second views of each photo (cropped, mirrored, recoloured, compressed) from which image queries learn to find it: by
+        /// an adapter that only they go through, and in the joint training; 0: none.
+        views: usize = 0,
+        /// Steps of the adapter's training.
+        view_steps: usize = 2000,
+        /// Peak learning rate of it.
+        view_lr: f64 = 2e-3,
+        /// Hidden units of the adapter.
+        view_width: usize = 512,
         /// Steps in which the codebooks of `learned` are trained for retrieval; 0: none.
         learned_steps: usize = 200,
         /// Train captions in such a step.
@@ -282,6 +291,8 @@ section! {
         /// Weight λ of the codebook's geometry, under the query as the encoder gives it, in the step score of the
         /// stages after the decoder alone; 0: none.
         geometry: f64 = 0.2,
+        /// Whether a photo asks together with its mirror image, by the mean of both embeddings: twice the encoding.
+        mirrored: bool = false,
         /// A level at which the children of a node are told apart too little is a wildcard: all get the same score. This is
         /// the least doubt for that, the entropy of their softmax as a share of the largest one; 1: never.
         wildcard: f64 = 1.0,

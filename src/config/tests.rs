@@ -192,6 +192,10 @@ fn values_that_cannot_stand_together_are_refused() {
         ("[pretrain]\nheads = 3", "pretrain.heads = 3 must divide pretrain.width = 128"),
         ("[pretrain]\npatch = 7", "pretrain.patch = 7 must divide pretrain.image_size = 64"),
         ("[data]\nkind = 'jsonl'\nside = 128", "data.side is for data.kind = \"scenes\" alone"),
+        (
+            "[data]\nkind = 'features'\n[encoder]\nkind = 'features'\n[index]\nviews = 4",
+            "index.views: ready-made features have no photos",
+        ),
         ("[pretrain]\ninit = 'x/y'", "pretrain.init needs pretrain.out"),
         (
             "[pretrain]\ninit = 'x/y'\nout = 'z'\nwidth = 64",

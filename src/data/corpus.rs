@@ -18,6 +18,7 @@ use crate::ids::ImageIdx;
 
 mod builder;
 
+use crate::config::Regime;
 pub use crate::config::Split;
 
 /// A caption of the train split, by its position in the corpus. Only a [`Corpus`] makes one.
@@ -121,6 +122,14 @@ impl Corpus {
     /// The images of one split in order.
     pub fn images_in(&self, split: Split) -> Vec<ImageIdx> {
         self.images().filter(|&image| self.split(image) == split).collect()
+    }
+
+    /// The images that may be learnt by heart: all, or those of the train split.
+    pub fn memorised(&self, regime: Regime) -> Vec<ImageIdx> {
+        match regime {
+            Regime::Transductive => self.images().collect(),
+            Regime::Inductive => self.images_in(Split::Train),
+        }
     }
 
     /// Positions of the image's captions, at least one.

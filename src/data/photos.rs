@@ -20,7 +20,7 @@ use super::preprocess::Preprocess;
 use super::views::second_view;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::rng;
+use crate::rng::Rng;
 
 mod jpeg;
 
@@ -115,17 +115,14 @@ pub fn decode_batch<P: Borrow<Photo> + Sync>(photos: &[P], preprocess: &Preproce
     photos.par_iter().map(|photo| read(photo.borrow()).map(|photo| preprocess.apply(&photo))).collect()
 }
 
-/// As [`decode_batch`], a second view of each photo, photo n's from the n-th place of the random stream of `seed` after
-/// `first`.
+/// As [`decode_batch`], a second view of each photo, that of the n-th drawn from `draw(n)`.
 pub fn view_batch<P: Borrow<Photo> + Sync>(
     photos: &[P],
     preprocess: &Preprocess,
-    seed: u64,
-    first: usize,
+    draw: &(dyn Fn(usize) -> Rng + Sync),
 ) -> Vec<Result<Vec<u8>>> {
     let view = |(place, photo): (usize, &P)| {
-        let mut rng = rng::stream(seed, "view", (first + place) as u64);
-        read(photo.borrow()).map(|photo| preprocess.apply(&second_view(&photo, &mut rng)))
+        read(photo.borrow()).map(|photo| preprocess.apply(&second_view(&photo, &mut draw(place))))
     };
     photos.par_iter().enumerate().map(view).collect()
 }

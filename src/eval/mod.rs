@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::data::corpus::Corpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
+use crate::model::encoder::Sides;
 use crate::model::features::Prepared;
 use crate::progress;
 use crate::retriever::RankedList;
@@ -117,7 +118,7 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let photos = questions::images(prepared, &corpus.images_in(split));
     let mut asked = vec![questions::captions(prepared, split), photos.clone()];
     if config.eval.views {
-        asked.extend(questions::views(prepared, &corpus.images_in(split), config.seed)?);
+        asked.extend(questions::views(prepared, &corpus.images_in(split), Sides::of(config), config.seed)?);
     }
     let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
     let bar = progress::bar(pools.len() * (asked.len() * kinds + 1), "measuring");

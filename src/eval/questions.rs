@@ -8,9 +8,11 @@ use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
+use crate::model::encoder::Sides;
 use crate::model::features::Prepared;
 use crate::model::modality::Modality;
 use crate::retriever::Query;
+use crate::rng;
 
 /// Queries of one kind, each with the image it asks for, in the order of the images.
 #[derive(Clone)]
@@ -60,12 +62,13 @@ pub fn images(prepared: &Prepared, images: &[ImageIdx]) -> Questions {
 ///
 /// # Errors
 /// When a photo can no longer be read.
-pub fn views(prepared: &Prepared, images: &[ImageIdx], seed: u64) -> Result<Option<Questions>> {
+pub fn views(prepared: &Prepared, images: &[ImageIdx], sides: Sides, seed: u64) -> Result<Option<Questions>> {
     let Some(encoder) = &prepared.encoder else { return Ok(None) };
     let photos: Option<Vec<Photo>> =
         images.iter().map(|&image| prepared.corpus.photo(image).cloned()).collect();
     let Some(photos) = photos else { return Ok(None) };
-    let rows = encoder.views(&photos, seed, &|_| ())?.into_iter().collect::<Result<Vec<_>>>()?;
+    let draw = |n: usize| rng::stream(seed, "view", n as u64);
+    let rows = encoder.views(&photos, &draw, sides, &|_| ())?.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(Some(Questions {
         kind: QueryKind::View,
         queries: rows.into_iter().map(|row| Query::Embedding(Modality::Image, row)).collect(),

@@ -1,5 +1,6 @@
 //! Building an index: align, then quantise, then look at the figures before anything is trained on it.
 
+pub mod adapter;
 pub mod align;
 pub mod learned;
 pub mod report;
@@ -19,9 +20,12 @@ use crate::docid::{Code, DocidSet, assign, atomic, numeric, reconstruction};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
+use crate::model::adapter::Adapter;
+use crate::model::align::Align;
 use crate::model::features::Prepared;
 use crate::model::index::{Index, Meta};
 use crate::model::modality::Modality;
+use crate::model::views::views;
 use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
@@ -47,6 +51,8 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let (section, corpus) = (&config.index, &prepared.corpus);
     let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
+    let adapter = adapter(config, prepared, &align, &images, device)?;
+    let align = align.with_adapter(adapter);
     // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
@@ -72,6 +78,24 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
     index.write(&run.index(), corpus)?;
     Ok(index)
+}
+
+/// What brings second views of photos to the photos, where it is wanted.
+fn adapter(
+    config: &Config,
+    prepared: &Prepared,
+    align: &Align,
+    images: &Matrix,
+    device: &Device,
+) -> Result<Option<Adapter>> {
+    let section = &config.index;
+    if section.views == 0 {
+        return Ok(None);
+    }
+    let learnt = prepared.corpus.memorised(config.train.regime);
+    // The photos themselves among them, which are asked with too.
+    let views = align.apply(Modality::Image, &views(prepared, section.views)?).stacked(images);
+    adapter::learn(section, images, &views, &learnt, config.seed, device).map(Some)
 }
 
 /// Aligned unit rows of the captions at these positions.

@@ -4,9 +4,10 @@
 //! Contrastive encoders leave a gap between the modalities (Liang et al. 2022). Codebooks fitted on both would spend
 //! most of their first codes on it, and no image would use those meant for captions; subtracting the means closes it.
 
-use crate::matrix::Matrix;
-
+use super::adapter::Adapter;
 use super::modality::Modality;
+use crate::error::Result;
+use crate::matrix::Matrix;
 
 /// One side of an alignment.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,17 +51,23 @@ impl Side {
     }
 }
 
-/// Both sides.
-#[derive(Debug, Clone, PartialEq)]
+/// Both sides, and what image queries go through beyond theirs.
+#[derive(Debug, Clone)]
 pub struct Align {
     /// Indexed by [`Modality::row`]: captions, then images.
     sides: [Side; 2],
+    adapter: Option<Adapter>,
 }
 
 impl Align {
     /// An alignment of these sides.
     pub fn new(caption: Side, image: Side) -> Self {
-        Self { sides: [caption, image] }
+        Self { sides: [caption, image], adapter: None }
+    }
+
+    /// The same with an adapter of image queries.
+    pub fn with_adapter(self, adapter: Option<Adapter>) -> Self {
+        Self { adapter, ..self }
     }
 
     /// One side.
@@ -68,9 +75,42 @@ impl Align {
         &self.sides[modality.row()]
     }
 
-    /// Unit rows of one modality → their aligned unit rows.
+    /// What brings another view of a photo to the photo.
+    pub fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// Unit rows of one modality → their aligned unit rows: of images as they are searched, and of captions.
     pub fn apply(&self, modality: Modality, rows: &Matrix) -> Matrix {
         self.side(modality).apply(rows)
+    }
+
+    /// Unit rows of queries of one modality → aligned unit rows.
+    ///
+    /// # Errors
+    /// When the adapter is of another width.
+    pub fn query(&self, modality: Modality, rows: &Matrix) -> Result<Matrix> {
+        let aligned = self.apply(modality, rows);
+        match &self.adapter {
+            Some(adapter) if modality == Modality::Image && aligned.rows() > 0 => adapter.apply(&aligned),
+            _ => Ok(aligned),
+        }
+    }
+
+    /// Unit rows of queries of mixed modality → aligned unit rows, each through its own side.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub fn queries(&self, rows: &Matrix, modalities: &[Modality]) -> Result<Matrix> {
+        let mut out = Matrix::zeros(rows.rows(), rows.width());
+        for modality in Modality::ALL {
+            let own: Vec<usize> = (0..rows.rows()).filter(|&row| modalities[row] == modality).collect();
+            let aligned = self.query(modality, &rows.select(&own))?;
+            own.iter()
+                .zip(aligned.iter())
+                .for_each(|(&row, values)| out.row_mut(row).copy_from_slice(values));
+        }
+        Ok(out)
     }
 }
 

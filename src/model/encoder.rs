@@ -7,12 +7,14 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::clip::{Clip, TokenBatch, Whole, folder};
+use crate::config::Config;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::nn::tensors;
+use crate::rng::Rng;
 
 /// CLIP with its tokenizer and preprocessing.
 pub struct Encoder {
@@ -23,6 +25,22 @@ pub struct Encoder {
     batch: usize,
     device: Device,
     fingerprint: String,
+}
+
+/// How a photo is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sides {
+    /// As it is.
+    AsTaken,
+    /// As it is and mirrored: the mean of both embeddings.
+    Both,
+}
+
+impl Sides {
+    /// How a configuration wants queries looked at. (What is searched is always taken as it is.)
+    pub fn of(config: &Config) -> Self {
+        if config.search.mirrored { Self::Both } else { Self::AsTaken }
+    }
 }
 
 /// A batch of photos and the place of its first in the list → the prepared bytes of each.
@@ -72,17 +90,25 @@ impl Encoder {
     pub fn photos<P: Borrow<Photo> + Sync>(
         &self,
         photos: &[P],
+        sides: Sides,
         done: &dyn Fn(usize),
     ) -> Result<Vec<Result<Vec<f32>>>> {
-        self.pictures(photos, &|batch, _| decode_batch(batch, &self.preprocess), done)
+        self.pictures(photos, &|batch, _| decode_batch(batch, &self.preprocess), sides, done)
     }
 
-    /// As [`Self::photos`], but of a second view of each photo, drawn from `seed`.
+    /// As [`Self::photos`], but of a second view of each photo, that of the n-th drawn from `draw(n)`.
     ///
     /// # Errors
     /// As [`Self::photos`].
-    pub fn views(&self, photos: &[Photo], seed: u64, done: &dyn Fn(usize)) -> Result<Vec<Result<Vec<f32>>>> {
-        self.pictures(photos, &|batch, first| view_batch(batch, &self.preprocess, seed, first), done)
+    pub fn views(
+        &self,
+        photos: &[Photo],
+        draw: &(dyn Fn(usize) -> Rng + Sync),
+        sides: Sides,
+        done: &dyn Fn(usize),
+    ) -> Result<Vec<Result<Vec<f32>>>> {
+        let decode = |batch: &[Photo], first| view_batch(batch, &self.preprocess, &|n| draw(first + n));
+        self.pictures(photos, &decode, sides, done)
     }
 
     /// `decode` gets a batch of photos and the place of its first.
@@ -90,17 +116,17 @@ impl Encoder {
         &self,
         photos: &[P],
         decode: Decode<P>,
+        sides: Sides,
         done: &dyn Fn(usize),
     ) -> Result<Vec<Result<Vec<f32>>>> {
         let mut rows = Vec::with_capacity(photos.len());
         for batch in photos.chunks(self.batch) {
             let decoded = decode(batch, rows.len());
             let good: Vec<&[u8]> = decoded.iter().filter_map(|p| p.as_deref().ok()).collect();
-            let embedded = match good.is_empty() {
-                true => Matrix::default(),
-                false => {
-                    self.unit(&self.clip.embed_images(&pixels(&good, &self.preprocess, &self.device)?)?)?
-                }
+            let embedded = match (good.is_empty(), sides) {
+                (true, _) => Matrix::default(),
+                (false, Sides::AsTaken) => self.embedded(&good)?,
+                (false, Sides::Both) => self.embedded_with_mirrored(&good)?,
             };
             let mut embedded = embedded.iter();
             rows.extend(decoded.into_iter().map(|photo| {
@@ -109,6 +135,26 @@ impl Encoder {
             done(batch.len());
         }
         Ok(rows)
+    }
+
+    /// Preprocessed photos → unit rows.
+    fn embedded(&self, photos: &[&[u8]]) -> Result<Matrix> {
+        self.unit(&self.clip.embed_images(&pixels(photos, &self.preprocess, &self.device)?)?)
+    }
+
+    /// Preprocessed photos → the mean of each one's row and its mirror image's, of unit length.
+    fn embedded_with_mirrored(&self, photos: &[&[u8]]) -> Result<Matrix> {
+        let mirrored: Vec<Vec<u8>> = photos.iter().map(|photo| self.mirrored(photo)).collect();
+        let mirrored = self.embedded(&mirrored.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+        let mut both = self.embedded(photos)?;
+        both.data_mut().iter_mut().zip(mirrored.data()).for_each(|(x, other)| *x += other);
+        Ok(both.normalized())
+    }
+
+    /// A preprocessed photo, left and right exchanged.
+    fn mirrored(&self, photo: &[u8]) -> Vec<u8> {
+        let lines = photo.chunks(3 * self.preprocess.side());
+        lines.flat_map(|line| line.rchunks(3)).flatten().copied().collect()
     }
 
     fn unit(&self, x: &Tensor) -> Result<Matrix> {

@@ -1,11 +1,11 @@
 //! From a configuration to a corpus with its embeddings: computed once by the frozen encoder, then cached.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Sides};
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
@@ -29,6 +29,8 @@ pub struct Prepared {
     pub fingerprint: String,
     /// Hash of each image's photo, in corpus order; none where there are no photos.
     pub photos: Vec<Option<PhotoHash>>,
+    /// The file that keeps the embeddings; none where they were brought along.
+    pub cache: Option<PathBuf>,
 }
 
 /// Opens the corpus and embeds it, or reads the embeddings it brings or an earlier run has cached.
@@ -50,6 +52,7 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
             encoder: None,
             fingerprint,
             photos: Vec::new(),
+            cache: None,
         });
     }
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
@@ -61,7 +64,8 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     let (kept, corpus, embeddings) = embed(corpus, &photos, &model, &path, data.on_bad_image)?;
     let photos = kept.into_iter().map(|image| hashes[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
-    Ok(Prepared { corpus, embeddings, encoder: Some(Arc::new(model)), fingerprint, photos })
+    let (encoder, cache) = (Some(Arc::new(model)), Some(path));
+    Ok(Prepared { corpus, embeddings, encoder, fingerprint, photos, cache })
 }
 
 /// Hash of embeddings that were brought along: there is no encoder to ask.
@@ -91,7 +95,7 @@ fn embed(
         return Ok((kept, corpus, embeddings));
     }
     let bar = progress::bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
-    let rows = model.photos(photos, &|n| bar.inc(n as u64))?;
+    let rows = model.photos(photos, Sides::AsTaken, &|n| bar.inc(n as u64))?;
     let (kept, rows) = sound(rows, on_bad)?;
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
     let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());

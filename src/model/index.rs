@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Adapter;
 use super::align::{Align, Side};
 use super::modality::Modality;
 use super::second::{self, Second};
@@ -27,6 +28,8 @@ const META: &str = "index.json";
 const DOCIDS: &str = "docids.jsonl";
 const SECONDS: &str = "seconds.jsonl";
 const VECTORS: &str = "vectors.safetensors";
+/// What the names of the adapter's tensors begin with.
+const ADAPTER: &str = "adapter.";
 
 /// Everything between an encoder and a decoder.
 #[derive(Debug, Clone)]
@@ -110,6 +113,9 @@ impl Index {
         for (level, book) in self.codebooks.iter().flat_map(|books| books.levels().iter().enumerate()) {
             vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
         }
+        for (name, tensor) in self.align.adapter().iter().flat_map(|adapter| adapter.params().iter()) {
+            vectors.insert(format!("{ADAPTER}{name}"), tensor.clone());
+        }
         tensors::write(&folder.join(VECTORS), &vectors)?;
         let path = folder.join(META);
         let json = serde_json::to_string_pretty(&self.meta).map_err(|e| Error::file(&path, e.to_string()))?;
@@ -141,6 +147,7 @@ impl Index {
         let seconds = if path.exists() { second::read(&path, corpus)? } else { Vec::new() };
         let path = folder.join(VECTORS);
         let mut vectors = tensors::read(&path)?;
+        let adapter = adapter(&mut vectors).map_err(|error| Error::file(&path, error.to_string()))?;
         let mut take = |name: String| {
             let tensor = vectors.remove(&name);
             tensor
@@ -158,7 +165,8 @@ impl Index {
         };
         let books = (0..levels).map(|level| take(book_name(level))).collect::<Result<Vec<_>>>()?;
         let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
-        Ok(Self { align: Align::new(caption?, image?), codebooks, docids, seconds, meta })
+        let align = Align::new(caption?, image?).with_adapter(adapter);
+        Ok(Self { align, codebooks, docids, seconds, meta })
     }
 }
 
@@ -169,6 +177,17 @@ fn align_names(modality: Modality) -> (String, String) {
         Modality::Image => "image",
     };
     (format!("align.{side}.mean"), format!("align.{side}.map"))
+}
+
+/// Takes the adapter's tensors out of all, where there are any.
+fn adapter(vectors: &mut BTreeMap<String, Tensor>) -> Result<Option<Adapter>> {
+    let own = |name: &str| Some(name.strip_prefix(ADAPTER)?.to_owned());
+    let names: Vec<String> = vectors.keys().filter_map(|name| own(name)).collect();
+    let tensors: BTreeMap<_, _> = names
+        .into_iter()
+        .filter_map(|name| vectors.remove(&format!("{ADAPTER}{name}")).map(|tensor| (name, tensor)))
+        .collect();
+    if tensors.is_empty() { Ok(None) } else { Adapter::loaded(tensors).map(Some) }
 }
 
 fn book_name(level: usize) -> String {

@@ -1,5 +1,6 @@
 //! The models: CLIP, the decoder, the joint model with its losses and its search, checkpoints.
 
+pub mod adapter;
 pub mod align;
 pub mod beam;
 pub mod catalogue;
@@ -17,3 +18,4 @@ pub mod modality;
 pub mod plan;
 pub mod search;
 pub mod second;
+pub mod views;

@@ -21,6 +21,7 @@ use crate::model::catalogue::Catalogue;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::decoder::Shape;
 use crate::model::dsi::{Dsi, Scoring};
+use crate::model::encoder::Sides;
 use crate::model::features::Prepared;
 use crate::model::grounding::Books;
 use crate::model::index::Index;
@@ -133,7 +134,7 @@ impl Parts {
             beside: Arc::new(beside),
             aligned: Arc::new(aligned),
             books: books.transpose()?,
-            embedder: Embedder::new(prepared.encoder.clone(), images.width()),
+            embedder: Embedder::new(prepared.encoder.clone(), Sides::of(config), images.width()),
             images,
             index,
             dsi,
@@ -156,7 +157,7 @@ impl Parts {
             Kind::Geometry => self.books.is_some() && self.config.search.geometry > 0.0,
             Kind::Exhaustive => self.config.eval.exhaustive,
             Kind::Rerank => self.config.search.rerank,
-            Kind::Adapted => self.config.index.align_steps > 0,
+            Kind::Adapted => self.config.index.align_steps > 0 || self.config.index.views > 0,
             Kind::Dense | Kind::Decoder => true,
         }
     }

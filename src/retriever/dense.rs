@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::embedder::Embedder;
-use super::generative::aligned;
 use super::topk::top_k;
 use super::{Hit, Query, Ranked, RankedList, Retriever};
 use crate::error::Result;
@@ -39,7 +38,7 @@ impl Dense {
     fn scores(&self, queries: &[Query]) -> Result<Matrix> {
         let (mut embedded, modalities) = self.embedder.embed(queries)?;
         if let Some(align) = &self.align {
-            embedded = aligned(align, &embedded, &modalities);
+            embedded = align.queries(&embedded, &modalities)?;
         }
         Ok(embedded.mul_transposed(&self.embeddings))
     }
@@ -85,12 +84,14 @@ impl Retriever for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::encoder::Sides;
     use crate::model::modality::Modality;
 
     #[test]
     fn ranks_by_cosine_and_serves_the_gallery_alone() {
         let embeddings = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
-        let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, 2));
+        let dense =
+            Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, Sides::AsTaken, 2));
         let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
         let images = |k| -> Vec<u32> {
             dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]

@@ -6,21 +6,22 @@ use super::Query;
 use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::model::encoder::Encoder;
+use crate::model::encoder::{Encoder, Sides};
 use crate::model::modality::Modality;
 
 /// Embeds the queries of a retriever: with CLIP, or not at all where only ready-made embeddings exist.
 #[derive(Clone)]
 pub struct Embedder {
     encoder: Option<Arc<Encoder>>,
+    sides: Sides,
     width: usize,
 }
 
 impl Embedder {
     /// Captions and photos are embedded by this encoder, in `width` numbers each; without one, only queries that
     /// are embeddings already can be answered.
-    pub fn new(encoder: Option<Arc<Encoder>>, width: usize) -> Self {
-        Self { encoder, width }
+    pub fn new(encoder: Option<Arc<Encoder>>, sides: Sides, width: usize) -> Self {
+        Self { encoder, sides, width }
     }
 
     /// The unit rows of the queries, and what each is made of.
@@ -57,7 +58,7 @@ impl Embedder {
             }
             Query::Image(path) => {
                 let row = encoder()?
-                    .photos(&[Photo::File(path.clone())], &|_| ())?
+                    .photos(&[Photo::File(path.clone())], self.sides, &|_| ())?
                     .pop()
                     .expect("invariant: one row a photo")?;
                 Ok((Modality::Image, row))

@@ -7,13 +7,11 @@ use super::{Hit, Query, RankedList, Retriever};
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::catalogue::Catalogue;
 use crate::model::dsi::{Dsi, Queries};
 use crate::model::grounding::Books;
 use crate::model::lookahead::LookAhead;
-use crate::model::modality::Modality;
 use crate::model::search::{self, Settings};
 use crate::model::second::Docids;
 
@@ -78,7 +76,7 @@ impl Generative {
     /// When one cannot be embedded.
     pub fn queries(&self, queries: &[Query]) -> Result<Queries> {
         let (embeddings, modalities) = self.embedder.embed(queries)?;
-        Queries::new(&aligned(&self.align, &embeddings, &modalities), &modalities, self.dsi.device())
+        Queries::new(&self.align.queries(&embeddings, &modalities)?, &modalities, self.dsi.device())
     }
 
     fn answer(&self, queries: &Queries, k: usize) -> Result<Vec<RankedList>> {
@@ -117,15 +115,4 @@ impl Retriever for Generative {
         }
         Ok(lists)
     }
-}
-
-/// Rows of mixed modality, each through the alignment of its own side.
-pub fn aligned(align: &Align, embeddings: &Matrix, modalities: &[Modality]) -> Matrix {
-    let mut out = Matrix::zeros(embeddings.rows(), embeddings.width());
-    for modality in Modality::ALL {
-        let rows: Vec<usize> = (0..embeddings.rows()).filter(|&row| modalities[row] == modality).collect();
-        let moved = align.apply(modality, &embeddings.select(&rows));
-        rows.iter().zip(moved.iter()).for_each(|(&row, values)| out.row_mut(row).copy_from_slice(values));
-    }
-    out
 }

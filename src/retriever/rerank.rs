@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::generative::{Generative, aligned};
+use super::generative::Generative;
 use super::{Hit, Query, RankedList, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;
@@ -56,7 +56,7 @@ impl Rerank {
             .map(|(&modality, row)| Query::Embedding(modality, row.to_vec()))
             .collect();
         let found = self.inner.retrieve(&embedded, self.candidates)?;
-        let queries = aligned(&self.inner.align, &embeddings, &modalities);
+        let queries = self.inner.align.queries(&embeddings, &modalities)?;
         let weigh = |(list, query): (RankedList, &[f32])| {
             let hits = list.hits().iter().map(|hit| {
                 let cosine = dot(query, self.images.row(hit.image.row()));

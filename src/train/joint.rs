@@ -8,7 +8,7 @@ use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::queries::{Batch, Source};
 use super::stop::Stop;
 use super::teacher::{Lesson, Scores, Teacher, rivals};
-use crate::config::{Config, Loss, Regime, Train};
+use crate::config::{Config, Loss, Train};
 use crate::data::corpus::{Corpus, Split};
 use crate::docid::trie::Trie;
 use crate::error::Result;
@@ -100,10 +100,7 @@ impl<'a> Joint<'a> {
         device: &'a Device,
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
-        let memorised = match section.regime {
-            Regime::Transductive => corpus.images().collect(),
-            Regime::Inductive => corpus.images_in(Split::Train),
-        };
+        let memorised = corpus.memorised(section.regime);
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
         let teacher = |gallery: &[ImageIdx]| {
             let trie = Trie::over(&index.docids, gallery.iter().copied());
@@ -112,13 +109,12 @@ impl<'a> Joint<'a> {
         let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
-        let captions = &prepared.embeddings.captions;
         Ok(Self {
             section,
             seed: config.seed,
             dropout: config.decoder.dropout,
             catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
-            source: Source::new(config, corpus, &index.align, captions, images, memorised)?,
+            source: Source::new(config, prepared, &index.align, images)?,
             spoken,
             seen,
             told: Scores::open(section, corpus)?,

@@ -9,7 +9,9 @@ use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
+use crate::model::features::Prepared;
 use crate::model::modality::Modality;
+use crate::model::views::views;
 use crate::rng::{self, Rng};
 
 /// Queries of one kind in a step.
@@ -34,6 +36,9 @@ pub struct Source<'a> {
     captions: &'a Matrix,
     /// Aligned unit rows of all images.
     images: Matrix,
+    /// Those of image queries: a pass over all images for each view of them, and one for themselves. None: images ask
+    /// as they are.
+    views: Option<Matrix>,
     /// (caption→docid): only train captions can make these.
     pairs: Vec<TrainPair>,
     /// (image→docid): the images that may be learnt by heart.
@@ -43,19 +48,13 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The queries of a corpus; `captions` are the unit rows of its captions, `images` the aligned ones of its images.
+    /// The queries of a corpus; `images` are the aligned unit rows of its images.
     ///
     /// # Errors
-    /// When the corpus has no train split.
-    pub fn new(
-        config: &'a Config,
-        corpus: &'a Corpus,
-        align: &'a Align,
-        captions: &'a Matrix,
-        images: Matrix,
-        memorised: Vec<ImageIdx>,
-    ) -> Result<Self> {
-        let pairs = corpus.train_pairs();
+    /// When the corpus has no train split, or a photo can no longer be read.
+    pub fn new(config: &'a Config, prepared: &'a Prepared, align: &'a Align, images: Matrix) -> Result<Self> {
+        let corpus = &prepared.corpus;
+        let (pairs, memorised) = (corpus.train_pairs(), corpus.memorised(config.train.regime));
         if pairs.is_empty() {
             return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
         }
@@ -64,7 +63,8 @@ impl<'a> Source<'a> {
             seed: config.seed,
             corpus,
             align,
-            captions,
+            captions: &prepared.embeddings.captions,
+            views: asking(config.index.views, prepared, align)?,
             images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
@@ -93,9 +93,18 @@ impl<'a> Source<'a> {
         let count = self.section.batch - self.caption_share();
         let gold: Vec<usize> =
             self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
-        let mut rows = self.images.select(&gold);
+        let mut rows = self.asking(&gold, step);
         let modalities = self.disguise(&mut rows, step);
         Batch { rows, modalities, captions: vec![None; gold.len()], gold }
+    }
+
+    /// What asks for these images at a step.
+    fn asking(&self, gold: &[usize], step: usize) -> Matrix {
+        let Some(views) = &self.views else { return self.images.select(gold) };
+        let mut rng = rng::stream(self.seed, "views", step as u64);
+        let images = self.images.rows();
+        let view = |&image: &usize| image + images * rng.random_range(0..views.rows() / images);
+        views.select(&gold.iter().map(view).collect::<Vec<_>>())
     }
 
     /// For each query of a caption batch another caption of the same image (itself, where there is no other).
@@ -157,6 +166,15 @@ impl<'a> Source<'a> {
         *images = std::mem::take(images).normalized();
         modalities
     }
+}
+
+/// Aligned rows of image queries: of all images, each `count` times in another view and once as it is.
+fn asking(count: usize, prepared: &Prepared, align: &Align) -> Result<Option<Matrix>> {
+    if count == 0 {
+        return Ok(None);
+    }
+    let asking = views(prepared, count)?.stacked(&prepared.embeddings.images);
+    align.query(Modality::Image, &asking).map(Some)
 }
 
 /// Beta(2, 2): the middle one of three uniform numbers.

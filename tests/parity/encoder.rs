@@ -8,7 +8,7 @@ use candle_core::Device;
 use dsi::data::npy;
 use dsi::data::photos::Photo;
 use dsi::matrix::Matrix;
-use dsi::model::encoder::Encoder;
+use dsi::model::encoder::{Encoder, Sides};
 use serde::Deserialize;
 
 const BATCH: usize = 8;
@@ -28,7 +28,7 @@ fn compare(folder: &Path, encoder: &Path) {
     let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
     let encoder = Encoder::open(encoder, BATCH, &Device::Cpu).unwrap();
     let photos: Vec<Photo> = case.photos.iter().map(|photo| Photo::File(folder.join(photo))).collect();
-    let rows = encoder.photos(&photos, &|_| {}).unwrap();
+    let rows = encoder.photos(&photos, Sides::AsTaken, &|_| {}).unwrap();
     let rows: Vec<Vec<f32>> = rows.into_iter().map(Result::unwrap).collect();
     let images = largest_difference(&rows.concat(), &folder.join("images.npy"));
     let captions: Vec<&str> = case.captions.iter().map(String::as_str).collect();
