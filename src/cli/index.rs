@@ -33,10 +33,11 @@ impl Index {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
-        open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
+        let opening = open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
         let device = device(config.device)?;
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
+        opening.begin()?;
         let index = crate::index::build(&config, &prepared, &run, &device)?;
         if self.json {
             put(serde_json::to_string_pretty(&index.meta.gates)? + "\n")

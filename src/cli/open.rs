@@ -15,6 +15,10 @@ use crate::run::RunFolder;
 /// What of the configuration decides the weights of a run, so that a resumed or opened run must agree in it. (Its
 /// corpus and its encoder may have moved; the index knows them by their fingerprints.)
 pub const OF_A_RUN: [&str; 4] = ["seed", "index", "decoder", "train"];
+/// What decides a training that goes on: with the weights, the search that rivals and the best checkpoint come from. A
+/// finished run may be searched in any way.
+pub const OF_A_TRAINING: [&str; 7] =
+    ["seed", "index", "decoder", "train", "search.beam", "search.lookahead", "search.wildcard"];
 /// What decides an index that nothing is trained on yet.
 const OF_AN_INDEX: [&str; 2] = ["seed", "index"];
 /// What decides a pretrained CLIP.
@@ -47,13 +51,27 @@ impl Start {
     }
 }
 
-/// Makes the run folder ready: refuses to overwrite a run, refuses to resume another one, prints and keeps the
-/// resolved configuration. `decides`: the parts of the configuration that an earlier run must agree in.
-pub fn open_run(run: &RunFolder, config: &Config, how: Start, decides: &[&str]) -> Result<()> {
+/// A run that may begin, once its data has proved sound.
+pub struct Opening<'a> {
+    run: &'a RunFolder,
+    how: Start,
+    config: String,
+}
+
+/// Prints the resolved configuration; refuses to overwrite a run, or to resume another one. `decides`: the parts of the
+/// configuration that an earlier run must agree in.
+pub fn open_run<'a>(
+    run: &'a RunFolder,
+    config: &Config,
+    how: Start,
+    decides: &[&str],
+) -> Result<Opening<'a>> {
     let at = run.path().display();
-    if how == Start::Force && run.config().exists() {
-        run.clear()?;
-    } else if run.config().exists() && (run.index().exists() || run.checkpoints().exists()) {
+    let holds = run.config().exists() && (run.index().exists() || run.checkpoints().exists());
+    if how == Start::Resume && !holds {
+        bail!("{at} holds no run to resume");
+    }
+    if how != Start::Force && holds {
         let before = Config::load(&run.config(), &[])?;
         let trained = run.checkpoints().exists();
         if trained && how != Start::Resume {
@@ -68,12 +86,20 @@ pub fn open_run(run: &RunFolder, config: &Config, how: Start, decides: &[&str]) 
                 differences.join("\n  ")
             );
         }
-    } else if how == Start::Resume {
-        bail!("{at} holds no run to resume");
     }
-    let text = config.to_toml();
-    eprint!("{text}");
-    Ok(file::write_atomic(&run.config(), |out| out.write_all(text.as_bytes()))?)
+    let config = config.to_toml();
+    eprint!("{config}");
+    Ok(Opening { run, how, config })
+}
+
+impl Opening<'_> {
+    /// Throws away what is to be, and keeps the configuration.
+    pub fn begin(self) -> Result<()> {
+        if self.how == Start::Force && self.run.config().exists() {
+            self.run.clear()?;
+        }
+        Ok(file::write_atomic(&self.run.config(), |out| out.write_all(self.config.as_bytes()))?)
+    }
 }
 
 /// A trained run, opened for evaluation or search.

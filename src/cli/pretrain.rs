@@ -37,12 +37,13 @@ impl Pretrain {
         let config = self.config.load()?;
         let run =
             RunFolder::new(self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into()));
-        open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
+        let opening = open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
         let corpus = data::open::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
+        opening.begin()?;
         train::pretrain::pretrain(&config, &corpus, &run, self.resume, &device, &stop)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::open::{OF_A_RUN, Start, open_run, run_folder};
+use super::open::{OF_A_TRAINING, Start, open_run, run_folder};
 use super::{ConfigArgs, device, print_report, stop_on_ctrl_c};
 use crate::experiment;
 
@@ -35,8 +35,10 @@ impl Train {
         let run = run_folder(self.out, &config);
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
-        open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_RUN)?;
+        let start = Start::from_flags(self.resume, self.force);
+        let opening = open_run(&run, &config, start, &OF_A_TRAINING)?;
         let prepared = experiment::prepare(&config, &device)?;
+        opening.begin()?;
         print_report(&experiment::run(&config, &prepared, &run, self.resume, &device, &stop)?, false)
     }
 }

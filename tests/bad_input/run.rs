@@ -201,6 +201,23 @@ fn an_index_of_another_corpus_or_encoder_is_refused() {
     changed.refused(&["holds a run already"]);
 }
 
+/// Beginning anew with a corpus that cannot be read costs nothing; going on under another search is another training.
+#[test]
+fn a_run_outlives_a_start_that_fails() {
+    let space = own_run();
+    let run = space.path("run");
+    let again = |more: &[&str], how: &str| space.dsi("train", more).out(&run).args([how]).output();
+    again(&["search.beam=15"], "--resume").refused(&["search.beam: 15 here, 16 there"]);
+    let corpus = space.path("corpus/corpus.jsonl");
+    let text = fs::read_to_string(&corpus).unwrap();
+    fs::write(&corpus, &text[..text.len() / 2]).unwrap();
+    let before = contents(&run);
+    again(&[], "--force").refused(&["corpus.jsonl"]);
+    assert!(before == contents(&run));
+    fs::write(&corpus, text).unwrap();
+    again(&[], "--force").succeeded();
+}
+
 #[test]
 fn an_index_that_cannot_work_is_refused_and_not_written() {
     let space = Space::new();
