@@ -1,6 +1,7 @@
 //! Training of the adapter of image queries: each view of a photo is to find the photo among all that may be learnt.
 
 use candle_core::{D, Device, Tensor};
+use rand::Rng as _;
 
 use crate::config::Index as Section;
 use crate::data::epochs::Epochs;
@@ -13,7 +14,6 @@ use crate::nn::schedule::warmup_cosine;
 use crate::nn::tensors::from_matrix;
 use crate::progress;
 use crate::rng::{self, Rng};
-use rand::Rng as _;
 
 /// Queries of a step.
 const BATCH: usize = 512;
@@ -41,9 +41,9 @@ pub fn learn(
     let order = Epochs::new(seed, "adapter order", learnt.len());
     let bar = progress::bar(section.view_steps, "learning views");
     for step in 0..section.view_steps {
-        // Every photo at most once, so that query n's own is the n-th, and no other is right.
-        let photos: Vec<usize> =
-            order.batch(step, rivals).into_iter().map(|place| learnt[place].row()).collect();
+        // A whole epoch is drawn, so that no photo comes twice: query n's own is the n-th, and no other is right.
+        let drawn = order.batch(step, learnt.len()).into_iter().take(rivals);
+        let photos: Vec<usize> = drawn.map(|place| learnt[place].row()).collect();
         let mut rng = rng::stream(seed, "adapter views", step as u64);
         let asked =
             photos.iter().take(BATCH).map(|&photo| photo + images.rows() * view(images, views, &mut rng));

@@ -2,7 +2,10 @@
 //!
 //! They are drawn apart from those that an evaluation asks with.
 
+use std::path::Path;
+
 use candle_core::Device;
+use indicatif::ProgressBar;
 
 use super::encoder::{Encoder, Sides};
 use super::features::Prepared;
@@ -15,23 +18,28 @@ use crate::{progress, rng};
 const VIEWS: &str = "views";
 
 /// Unit rows of `count` views of every image: the first views of all images in corpus order, then the second ones, …
+/// Each such pass over the images is kept as soon as it is made; more views later cost only those that are new.
 ///
 /// # Errors
 /// When there are no photos, or one can no longer be read.
 pub fn views(prepared: &Prepared, count: usize) -> Result<Matrix> {
-    let (encoder, cache) = match (&prepared.encoder, &prepared.cache) {
-        (Some(encoder), Some(cache)) => (encoder, cache.with_extension(format!("{count}-views.safetensors"))),
-        _ => return Err(Error::input("second views need photos, and ready-made features have none")),
+    let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
+        return Err(Error::input("second views need photos, and ready-made features have none"));
     };
-    let rows = count * prepared.corpus.len();
-    let read = || tensors::to_matrix(&tensors::read(&cache).ok()?.remove(VIEWS)?).ok();
-    if let Some(views) = read().filter(|views| views.rows() == rows) {
-        return Ok(views);
+    let (photos, width) = (photos(prepared)?, prepared.embeddings.images.width());
+    let bar = progress::bar(count * photos.len(), "encoding second views");
+    let mut rows = Vec::new();
+    for pass in 0..count {
+        let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
+        let embedded = match kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width)) {
+            Some(kept) => kept,
+            None => embed(encoder, &photos, pass, &file, &bar)?,
+        };
+        rows.extend_from_slice(embedded.data());
+        bar.set_position(((pass + 1) * photos.len()) as u64);
     }
-    let views = embedded(encoder, &photos(prepared)?, count)?;
-    let tensor = tensors::from_matrix(&views, &Device::Cpu)?;
-    tensors::write(&cache, &[(VIEWS.to_owned(), tensor)].into())?;
-    Ok(views)
+    bar.finish_and_clear();
+    Ok(Matrix::new(width, rows))
 }
 
 fn photos(prepared: &Prepared) -> Result<Vec<Photo>> {
@@ -40,16 +48,18 @@ fn photos(prepared: &Prepared) -> Result<Vec<Photo>> {
     corpus.images().map(photo).collect()
 }
 
-fn embedded(encoder: &Encoder, photos: &[Photo], count: usize) -> Result<Matrix> {
-    let bar = progress::bar(count * photos.len(), "encoding second views");
-    let mut rows = Vec::new();
-    for view in 0..count {
-        let draw = |photo: usize| rng::stream(view as u64, "view to learn from", photo as u64);
-        let embedded = encoder.views(photos, &draw, Sides::AsTaken, &|n| bar.inc(n as u64))?;
-        for row in embedded {
-            rows.extend(row?);
-        }
-    }
-    bar.finish_and_clear();
-    Ok(Matrix::new(rows.len() / (count * photos.len()), rows))
+/// A pass that was made before, if its file is whole.
+fn kept(file: &Path) -> Option<Matrix> {
+    tensors::to_matrix(&tensors::read(file).ok()?.remove(VIEWS)?).ok()
+}
+
+fn embed(encoder: &Encoder, photos: &[Photo], pass: usize, file: &Path, bar: &ProgressBar) -> Result<Matrix> {
+    let draw = |photo: usize| rng::stream(pass as u64, "view to learn from", photo as u64);
+    let rows = encoder
+        .views(photos, &draw, Sides::AsTaken, &|n| bar.inc(n as u64))?
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let views = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
+    tensors::write(file, &[(VIEWS.to_owned(), tensors::from_matrix(&views, &Device::Cpu)?)].into())?;
+    Ok(views)
 }
