@@ -316,7 +316,7 @@ fn the_shipped_grids_are_grids() {
     for (of, grid, runs) in [
         ("scenes", "scenes", "48 runs (16 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 36 to train"),
         ("scenes", "scenes-added", "33 runs (11 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 27 to train"),
-        ("features", "features", "33 runs (11 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 21 to train"),
+        ("features", "features", "39 runs (13 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 27 to train"),
     ] {
         let space = Space::new();
         let ablate = space.run("ablate").config(format!("configs/{of}.toml")).out("out");
