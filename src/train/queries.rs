@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
             corpus,
             align,
             captions: &prepared.embeddings.captions,
-            views: asking(config.index.views, prepared, align)?,
+            views: of_views(config.index.views, prepared, align)?,
             images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
@@ -169,7 +169,7 @@ impl<'a> Source<'a> {
 }
 
 /// Aligned rows of image queries: of all images, each `count` times in another view and once as it is.
-fn asking(count: usize, prepared: &Prepared, align: &Align) -> Result<Option<Matrix>> {
+fn of_views(count: usize, prepared: &Prepared, align: &Align) -> Result<Option<Matrix>> {
     if count == 0 {
         return Ok(None);
     }
