@@ -61,7 +61,7 @@ pub fn run(
 /// # Errors
 /// When its index or its weights are missing, damaged, or of another configuration, corpus or encoder.
 pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Parts> {
-    let index = Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint)?;
+    let index = Index::read(&run.index(), prepared)?;
     let model = Model::trained(config, &index, run, device)?;
     let mut parts = Parts::new(config, prepared, index, model.dsi)?;
     if config.search.fit_rerank {

@@ -116,15 +116,20 @@ fn shards_have_their_captions(config: &Config) -> Option<String> {
 }
 
 fn views_need_photos(config: &Config) -> Option<String> {
-    let wanted = [
+    let given = given(&[
         ("index.views", config.index.views > 0),
         ("search.mirrored", config.search.mirrored),
         ("eval.views", config.eval.views),
-    ];
-    let (key, _) = wanted.iter().find(|(_, wanted)| *wanted)?;
+    ])?;
     (config.encoder.kind == EncoderKind::Features).then(|| {
-        format!("{key}: ready-made features have no photos to take other views of; remove it, or use encoder.kind = \"clip\"")
+        format!("{given}: ready-made features have no photos to take other views of; remove it, or use encoder.kind = \"clip\"")
     })
+}
+
+/// The names of those that are given, if any are.
+fn given(keys: &[(&str, bool)]) -> Option<String> {
+    let given: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+    (!given.is_empty()).then(|| given.join(", "))
 }
 
 fn grounding_needs_codebooks(config: &Config) -> Option<String> {
@@ -149,15 +154,13 @@ fn seconds_need_codebooks(config: &Config) -> Option<String> {
 
 fn listwise_terms_need_it(config: &Config) -> Option<String> {
     let train = &config.train;
-    let terms = [
-        ("margin", !train.margin.is_zero()),
-        ("consistency", !train.consistency.is_zero()),
-        ("label_smoothing", train.label_smoothing > 0.0),
-        ("teacher", !train.teacher.is_empty()),
-    ];
-    let given: Vec<String> = terms.iter().filter(|t| t.1).map(|t| format!("train.{}", t.0)).collect();
-    (train.loss == Loss::CrossEntropy && !given.is_empty()).then(|| {
-        let given = given.join(", ");
+    let given = given(&[
+        ("train.margin", !train.margin.is_zero()),
+        ("train.consistency", !train.consistency.is_zero()),
+        ("train.label_smoothing", train.label_smoothing > 0.0),
+        ("train.teacher", !train.teacher.is_empty()),
+    ])?;
+    (train.loss == Loss::CrossEntropy).then(|| {
         format!("{given}: for train.loss = \"listwise\" alone, and the loss is \"cross_entropy\": remove it, or change the loss")
     })
 }

@@ -86,6 +86,11 @@ impl Config {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// Whether the search looks ahead: that is asked for, and there is something to foresee.
+    pub fn looks_ahead(&self) -> bool {
+        self.search.lookahead && (self.decoder.grounded || self.decoder.plan)
+    }
+
     /// What differs under `names` (as in [`Config::fingerprint`]), one line a key:
     /// `train.batch: 64 here, 32 there`.
     pub fn differences(&self, other: &Self, names: &[&str]) -> Vec<String> {

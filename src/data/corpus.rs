@@ -13,12 +13,12 @@ use std::path::Path;
 
 pub use self::builder::{Builder, Entry};
 use super::photos::Photo;
+use crate::config::Regime;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
 mod builder;
 
-use crate::config::Regime;
 pub use crate::config::Split;
 
 /// A caption of the train split, by its position in the corpus. Only a [`Corpus`] makes one.

@@ -5,11 +5,10 @@ use std::ops::Range;
 use super::setting::{Gallery, QueryKind};
 use crate::config;
 use crate::data::corpus::{Corpus, Split};
-use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::encoder::Sides;
-use crate::model::features::Prepared;
+use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
 use crate::retriever::Query;
 use crate::rng;
@@ -64,9 +63,7 @@ pub fn images(prepared: &Prepared, images: &[ImageIdx]) -> Questions {
 /// When a photo can no longer be read.
 pub fn views(prepared: &Prepared, images: &[ImageIdx], sides: Sides, seed: u64) -> Result<Option<Questions>> {
     let Some(encoder) = &prepared.encoder else { return Ok(None) };
-    let photos: Option<Vec<Photo>> =
-        images.iter().map(|&image| prepared.corpus.photo(image).cloned()).collect();
-    let Some(photos) = photos else { return Ok(None) };
+    let photos = photos_of(&prepared.corpus, images.iter().copied())?;
     let draw = |n: usize| rng::stream(seed, "view", n as u64);
     let rows = encoder.views(&photos, &draw, sides, &|_| ())?.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(Some(Questions {

@@ -1,7 +1,6 @@
 //! Training of the adapter of image queries: each view of a photo is to find the photo among all that may be learnt.
 
 use candle_core::{D, Device, Tensor};
-use rand::Rng as _;
 
 use crate::config::Index as Section;
 use crate::data::epochs::Epochs;
@@ -9,11 +8,11 @@ use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::adapter::Adapter;
+use crate::model::views::Views;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::schedule::warmup_cosine;
 use crate::nn::tensors::from_matrix;
-use crate::progress;
-use crate::rng::{self, Rng};
+use crate::{progress, rng};
 
 /// Queries of a step.
 const BATCH: usize = 512;
@@ -22,15 +21,15 @@ const RIVALS: usize = 8192;
 
 /// Learns an adapter.
 ///
-/// `images`: aligned unit rows of all images; `views`: those of their views, as many rows for each pass over the images as
-/// there are images; `learnt`: the images that may be learnt by heart.
+/// `images`: aligned unit rows of all images; `views`: those of what asks for them; `learnt`: the images that may be learnt
+/// by heart.
 ///
 /// # Errors
 /// When the device refuses or the loss diverges.
 pub fn learn(
     section: &Section,
     images: &Matrix,
-    views: &Matrix,
+    views: &Views,
     learnt: &[ImageIdx],
     seed: u64,
     device: &Device,
@@ -45,9 +44,7 @@ pub fn learn(
         let drawn = order.batch(step, learnt.len()).into_iter().take(rivals);
         let photos: Vec<usize> = drawn.map(|place| learnt[place].row()).collect();
         let mut rng = rng::stream(seed, "adapter views", step as u64);
-        let asked =
-            photos.iter().take(BATCH).map(|&photo| photo + images.rows() * view(images, views, &mut rng));
-        let queries = from_matrix(&views.select(&asked.collect::<Vec<_>>()), device)?;
+        let queries = from_matrix(&views.draw(&photos[..rivals.min(BATCH)], &mut rng), device)?;
         let photos = from_matrix(&images.select(&photos), device)?;
         let loss = loss(&adapter.forward(&queries)?, &photos, section.align_temperature)?;
         let lr = section.view_lr * warmup_cosine(step, section.view_steps, section.view_steps / 20 + 1);
@@ -56,11 +53,6 @@ pub fn learn(
     }
     bar.finish_and_clear();
     adapter.detached()
-}
-
-/// A pass over the images to take a view from.
-fn view(images: &Matrix, views: &Matrix, rng: &mut Rng) -> usize {
-    rng.random_range(0..views.rows() / images.rows())
 }
 
 /// −log softmax(⟨q, x⟩/τ) of each query's own photo x, mean over the queries: InfoNCE (van den Oord et al. 2018).
@@ -97,7 +89,8 @@ mod tests {
         let (images, views) = (rows(0.0), rows(0.6).stacked(&rows(0.55)));
         let learnt: Vec<ImageIdx> = (0..8usize).map(ImageIdx::from).collect();
         let section = Section { view_steps: 150, view_width: 16, view_lr: 1e-2, ..Section::default() };
-        let adapter = learn(&section, &images, &views, &learnt, 1, &Device::Cpu).unwrap();
+        let asking = Views::new(views.clone(), 8);
+        let adapter = learn(&section, &images, &asking, &learnt, 1, &Device::Cpu).unwrap();
         let found = |queries: &Matrix| {
             let scores = queries.mul_transposed(&images);
             let best =

@@ -25,7 +25,7 @@ use crate::model::align::Align;
 use crate::model::features::Prepared;
 use crate::model::index::{Index, Meta};
 use crate::model::modality::Modality;
-use crate::model::views::views;
+use crate::model::views::Views;
 use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
@@ -38,7 +38,7 @@ const MOST_POINTS: usize = 100_000;
 /// When the index on disk belongs to something else, or the one built fails its gates.
 pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Index> {
     if Index::exists(&run.index()) {
-        return Index::read(&run.index(), &prepared.corpus, &prepared.fingerprint);
+        return Index::read(&run.index(), prepared);
     }
     build(config, prepared, run, device)
 }
@@ -72,7 +72,8 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     if !refusals.is_empty() {
         return Err(Error::input(format!("this index cannot work:\n  {}", refusals.join("\n  "))));
     }
-    let meta = Meta::new(section.family, &docids, corpus.fingerprint(), prepared.fingerprint.clone(), gates);
+    let (corpus_is, encoder_is) = (corpus.fingerprint(), prepared.fingerprint.clone());
+    let meta = Meta::new(section.family, &docids, corpus_is, encoder_is, gates, section.views > 0);
     let books = codebooks.as_ref();
     let seconds = books.map(|books| second::seconds(section, corpus, &images, &captions, &docids, books));
     let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
@@ -93,8 +94,8 @@ fn adapter(
         return Ok(None);
     }
     let learnt = prepared.corpus.memorised(config.train.regime);
-    // The photos themselves among them, which are asked with too.
-    let views = align.apply(Modality::Image, &views(prepared, section.views)?).stacked(images);
+    let aligned = |rows: &Matrix| Ok(align.apply(Modality::Image, rows));
+    let views = Views::embed(prepared, section.views)?.moved(aligned)?;
     adapter::learn(section, images, &views, &learnt, config.seed, device).map(Some)
 }
 

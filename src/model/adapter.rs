@@ -4,10 +4,11 @@
 //! (Gao et al. 2021, *CLIP-Adapter*). Only queries go through it. What is searched stays where captions look for it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::nn::layers::Linear;
 use crate::nn::params::{Builder, Init, Params};
@@ -26,20 +27,19 @@ impl Adapter {
     /// # Errors
     /// When the device refuses.
     pub fn fresh(width: usize, hidden: usize, seed: u64, device: &Device) -> Result<Self> {
-        Self::build(Builder::fresh(seed, device), width, hidden)
+        Self::build(Builder::fresh(seed, device), width, hidden, "adapter".as_ref())
     }
 
-    /// The one of these tensors, on the CPU.
+    /// The one of these tensors, on the CPU, for rows of `width` numbers; `origin` names the file in errors.
     ///
     /// # Errors
     /// When a tensor is missing, left over, of another shape or not finite.
-    pub fn loaded(tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        let shape = |name: &str| tensors.get(name)?.dims2().ok();
-        let (hidden, width) = shape("in.weight").ok_or_else(|| Error::input("in.weight is no matrix"))?;
-        Self::build(Builder::loaded(tensors, false, &Device::Cpu), width, hidden)
+    pub fn loaded(tensors: BTreeMap<String, Tensor>, width: usize, origin: &Path) -> Result<Self> {
+        let hidden = tensors.get("in.bias").map_or(0, Tensor::elem_count);
+        Self::build(Builder::loaded(tensors, false, &Device::Cpu), width, hidden, origin)
     }
 
-    fn build(builder: Builder, width: usize, hidden: usize) -> Result<Self> {
+    fn build(builder: Builder, width: usize, hidden: usize, origin: &Path) -> Result<Self> {
         let layer = |name: &str, input: usize, output: usize, gain: f32| {
             let init = Init::Normal(gain / (input as f32).sqrt());
             Linear::new(&builder.root().sub(name), input, output, init)
@@ -50,7 +50,7 @@ impl Adapter {
             layer("mid", hidden, hidden, gain)?,
             layer("out", hidden, width, 0.0)?,
         ];
-        Ok(Self { layers, params: builder.finish("adapter".as_ref())? })
+        Ok(Self { layers, params: builder.finish(origin)? })
     }
 
     /// The same on the CPU, learning no more.
@@ -59,7 +59,14 @@ impl Adapter {
     /// When the device refuses.
     pub fn detached(&self) -> Result<Self> {
         let copy = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_device(&Device::Cpu)?));
-        Self::loaded(self.params.iter().map(copy).collect::<Result<_>>()?)
+        let tensors = self.params.iter().map(copy).collect::<Result<_>>()?;
+        Self::loaded(tensors, self.width(), "adapter".as_ref())
+    }
+
+    /// Numbers of a row.
+    fn width(&self) -> usize {
+        let [.., out] = &self.layers;
+        out.weight.dims()[0]
     }
 
     /// Its parameters.

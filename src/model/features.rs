@@ -58,7 +58,7 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
     let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
     verify::photos_are_there(&corpus, data.on_bad_image)?;
-    let photos = photos_of(&corpus)?;
+    let photos = photos_of(&corpus, corpus.images())?;
     let hashes = photos::hashes(&photos);
     let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &hashes, &model)));
     let (kept, corpus, embeddings) = embed(corpus, &photos, &model, &path, data.on_bad_image)?;
@@ -108,12 +108,16 @@ fn embed(
     Ok((kept, corpus, embeddings))
 }
 
-fn photos_of(corpus: &Corpus) -> Result<Vec<Photo>> {
+/// The photos of these images.
+///
+/// # Errors
+/// When the corpus has none.
+pub fn photos_of(corpus: &Corpus, images: impl IntoIterator<Item = ImageIdx>) -> Result<Vec<Photo>> {
     let photo = |image| {
         let photo = corpus.photo(image).cloned();
         photo.ok_or_else(|| Error::input("this corpus has no photos for encoder.kind = \"clip\" to read"))
     };
-    corpus.images().map(photo).collect()
+    images.into_iter().map(photo).collect()
 }
 
 /// What was made of the photos that could be read, and their places in the list; skipped ones are counted in the log.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adapter::Adapter;
 use super::align::{Align, Side};
+use super::features::Prepared;
 use super::modality::Modality;
 use super::second::{self, Second};
 use crate::config::Family;
@@ -60,6 +61,9 @@ pub struct Meta {
     pub encoder: String,
     /// The figures of the gates.
     pub gates: GateReport,
+    /// Whether image queries go through an adapter.
+    #[serde(default)]
+    pub adapter: bool,
 }
 
 impl Meta {
@@ -70,6 +74,7 @@ impl Meta {
         corpus: String,
         encoder: String,
         gates: GateReport,
+        adapter: bool,
     ) -> Self {
         Self {
             version: VERSION,
@@ -78,6 +83,7 @@ impl Meta {
             corpus,
             encoder,
             gates,
+            adapter,
         }
     }
 }
@@ -127,17 +133,19 @@ impl Index {
         folder.join(META).exists()
     }
 
-    /// Reads the folder, for this corpus and this encoder.
+    /// Reads the folder, for the corpus and the encoder of these embeddings.
     ///
     /// # Errors
     /// When a file is missing or broken, of another version, or made for another corpus or encoder.
-    pub fn read(folder: &Path, corpus: &Corpus, encoder: &str) -> Result<Self> {
+    pub fn read(folder: &Path, prepared: &Prepared) -> Result<Self> {
+        let (corpus, width) = (&prepared.corpus, prepared.embeddings.images.width());
         let meta = read_meta(&folder.join(META))?;
         let remedy =
             "use the configuration it was made with, or make it again with dsi index --out RUN --force";
-        for (what, ours, theirs) in
-            [("corpus", corpus.fingerprint(), &meta.corpus), ("encoder", encoder.to_owned(), &meta.encoder)]
-        {
+        for (what, ours, theirs) in [
+            ("corpus", corpus.fingerprint(), &meta.corpus),
+            ("encoder", prepared.fingerprint.clone(), &meta.encoder),
+        ] {
             if ours != *theirs {
                 return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));
             }
@@ -147,24 +155,30 @@ impl Index {
         let seconds = if path.exists() { second::read(&path, corpus)? } else { Vec::new() };
         let path = folder.join(VECTORS);
         let mut vectors = tensors::read(&path)?;
-        let adapter = adapter(&mut vectors).map_err(|error| Error::file(&path, error.to_string()))?;
-        let mut take = |name: String| {
-            let tensor = vectors.remove(&name);
-            tensor
-                .ok_or_else(|| Error::file(&path, format!("tensor {name} is missing")))
-                .and_then(|t| tensors::to_matrix(&t))
+        let mut take = |name: String, rows: Option<usize>| {
+            let missing = || Error::file(&path, format!("tensor {name} is missing"));
+            let matrix = tensors::to_matrix(&vectors.remove(&name).ok_or_else(missing)?)?;
+            if matrix.width() == width && rows.is_none_or(|rows| rows == matrix.rows()) {
+                return Ok(matrix);
+            }
+            let (rows, own) = (matrix.rows(), matrix.width());
+            Err(Error::file(
+                &path,
+                format!("tensor {name} is {rows} × {own}, and embeddings here are {width} wide"),
+            ))
         };
         let [caption, image] = Modality::ALL.map(|modality| {
             let (mean, map) = align_names(modality);
-            Ok::<_, Error>(Side { mean: take(mean)?, map: take(map)? })
+            Ok::<_, Error>(Side { mean: take(mean, Some(1))?, map: take(map, Some(width))? })
         });
         let levels = if meta.family.has_codebooks() {
             meta.codes_per_level.len() - usize::from(meta.gates.suffix)
         } else {
             0
         };
-        let books = (0..levels).map(|level| take(book_name(level))).collect::<Result<Vec<_>>>()?;
+        let books = (0..levels).map(|level| take(book_name(level), None)).collect::<Result<Vec<_>>>()?;
         let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
+        let adapter = meta.adapter.then(|| adapter(vectors, width, &path)).transpose()?;
         let align = Align::new(caption?, image?).with_adapter(adapter);
         Ok(Self { align, codebooks, docids, seconds, meta })
     }
@@ -179,15 +193,10 @@ fn align_names(modality: Modality) -> (String, String) {
     (format!("align.{side}.mean"), format!("align.{side}.map"))
 }
 
-/// Takes the adapter's tensors out of all, where there are any.
-fn adapter(vectors: &mut BTreeMap<String, Tensor>) -> Result<Option<Adapter>> {
-    let own = |name: &str| Some(name.strip_prefix(ADAPTER)?.to_owned());
-    let names: Vec<String> = vectors.keys().filter_map(|name| own(name)).collect();
-    let tensors: BTreeMap<_, _> = names
-        .into_iter()
-        .filter_map(|name| vectors.remove(&format!("{ADAPTER}{name}")).map(|tensor| (name, tensor)))
-        .collect();
-    if tensors.is_empty() { Ok(None) } else { Adapter::loaded(tensors).map(Some) }
+/// The adapter of the tensors that are named as its own.
+fn adapter(vectors: BTreeMap<String, Tensor>, width: usize, path: &Path) -> Result<Adapter> {
+    let own = |(name, tensor): (String, Tensor)| Some((name.strip_prefix(ADAPTER)?.to_owned(), tensor));
+    Adapter::loaded(vectors.into_iter().filter_map(own).collect(), width, path)
 }
 
 fn book_name(level: usize) -> String {

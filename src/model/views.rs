@@ -6,46 +6,75 @@ use std::path::Path;
 
 use candle_core::Device;
 use indicatif::ProgressBar;
+use rand::Rng as _;
 
 use super::encoder::{Encoder, Sides};
-use super::features::Prepared;
+use super::features::{Prepared, photos_of};
 use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::nn::tensors;
-use crate::{progress, rng};
+use crate::progress;
+use crate::rng::{self, Rng};
 
 const VIEWS: &str = "views";
 
-/// Unit rows of `count` views of every image: the first views of all images in corpus order, then the second ones, …
-/// Each such pass over the images is kept as soon as it is made; more views later cost only those that are new.
-///
-/// # Errors
-/// When there are no photos, or one can no longer be read.
-pub fn views(prepared: &Prepared, count: usize) -> Result<Matrix> {
-    let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
-        return Err(Error::input("second views need photos, and ready-made features have none"));
-    };
-    let (photos, width) = (photos(prepared)?, prepared.embeddings.images.width());
-    let bar = progress::bar(count * photos.len(), "encoding second views");
-    let mut rows = Vec::new();
-    for pass in 0..count {
-        let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
-        let embedded = match kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width)) {
-            Some(kept) => kept,
-            None => embed(encoder, &photos, pass, &file, &bar)?,
-        };
-        rows.extend_from_slice(embedded.data());
-        bar.set_position(((pass + 1) * photos.len()) as u64);
-    }
-    bar.finish_and_clear();
-    Ok(Matrix::new(width, rows))
+/// What asks for each image of a corpus: other views of its photo, and the photo itself.
+pub struct Views {
+    /// One pass over all images in corpus order after the other.
+    rows: Matrix,
+    images: usize,
 }
 
-fn photos(prepared: &Prepared) -> Result<Vec<Photo>> {
-    let corpus = &prepared.corpus;
-    let photo = |image| corpus.photo(image).cloned().ok_or_else(|| Error::input("this corpus has no photos"));
-    corpus.images().map(photo).collect()
+impl Views {
+    /// Rows of a corpus of `images` images, a whole number of passes over them.
+    pub fn new(rows: Matrix, images: usize) -> Self {
+        assert!(rows.rows() >= images && rows.rows().is_multiple_of(images), "invariant: whole passes");
+        Self { rows, images }
+    }
+
+    /// The encoder's unit rows of the photos and of `count` views of each. Each pass is kept as soon as it is made; more
+    /// views later cost only those that are new.
+    ///
+    /// # Errors
+    /// When there are no photos, or one can no longer be read.
+    pub fn embed(prepared: &Prepared, count: usize) -> Result<Self> {
+        let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
+            return Err(Error::input("second views need photos, and ready-made features have none"));
+        };
+        let (corpus, width) = (&prepared.corpus, prepared.embeddings.images.width());
+        let photos = photos_of(corpus, corpus.images())?;
+        let bar = progress::bar(count * photos.len(), "encoding second views");
+        let mut rows = Vec::new();
+        for pass in 0..count {
+            let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
+            let embedded =
+                match kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width)) {
+                    Some(kept) => kept,
+                    None => embed(encoder, &photos, pass, &file, &bar)?,
+                };
+            rows.extend_from_slice(embedded.data());
+            bar.set_position(((pass + 1) * photos.len()) as u64);
+        }
+        bar.finish_and_clear();
+        rows.extend_from_slice(prepared.embeddings.images.data());
+        Ok(Self::new(Matrix::new(width, rows), photos.len()))
+    }
+
+    /// The same, each row moved.
+    ///
+    /// # Errors
+    /// What `to` reports.
+    pub fn moved(self, to: impl FnOnce(&Matrix) -> Result<Matrix>) -> Result<Self> {
+        Ok(Self { rows: to(&self.rows)?, ..self })
+    }
+
+    /// One view of each of these images.
+    pub fn draw(&self, images: &[usize], rng: &mut Rng) -> Matrix {
+        let passes = self.rows.rows() / self.images;
+        let view = |&image: &usize| image + self.images * rng.random_range(0..passes);
+        self.rows.select(&images.iter().map(view).collect::<Vec<_>>())
+    }
 }
 
 /// A pass that was made before, if its file is whole.

@@ -181,8 +181,7 @@ impl Parts {
     /// # Errors
     /// As [`survival()`].
     pub fn survival(&self, gallery: &[ImageIdx], queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
-        let decoder = self.generative(gallery, |_| Search::Exhaustive(self.catalogue.clone()));
-        survival(&decoder, &self.alone(&decoder.trie), queries, gold)
+        survival(&self.generative(gallery, |trie| Search::Beam(self.alone(trie))), queries, gold)
     }
 
     /// The search whose candidates are re-ranked.
@@ -217,12 +216,11 @@ impl Parts {
 
     /// Beam search by the decoder alone.
     fn alone(&self, trie: &Trie) -> Beam {
-        let Config { decoder, search, .. } = &self.config;
-        let foresees = search.lookahead && (decoder.grounded || decoder.plan);
+        let search = &self.config.search;
         Beam {
             width: search.beam,
             geometry: None,
-            lookahead: foresees.then(|| LookAhead::new(trie, &self.catalogue)),
+            lookahead: self.config.looks_ahead().then(|| LookAhead::new(trie, &self.catalogue)),
             leaves: Vec::new(),
             wildcard: search.wildcard as f32,
         }

@@ -4,16 +4,18 @@
 use std::collections::HashMap;
 
 use super::Query;
-use super::generative::{BATCH, Beam, Generative};
+use super::generative::{BATCH, Generative, Search};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::model::search::beams;
 
-/// For each level the share of the queries of which the search by `beam` kept a prefix of a docid of the image in `gold`.
+/// For each level the share of the queries of which the search kept a prefix of a docid of the image in `gold`; all, where
+/// every docid is scored.
 ///
 /// # Errors
 /// As [`super::Retriever::retrieve`].
-pub fn survival(of: &Generative, beam: &Beam, queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
+pub fn survival(of: &Generative, queries: &[Query], gold: &[ImageIdx]) -> Result<Vec<f64>> {
+    let Search::Beam(beam) = &of.search else { return Ok(vec![1.0; of.trie.levels()]) };
     let mut leaves: HashMap<ImageIdx, Vec<u32>> = HashMap::new();
     for (leaf, &docid) in (0..).zip(of.trie.images()) {
         leaves.entry(of.docids.owner(docid)).or_default().push(leaf);

@@ -119,7 +119,7 @@ impl<'a> Joint<'a> {
             seen,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
-            lookahead: config.search.lookahead && (config.decoder.grounded || config.decoder.plan),
+            lookahead: config.looks_ahead(),
             validation: parts.build(Kind::Decoder, &everything),
             questions: questions(corpus, prepared),
             model,

@@ -11,7 +11,7 @@ use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::features::Prepared;
 use crate::model::modality::Modality;
-use crate::model::views::views;
+use crate::model::views::Views;
 use crate::rng::{self, Rng};
 
 /// Queries of one kind in a step.
@@ -36,9 +36,8 @@ pub struct Source<'a> {
     captions: &'a Matrix,
     /// Aligned unit rows of all images.
     images: Matrix,
-    /// Those of image queries: a pass over all images for each view of them, and one for themselves. None: images ask
-    /// as they are.
-    views: Option<Matrix>,
+    /// Those of what asks for images; none: they ask as they are.
+    views: Option<Views>,
     /// (caption→docid): only train captions can make these.
     pairs: Vec<TrainPair>,
     /// (image→docid): the images that may be learnt by heart.
@@ -58,13 +57,16 @@ impl<'a> Source<'a> {
         if pairs.is_empty() {
             return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
         }
+        let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
+        let count = config.index.views;
+        let views = (count > 0).then(|| Views::embed(prepared, count)?.moved(aligned));
         Ok(Self {
             section: &config.train,
             seed: config.seed,
             corpus,
             align,
             captions: &prepared.embeddings.captions,
-            views: of_views(config.index.views, prepared, align)?,
+            views: views.transpose()?,
             images,
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
@@ -101,10 +103,7 @@ impl<'a> Source<'a> {
     /// What asks for these images at a step.
     fn asking(&self, gold: &[usize], step: usize) -> Matrix {
         let Some(views) = &self.views else { return self.images.select(gold) };
-        let mut rng = rng::stream(self.seed, "views", step as u64);
-        let images = self.images.rows();
-        let view = |&image: &usize| image + images * rng.random_range(0..views.rows() / images);
-        views.select(&gold.iter().map(view).collect::<Vec<_>>())
+        views.draw(gold, &mut rng::stream(self.seed, "views", step as u64))
     }
 
     /// For each query of a caption batch another caption of the same image (itself, where there is no other).
@@ -166,15 +165,6 @@ impl<'a> Source<'a> {
         *images = std::mem::take(images).normalized();
         modalities
     }
-}
-
-/// Aligned rows of image queries: of all images, each `count` times in another view and once as it is.
-fn of_views(count: usize, prepared: &Prepared, align: &Align) -> Result<Option<Matrix>> {
-    if count == 0 {
-        return Ok(None);
-    }
-    let asking = views(prepared, count)?.stacked(&prepared.embeddings.images);
-    align.query(Modality::Image, &asking).map(Some)
 }
 
 /// Beta(2, 2): the middle one of three uniform numbers.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use candle_core::Tensor;
+use dsi::nn::tensors;
 use serde_json::{Value, json};
 
 use crate::fixture::{Space, contents, copy, repository};
@@ -153,8 +155,31 @@ fn a_damaged_index_is_refused() {
                 &|f| _ = fs::copy(other.path("run/index").join(vectors), f.join(vectors)).unwrap(),
                 &[vectors],
             ),
+            (
+                "no adapter",
+                &|f| retensor(&f.join(vectors), "adapter.in.weight", |_| None),
+                &[vectors, "in.weight"],
+            ),
+            (
+                "an adapter of another width",
+                &|f| retensor(&f.join(vectors), "adapter.in.weight", |x| x.repeat((1, 2)).ok()),
+                &[vectors, "in.weight", "[16, 128]", "[16, 64]"],
+            ),
+            (
+                "an alignment of another width",
+                &|f| retensor(&f.join(vectors), "align.image.map", |x| x.repeat((1, 2)).ok()),
+                &[vectors, "align.image.map is 64 × 128", "64 wide"],
+            ),
         ],
     );
+}
+
+/// Changes one tensor of a file, or removes it.
+fn retensor(file: &Path, name: &str, change: impl Fn(Tensor) -> Option<Tensor>) {
+    let mut tensors = tensors::read(file).unwrap();
+    let tensor = tensors.remove(name).unwrap();
+    tensors.extend(change(tensor).map(|tensor| (name.to_owned(), tensor)));
+    tensors::write(file, &tensors).unwrap();
 }
 
 fn drop_last_line(text: &mut Vec<u8>) {

@@ -22,8 +22,11 @@ impl CustomOp3 for Linear {
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, input) = x_layout.shape().dims2()?;
-        let (output, _) = w_layout.shape().dims2()?;
+        let (output, taken) = w_layout.shape().dims2()?;
         let (x, w, b) = (slice(x, x_layout)?, slice(w, w_layout)?, slice(b, b_layout)?);
+        if (taken, b.len()) != (input, output) {
+            candle_core::bail!("linear: x {rows}×{input}, W {output}×{taken} and b {} do not fit", b.len());
+        }
         let mut out = b.repeat(rows);
         // SAFETY: out is rows×output, x rows×input, w output×input, all contiguous.
         unsafe {
@@ -69,5 +72,22 @@ impl CustomOp3 for Linear {
             when(w.track_op(), &|| g.t()?.matmul(&x.detach()))?,
             when(b.track_op(), &|| ones.matmul(&g)?.squeeze(0))?,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_it_is_read() {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let out = |w: &[usize], b: &[usize]| zeros(&[2, 3]).apply_op3(&zeros(w), &zeros(b), Linear);
+        assert_eq!(out(&[4, 3], &[4]).unwrap().dims(), [2, 4]);
+        for (w, b) in [(&[4, 5][..], &[4][..]), (&[4, 2], &[4]), (&[4, 3], &[3]), (&[4, 3], &[5])] {
+            assert!(out(w, b).is_err(), "{w:?} {b:?}");
+        }
     }
 }
