@@ -2,21 +2,32 @@
 //!
 //! What `dsi train` does once and `dsi ablate` many times, so that both do the same; and the way back into a trained run,
 //! for evaluation and search.
+//!
+//! Where the encoder is trained too, a run ends with an encoder of its own and the index that goes with it
+//! ([`RunFolder::tuned`]): from then on the run is searched and measured with those.
 
 use candle_core::Device;
 
-use crate::config::Config;
-use crate::data::leaks;
-use crate::error::Result;
+use crate::config::{self, Config};
+use crate::data::{hub, leaks};
+use crate::error::{Error, Result};
 use crate::eval::fit;
 use crate::eval::report::Report;
+use crate::model::checkpoint::{Checkpoint, Which};
+use crate::model::clip::Whole;
+use crate::model::encoder::Encoder;
 use crate::model::features::{self, Prepared};
 use crate::model::index::Index;
 use crate::retriever::build::{Model, Parts};
 use crate::run::RunFolder;
+use crate::train::live::trained;
 use crate::train::stop::Stop;
 use crate::train::teacher::Scores;
 use crate::{eval, index, train};
+
+/// The folders below [`RunFolder::tuned`].
+const ENCODER: &str = "encoder";
+const INDEX: &str = "index";
 
 /// The corpus and embeddings of a configuration, which must be fit to train on and to measure with.
 ///
@@ -31,8 +42,25 @@ pub fn prepare(config: &Config, device: &Device) -> Result<Prepared> {
     Ok(prepared)
 }
 
-/// Builds the index unless the run has one, trains the decoder, from the last checkpoint where `resume` is set, and
-/// measures it. The run folder gets everything.
+/// The same of a trained run: embedded by its own encoder, where that was trained too.
+///
+/// # Errors
+/// When they cannot be read, or the training has not ended.
+pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Result<Prepared> {
+    if !config.tunes() {
+        return features::prepare(&config.data, &config.encoder, device);
+    }
+    let encoder = run.tuned().join(ENCODER);
+    if !Index::exists(&run.tuned().join(INDEX)) {
+        let what = "holds a training of the encoder that has not ended; go on with dsi train --resume";
+        return Err(Error::file(run.path(), what));
+    }
+    let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
+    features::prepare(&config.data, &encoder, device)
+}
+
+/// Builds the index unless the run has one, trains, from the last checkpoint where `resume` is set, and measures. The run
+/// folder gets everything.
 ///
 /// # Errors
 /// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
@@ -46,8 +74,16 @@ pub fn run(
 ) -> Result<Report> {
     let index = index::open(config, prepared, run, device)?;
     train::joint::train(config, prepared, &index, run, resume, device, stop)?;
-    let model = Model::trained(config, &index, run, device)?;
-    let mut parts = Parts::new(config, prepared, index, model.dsi)?;
+    if !config.tunes() {
+        return measure_own(config, prepared, run, device);
+    }
+    keep_tuned(config, prepared, index, run, device)?;
+    measure_own(config, &prepare_trained(config, run, device)?, run, device)
+}
+
+/// Measures a run that has just been trained, with the weight that is fitted now where that is asked for.
+fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Report> {
+    let mut parts = parts(config, prepared, run, device)?;
     if config.search.fit_rerank {
         let weight = fit::rerank_weight(prepared, &parts)?;
         fit::write(run, weight)?;
@@ -56,16 +92,55 @@ pub fn run(
     eval::evaluate(config, prepared, &parts, run)
 }
 
-/// What the retrievers of a trained run are built from.
+/// Measures the weights of the run `of` in another way, in a folder of its own. `prepared`: as that run began with.
+///
+/// # Errors
+/// As [`open`].
+pub fn measure(
+    config: &Config,
+    prepared: &Prepared,
+    of: &RunFolder,
+    run: &RunFolder,
+    device: &Device,
+) -> Result<Report> {
+    let tuned = config.tunes().then(|| prepare_trained(config, of, device)).transpose()?;
+    let prepared = tuned.as_ref().unwrap_or(prepared);
+    eval::evaluate(config, prepared, &open(config, prepared, of, device)?, run)
+}
+
+/// What the retrievers of a trained run are built from; `prepared`: by [`prepare_trained`].
 ///
 /// # Errors
 /// When its index or its weights are missing, damaged, or of another configuration, corpus or encoder.
 pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Parts> {
-    let index = Index::read(&run.index(), prepared)?;
-    let model = Model::trained(config, &index, run, device)?;
-    let mut parts = Parts::new(config, prepared, index, model.dsi)?;
+    let mut parts = parts(config, prepared, run, device)?;
     if config.search.fit_rerank {
         parts.set_rerank_weight(fit::read(run)?);
     }
     Ok(parts)
+}
+
+fn parts(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Parts> {
+    let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
+    let index = Index::read(&folder, prepared)?;
+    let model = Model::trained(config, &index, run, device)?;
+    Parts::new(config, prepared, index, model.dsi)
+}
+
+/// Writes the encoder of the best checkpoint, and the index that goes with it.
+fn keep_tuned(
+    config: &Config,
+    prepared: &Prepared,
+    index: Index,
+    run: &RunFolder,
+    device: &Device,
+) -> Result<()> {
+    let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
+    let whole = Whole::read(&folder, trained(&config.tune), device)?;
+    let (_, weights) = Checkpoint::read(&run.checkpoints(), Which::Best)?.parts();
+    whole.params.trainable().assign(weights, &run.checkpoints())?;
+    let encoder = run.tuned().join(ENCODER);
+    whole.write(&encoder)?;
+    let fingerprint = Encoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();
+    index.of_encoder(fingerprint).write(&run.tuned().join(INDEX), &prepared.corpus)
 }

@@ -39,6 +39,11 @@ impl RunFolder {
         self.0.join("index")
     }
 
+    /// The encoder that was trained with the decoder, and the index that belongs to it; made when training ends.
+    pub fn tuned(&self) -> PathBuf {
+        self.0.join("tuned")
+    }
+
     /// Which run's weights the reports were made with, where they are not its own: JSON.
     pub fn borrowed(&self) -> PathBuf {
         self.0.join("weights.json")
@@ -55,7 +60,7 @@ impl RunFolder {
     /// # Errors
     /// When the system refuses.
     pub fn clear(&self) -> Result<()> {
-        for folder in [self.checkpoints(), self.index(), self.eval()] {
+        for folder in [self.checkpoints(), self.index(), self.tuned(), self.eval()] {
             if folder.exists() {
                 std::fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
             }

@@ -8,14 +8,14 @@ use std::sync::OnceLock;
 use candle_core::Device;
 use dsi::config::Config;
 use dsi::data::corpus::{Corpus, Split};
+use dsi::experiment;
 use dsi::ids::ImageIdx;
 use dsi::model::features::{self, Prepared};
 use dsi::model::modality::Modality;
-use dsi::retriever::build::{Kind, Model, Parts};
+use dsi::retriever::build::{Kind, Parts};
 use dsi::retriever::{Query, RankedList, Retriever};
 use dsi::run::RunFolder;
 use dsi::train::stop::Stop;
-use dsi::{index, train};
 use fixture::{IMAGES, Space, VARIANTS, repository};
 
 /// A new retriever stands here, too.
@@ -45,10 +45,9 @@ fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);
     let prepared = features::prepare(&config.data, &config.encoder, &device).unwrap();
-    let index = index::open(&config, &prepared, &run, &device).unwrap();
-    train::joint::train(&config, &prepared, &index, &run, false, &device, &Stop::default()).unwrap();
-    let model = Model::trained(&config, &index, &run, &device).unwrap();
-    let parts = Parts::new(&config, &prepared, index, model.dsi).unwrap();
+    experiment::run(&config, &prepared, &run, false, &device, &Stop::default()).unwrap();
+    let prepared = experiment::prepare_trained(&config, &run, &device).unwrap();
+    let parts = experiment::open(&config, &prepared, &run, &device).unwrap();
     Trained { name, prepared, parts }
 }
 

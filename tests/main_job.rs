@@ -420,7 +420,7 @@ fn every_docid_family_and_loss_does_the_whole_job() {
         let report = outcome.json();
         let stages: Vec<&str> =
             settings(&report).iter().filter(|s| s[2] == "caption").map(|s| s[1]).collect();
-        let grounded = name.starts_with("rq") || ["learned", "everything"].contains(&name);
+        let grounded = name.starts_with("rq") || ["learned", "everything", "tuned"].contains(&name);
         let expected: &[_] = match grounded {
             true => &["decoder", "geometry", "rerank", "exact", "exact"],
             false => &["decoder", "rerank", "exact", "exact"],

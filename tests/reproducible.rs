@@ -14,7 +14,7 @@ use dsi::model::features;
 use dsi::run::RunFolder;
 use dsi::train::stop::Stop;
 use dsi::{index, train};
-use fixture::{Outcome, STEPS, Space, assert_same, contents, copy, json_lines, repository};
+use fixture::{Outcome, STEPS, Space, TUNED, assert_same, contents, copy, json_lines, repository};
 use serde_json::Value;
 
 /// The exit code of a program that Ctrl-C ended.
@@ -87,8 +87,17 @@ fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Resul
 
 #[test]
 fn a_run_stopped_after_every_step_ends_as_one_that_was_not() {
+    stopped_after_every_step(&[]);
+}
+
+#[test]
+fn so_does_one_that_trains_its_encoder_too() {
+    stopped_after_every_step(TUNED);
+}
+
+fn stopped_after_every_step(more: &[&str]) {
     let space = Space::new();
-    let config = Config::load(&repository("configs/scenes.toml"), &space.overrides::<&str>(&[])).unwrap();
+    let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(more)).unwrap();
     let (whole, broken) = (RunFolder::new(space.path("whole")), RunFolder::new(space.path("broken")));
     train_on(&config, &whole, false, false).unwrap();
     for step in 1..STEPS {

@@ -104,10 +104,9 @@ fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Repor
         let resume = run.todo != Todo::Train;
         return experiment::run(&run.config, prepared, &run.folder, resume, device, stop);
     };
-    let parts = experiment::open(&run.config, prepared, &lender.folder, device)?;
     // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
     run.keep_lender(lender)?;
-    eval::evaluate(&run.config, prepared, &parts, &run.folder)
+    experiment::measure(&run.config, prepared, &lender.folder, &run.folder, device)
 }
 
 /// The corpus of the run before: most rows have the same one, and embedding it takes long.

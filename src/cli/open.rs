@@ -8,17 +8,17 @@ use super::device;
 use crate::config::Config;
 use crate::experiment;
 use crate::file;
-use crate::model::features::{self, Prepared};
+use crate::model::features::Prepared;
 use crate::retriever::build::Parts;
 use crate::run::RunFolder;
 
 /// What of the configuration decides the weights of a run, so that a resumed or opened run must agree in it. (Its
 /// corpus and its encoder may have moved; the index knows them by their fingerprints.)
-pub const OF_A_RUN: [&str; 4] = ["seed", "index", "decoder", "train"];
+pub const OF_A_RUN: [&str; 5] = ["seed", "index", "decoder", "train", "tune"];
 /// What decides a training that goes on: with the weights, the search that rivals and the best checkpoint come from. A
 /// finished run may be searched in any way.
-pub const OF_A_TRAINING: [&str; 7] =
-    ["seed", "index", "decoder", "train", "search.beam", "search.lookahead", "search.wildcard"];
+pub const OF_A_TRAINING: [&str; 8] =
+    ["seed", "index", "decoder", "train", "tune", "search.beam", "search.lookahead", "search.wildcard"];
 /// What decides an index that nothing is trained on yet.
 const OF_AN_INDEX: [&str; 2] = ["seed", "index"];
 /// What decides a pretrained CLIP.
@@ -136,7 +136,7 @@ impl Opened {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
         let device = device(config.device)?;
-        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        let prepared = experiment::prepare_trained(&config, &run, &device)?;
         let parts = experiment::open(&config, &prepared, &run, &device)?;
         Ok(Self { config, run, prepared, parts })
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::choices::{DataKind, EncoderKind, Family, Loss, Seconds};
+use super::depth::Depth;
 use super::sections::Config;
 
 /// The keys of `[data]` that only the built-in corpus knows.
@@ -24,11 +25,14 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 12] = [
+const CONFLICTS: [Conflict; 15] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
     (&["data.kind", "data.captions"], shards_have_their_captions),
     (&["encoder.kind", "index.views", "search.mirrored", "eval.views"], views_need_photos),
+    (&["encoder.kind", "tune.text", "tune.image"], tuning_needs_an_encoder),
+    (&["tune.image", "index.views"], adapters_need_a_fixed_tower),
+    (&["tune.text", "tune.image", "tune.contrastive", "tune.augment"], tuned_terms_need_a_tower),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
     (&["index.first_codes", "index.codes"], sizes_grow),
     (
@@ -124,6 +128,35 @@ fn views_need_photos(config: &Config) -> Option<String> {
     (config.encoder.kind == EncoderKind::Features).then(|| {
         format!("{given}: ready-made features have no photos to take other views of; remove it, or use encoder.kind = \"clip\"")
     })
+}
+
+fn tuning_needs_an_encoder(config: &Config) -> Option<String> {
+    let given = given(&[
+        ("tune.text", config.tune.text != Depth::None),
+        ("tune.image", config.tune.image != Depth::None),
+    ])?;
+    (config.encoder.kind == EncoderKind::Features).then(|| {
+        format!(
+            "{given}: ready-made features have no encoder to train; remove it, or use encoder.kind = \"clip\""
+        )
+    })
+}
+
+fn adapters_need_a_fixed_tower(config: &Config) -> Option<String> {
+    (config.tune.image != Depth::None && config.index.views > 0).then(|| {
+        "tune.image with index.views: the adapter of image queries is learnt once, from embeddings that tune.image then \
+         changes; remove one of them (tune.augment trains on views)"
+            .into()
+    })
+}
+
+fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
+    let tune = &config.tune;
+    let alone = |key: &str, tower: &str| format!("{key} without {tower}: there is nothing that it trains");
+    if !tune.contrastive.is_zero() && !config.tunes() {
+        return Some(alone("tune.contrastive", "tune.text or tune.image"));
+    }
+    (tune.augment && tune.image == Depth::None).then(|| alone("tune.augment", "tune.image"))
 }
 
 /// The names of those that are given, if any are.

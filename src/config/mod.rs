@@ -10,6 +10,7 @@
 
 mod choices;
 mod conflicts;
+mod depth;
 mod resolve;
 mod rules;
 mod schedule;
@@ -25,8 +26,9 @@ use toml::{Table, Value};
 pub use choices::{
     DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
+pub use depth::Depth;
 pub use schedule::Schedule;
-pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train};
+pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train, Tune};
 
 use crate::error::Result;
 use crate::file;
@@ -89,6 +91,11 @@ impl Config {
     /// Whether the search looks ahead: that is asked for, and there is something to foresee.
     pub fn looks_ahead(&self) -> bool {
         self.search.lookahead && (self.decoder.grounded || self.decoder.plan)
+    }
+
+    /// Whether the encoder is trained with the decoder.
+    pub fn tunes(&self) -> bool {
+        [self.tune.text, self.tune.image].iter().any(|&depth| depth != Depth::None)
     }
 
     /// What differs under `names` (as in [`Config::fingerprint`]), one line a key:

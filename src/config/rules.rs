@@ -7,6 +7,7 @@ use toml::Value;
 use super::choices::{
     DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
+use super::depth::Depth;
 use super::schedule::Schedule;
 
 /// What a key allows. All bounds are inclusive.
@@ -22,11 +23,13 @@ pub enum Rule {
     OneOf(&'static [&'static str]),
     /// A weight, or weights at steps; numbers are taken too.
     Weight,
+    /// The part of a tower that is trained; numbers are taken too.
+    Blocks,
     /// A text for which the function holds; the words say which.
     Text(fn(&str) -> bool, &'static str),
 }
 
-use Rule::{Count, Flag, OneOf, Real, Text, Weight};
+use Rule::{Blocks, Count, Flag, OneOf, Real, Text, Weight};
 
 /// A path or an empty text.
 const PATH: Rule = Text(is_plain, "text without control characters");
@@ -141,6 +144,15 @@ pub const RULES: &[(&str, Rule)] = &[
     ("train.checkpoint_every", STEPS),
     ("train.log_every", STEPS),
 
+    ("tune.text", Blocks),
+    ("tune.image", Blocks),
+    ("tune.text_lr", RATE),
+    ("tune.image_lr", RATE),
+    ("tune.layer_decay", SHARE),
+    ("tune.weight_decay", Real(0.0, 10.0)),
+    ("tune.contrastive", Weight),
+    ("tune.augment", Flag),
+
     ("search.beam", Count(1, 512)),
     ("search.geometry", Real(0.0, 100.0)),
     ("search.lookahead", Flag),
@@ -202,7 +214,9 @@ impl Rule {
     pub fn admit(&self, value: &Value) -> Option<Value> {
         let value = match (self, value) {
             (Real(..), Value::Integer(whole)) => Value::Float(*whole as f64),
-            (Weight, Value::Integer(_) | Value::Float(_)) => Value::String(value.to_string()),
+            (Weight, Value::Integer(_) | Value::Float(_)) | (Blocks, Value::Integer(_)) => {
+                Value::String(value.to_string())
+            }
             _ => value.clone(),
         };
         let allowed = match (self, &value) {
@@ -212,6 +226,7 @@ impl Rule {
             (OneOf(words), Value::String(x)) => words.contains(&x.as_str()),
             (Text(holds, _), Value::String(x)) => holds(x),
             (Weight, Value::String(x)) => Schedule::parse(x).is_some(),
+            (Blocks, Value::String(x)) => Depth::parse(x).is_some(),
             _ => false,
         };
         allowed.then_some(value)
@@ -219,7 +234,7 @@ impl Rule {
 
     /// Whether the key holds text: then `--set` needs no quotes, whatever the text looks like.
     pub fn is_text(&self) -> bool {
-        matches!(self, OneOf(_) | Text(..) | Weight)
+        matches!(self, OneOf(_) | Text(..) | Weight | Blocks)
     }
 }
 
@@ -233,6 +248,7 @@ impl fmt::Display for Rule {
             OneOf(words) => write!(f, "\"{}\"", words.join("\", \"")),
             Text(_, allowed) => write!(f, "{allowed}"),
             Weight => f.write_str(Schedule::ALLOWED),
+            Blocks => f.write_str(Depth::ALLOWED),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::choices::{
     DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
+use super::depth::Depth;
 use super::schedule::Schedule;
 
 /// Declares a struct of the configuration and its `Default` together, so that a key is written once.
@@ -45,6 +46,8 @@ section! {
         decoder: Decoder = Decoder::default(),
         /// How the decoder is trained.
         train: Train = Train::default(),
+        /// How much of the encoder is trained with the decoder.
+        tune: Tune = Tune::default(),
         /// How an answer is searched for.
         search: Search = Search::default(),
         /// What is measured.
@@ -277,6 +280,29 @@ section! {
         checkpoint_every: usize = 100,
         /// Steps between log lines.
         log_every: usize = 10,
+    }
+}
+
+section! {
+    /// `[tune]`: what of the encoder is trained with the decoder, on the same queries.
+    Tune {
+        /// The part of the text tower that is trained: "none", "all", or how many of its last blocks.
+        text: Depth = Depth::None,
+        /// The part of the image tower that is trained.
+        image: Depth = Depth::None,
+        /// Peak learning rate of the text tower's last block, and of the norm and the projection after it.
+        text_lr: f64 = 1e-5,
+        /// The same of the image tower.
+        image_lr: f64 = 1e-5,
+        /// Factor on the learning rate from a block to the one below it, and from the first block to the embeddings.
+        layer_decay: f64 = 0.8,
+        /// AdamW's decoupled weight decay of both towers; norms, biases, embeddings and the temperature have none.
+        weight_decay: f64 = 0.05,
+        /// Weight of CLIP's contrastive loss on the captions of a step and their photos; a number, or numbers at steps
+        /// ("0:1 100:0.5").
+        contrastive: Schedule = Schedule::constant(0.0),
+        /// Whether photos ask as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
+        augment: bool = false,
     }
 }
 

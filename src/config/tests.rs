@@ -55,6 +55,7 @@ fn both_ends_of_every_rule_are_values_that_the_type_can_hold() {
             rules::Rule::Flag => vec!["true".into(), "false".into()],
             rules::Rule::OneOf(words) => words.iter().map(|w| (*w).to_owned()).collect(),
             rules::Rule::Weight => vec!["0".into(), "1000".into(), "0.5".into()],
+            rules::Rule::Blocks => vec!["none".into(), "all".into(), "1".into()],
             rules::Rule::Text(..) => continue,
         };
         for end in ends {

@@ -137,7 +137,7 @@ pub fn train(
 fn parameters(start: &Codebooks, device: &Device) -> Result<(Params, Vec<Tensor>)> {
     let named = start.levels().iter().enumerate();
     let tensors = named.map(|(level, book)| Ok((level.to_string(), from_matrix(book, device)?)));
-    let builder = Builder::loaded(tensors.collect::<Result<_>>()?, true, device);
+    let builder = Builder::loaded(tensors.collect::<Result<_>>()?, |_| true, device);
     let shaped = start.levels().iter().enumerate();
     let books = shaped.map(|(level, book)| {
         builder.root().param(&level.to_string(), (book.rows(), book.width()), Init::Constant(0.0))

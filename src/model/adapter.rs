@@ -36,7 +36,7 @@ impl Adapter {
     /// When a tensor is missing, left over, of another shape or not finite.
     pub fn loaded(tensors: BTreeMap<String, Tensor>, width: usize, origin: &Path) -> Result<Self> {
         let hidden = tensors.get("in.bias").map_or(0, Tensor::elem_count);
-        Self::build(Builder::loaded(tensors, false, &Device::Cpu), width, hidden, origin)
+        Self::build(Builder::loaded(tensors, |_| false, &Device::Cpu), width, hidden, origin)
     }
 
     fn build(builder: Builder, width: usize, hidden: usize, origin: &Path) -> Result<Self> {

@@ -4,10 +4,13 @@
 //! Contrastive encoders leave a gap between the modalities (Liang et al. 2022). Codebooks fitted on both would spend
 //! most of their first codes on it, and no image would use those meant for captions; subtracting the means closes it.
 
+use candle_core::Tensor;
+
 use super::adapter::Adapter;
 use super::modality::Modality;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::matrix::Matrix;
+use crate::nn::tensors;
 
 /// One side of an alignment.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +42,17 @@ impl Side {
         let mut moved = centred.mul_transposed(&self.map);
         moved.data_mut().iter_mut().zip(centred.data()).for_each(|(y, x)| *y += x);
         moved.normalized()
+    }
+
+    /// The same on tensors (rows, width), with gradients to the rows.
+    ///
+    /// # Errors
+    /// When the widths differ.
+    pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
+        let tensor =
+            |matrix| Ok::<_, Error>(tensors::from_matrix(matrix, rows.device())?.to_dtype(rows.dtype())?);
+        let centred = tensors::unit_rows(&rows.broadcast_sub(&tensor(&self.mean)?)?)?;
+        tensors::unit_rows(&(&centred + centred.matmul(&tensor(&self.map)?.t()?)?)?)
     }
 
     /// normalise(x − μ)
@@ -130,5 +144,11 @@ mod tests {
         assert!(
             (centred.row(0)[0] + 0.5 / norm).abs() < 1e-6 && (centred.row(0)[1] - 1.0 / norm).abs() < 1e-6
         );
+        let tensor = tensors::from_matrix(&x, &candle_core::Device::Cpu).unwrap();
+        for modality in Modality::ALL {
+            let forward = tensors::to_matrix(&align.side(modality).forward(&tensor).unwrap()).unwrap();
+            let apart = forward.data().iter().zip(align.apply(modality, &x).data().to_vec());
+            assert!(apart.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{forward:?}");
+        }
     }
 }

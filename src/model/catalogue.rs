@@ -1,6 +1,6 @@
 //! Where candidates are taken from: the docids of a corpus, with what grounded logits need of each beside the query.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::docid::rq::Codebooks;
 use crate::docid::{Docid, DocidSet};
@@ -19,6 +19,14 @@ pub struct Candidates {
 }
 
 impl Candidates {
+    /// The same with offsets in another precision.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Ok(Self { codes: self.codes.clone(), offsets: self.offsets.to_dtype(dtype)? })
+    }
+
     /// Those of the first `count` queries.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ const META: &str = "meta.json";
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 
+/// What the names of the encoder's weights begin with, where it is trained too.
+pub const ENCODER: &str = "encoder.";
+
 /// Which checkpoint of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
@@ -97,6 +100,14 @@ impl Checkpoint {
             file::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "{name}"))?;
         }
         prune(folder)
+    }
+
+    /// The weights of the decoder, and those of the encoder by its own names.
+    pub fn parts(self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
+        let (encoder, decoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.weights.into_iter().partition(|(name, _)| name.starts_with(ENCODER));
+        let own = |(name, tensor): (String, Tensor)| (name[ENCODER.len()..].to_owned(), tensor);
+        (decoder, encoder.into_iter().map(own).collect())
     }
 
     /// Reads the checkpoint that `which` points at.

@@ -48,11 +48,17 @@ impl Queries {
     /// # Errors
     /// When the device refuses.
     pub fn new(embeddings: &Matrix, modalities: &[Modality], device: &Device) -> Result<Self> {
+        Self::of(tensors::from_matrix(embeddings, device)?, modalities)
+    }
+
+    /// The same of a tensor (queries, width), which may have come from an encoder in training.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn of(embeddings: Tensor, modalities: &[Modality]) -> Result<Self> {
         let rows: Vec<u32> = modalities.iter().map(|m| m.row() as u32).collect();
-        Ok(Self {
-            embeddings: tensors::from_matrix(embeddings, device)?,
-            modalities: Tensor::from_vec(rows, modalities.len(), device)?,
-        })
+        let modalities = Tensor::from_vec(rows, modalities.len(), embeddings.device())?;
+        Ok(Self { embeddings, modalities })
     }
 
     /// Number of queries.

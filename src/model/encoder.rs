@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::clip::{Clip, TokenBatch, Whole, folder};
+use super::clip::{Clip, TokenBatch, Trained, Whole, folder, pixels};
 use crate::config::Config;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
@@ -52,7 +52,7 @@ impl Encoder {
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
     pub fn open(path: &Path, batch: usize, device: &Device) -> Result<Self> {
-        let Whole { clip, shape, tokens, preprocess, .. } = Whole::read(path, false, device)?;
+        let Whole { clip, shape, tokens, preprocess, .. } = Whole::read(path, Trained::NOTHING, device)?;
         let fingerprint = fingerprint(path, &preprocess)?;
         let context = shape.text_config.max_position_embeddings;
         Ok(Self { clip, tokens, preprocess, context, batch, device: device.clone(), fingerprint })
@@ -160,21 +160,6 @@ impl Encoder {
     fn unit(&self, x: &Tensor) -> Result<Matrix> {
         Ok(tensors::to_matrix(x)?.normalized())
     }
-}
-
-/// Preprocessed photos (side × side × 3 bytes each) → normalised pixels (photo, 3, side, side).
-///
-/// # Errors
-/// When the device refuses.
-pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Result<Tensor> {
-    use rayon::prelude::*;
-    let side = preprocess.side();
-    let mut values = vec![0.0f32; photos.len() * 3 * side * side];
-    values
-        .par_chunks_mut(3 * side * side)
-        .zip(photos)
-        .for_each(|(out, photo)| preprocess.normalize(photo, out));
-    Ok(Tensor::from_vec(values, (photos.len(), 3, side, side), device)?)
 }
 
 fn stack(rows: Vec<Vec<f32>>) -> Result<Matrix> {

@@ -4,7 +4,7 @@
 //! Summed over the levels of a docid that is α·(‖Wq‖² − ‖Wq − x̂‖²): nearest reconstruction. W starts as the
 //! identity and α at 1/(2τ), so an untrained decoder *is* beam search over reconstructions.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::docid::rq::Codebooks;
 use crate::error::Result;
@@ -44,6 +44,15 @@ impl Books {
         let squares =
             levels.iter().map(|book| Ok(book.sqr()?.sum(1)?.unsqueeze(0)?)).collect::<Result<_>>()?;
         Ok(Self { levels, squares })
+    }
+
+    /// The same in another precision.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let all = |tensors: &[Tensor]| tensors.iter().map(|t| Ok(t.to_dtype(dtype)?)).collect::<Result<_>>();
+        Ok(Self { levels: all(&self.levels)?, squares: all(&self.squares)? })
     }
 
     /// Number of levels that have a codebook (a suffix level has none).

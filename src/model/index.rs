@@ -88,6 +88,14 @@ impl Meta {
     }
 }
 
+impl Index {
+    /// The same docids for another encoder, which keeps images and captions where their docids are.
+    pub fn of_encoder(mut self, fingerprint: String) -> Self {
+        self.meta.encoder = fingerprint;
+        self
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Line {
     image: String,

@@ -10,6 +10,8 @@ pub mod decoder;
 pub mod dsi;
 pub mod encoder;
 pub mod features;
+#[cfg(test)]
+mod gradients;
 pub mod grounding;
 pub mod index;
 pub mod lookahead;

@@ -40,6 +40,18 @@ impl Params {
         self.0.get(name)
     }
 
+    /// Those that are trained.
+    pub fn trainable(&self) -> Self {
+        let trained = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
+        Self(trained.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
+    }
+
+    /// These and others, whose names get a prefix.
+    pub fn with(&self, prefix: &str, others: &Self) -> Self {
+        let others = others.0.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
+        Self(self.0.clone().into_iter().chain(others).collect())
+    }
+
     /// Number of scalar parameters.
     pub fn count(&self) -> usize {
         self.0.values().map(Tensor::elem_count).sum()
@@ -83,7 +95,7 @@ struct State {
 /// Hands out the parameters of a model under construction.
 pub struct Builder {
     state: RefCell<State>,
-    trainable: bool,
+    trainable: Box<dyn Fn(&str) -> bool>,
     dtype: DType,
     device: Device,
 }
@@ -91,22 +103,32 @@ pub struct Builder {
 impl Builder {
     /// Fresh trainable parameters in f32: each drawn from its own stream, named by the parameter, of `seed`.
     pub fn fresh(seed: u64, device: &Device) -> Self {
-        Self::with(Source::Seed(seed), true, DType::F32, device)
+        Self::with(Source::Seed(seed), |_| true, DType::F32, device)
     }
 
     /// The same in f64, for gradient checks.
     pub fn fresh_f64(seed: u64) -> Self {
-        Self::with(Source::Seed(seed), true, DType::F64, &Device::Cpu)
+        Self::with(Source::Seed(seed), |_| true, DType::F64, &Device::Cpu)
     }
 
-    /// Parameters from a file, converted to f32; `trainable` ones become variables, others never see a gradient.
-    pub fn loaded(tensors: BTreeMap<String, Tensor>, trainable: bool, device: &Device) -> Self {
+    /// Parameters from a file, converted to f32; those whose names are `trainable` become variables, others never see a
+    /// gradient.
+    pub fn loaded(
+        tensors: BTreeMap<String, Tensor>,
+        trainable: impl Fn(&str) -> bool + 'static,
+        device: &Device,
+    ) -> Self {
         Self::with(Source::File(tensors), trainable, DType::F32, device)
     }
 
-    fn with(source: Source, trainable: bool, dtype: DType, device: &Device) -> Self {
+    fn with(
+        source: Source,
+        trainable: impl Fn(&str) -> bool + 'static,
+        dtype: DType,
+        device: &Device,
+    ) -> Self {
         let state = State { source, made: BTreeMap::new(), problems: Vec::new() };
-        Self { state: RefCell::new(state), trainable, dtype, device: device.clone() }
+        Self { state: RefCell::new(state), trainable: Box::new(trainable), dtype, device: device.clone() }
     }
 
     /// The root of the model's names.
@@ -138,7 +160,7 @@ impl Builder {
             }),
         };
         let value = value.to_dtype(self.dtype)?.to_device(&self.device)?;
-        let value = if self.trainable { Var::from_tensor(&value)?.into_inner() } else { value };
+        let value = if (self.trainable)(name) { Var::from_tensor(&value)?.into_inner() } else { value };
         state.made.insert(name.to_owned(), value.clone());
         Ok(value)
     }
@@ -241,7 +263,7 @@ mod tests {
     fn loading_names_every_problem_at_once() {
         let tensor = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let tensors = [("layer.0.weight".to_owned(), tensor(&[3, 2])), ("other".to_owned(), tensor(&[1]))];
-        let builder = Builder::loaded(tensors.into(), false, &Device::Cpu);
+        let builder = Builder::loaded(tensors.into(), |_| false, &Device::Cpu);
         model(&builder).unwrap();
         let message = builder.finish(Path::new("w.safetensors")).unwrap_err().to_string();
         for part in
@@ -255,7 +277,7 @@ mod tests {
     fn a_tensor_that_is_not_finite_is_named() {
         let nan = Tensor::new(&[f32::NAN, 0.0, 0.0], &Device::Cpu).unwrap();
         let tensors = [("layer.0.bias".to_owned(), nan)];
-        let builder = Builder::loaded(tensors.into(), false, &Device::Cpu);
+        let builder = Builder::loaded(tensors.into(), |_| false, &Device::Cpu);
         builder.root().sub("layer.0").param("bias", 3, Init::Constant(0.0)).unwrap();
         assert!(builder.finish(Path::new("w")).unwrap_err().to_string().contains("not finite"));
     }

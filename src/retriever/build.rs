@@ -93,7 +93,7 @@ impl Model {
     pub fn trained(config: &Config, index: &Index, run: &RunFolder, device: &Device) -> Result<Self> {
         let model = Self::fresh(config, index, device)?;
         let checkpoint = Checkpoint::read(&run.checkpoints(), Which::Best)?;
-        model.params.assign(checkpoint.weights, &run.checkpoints())?;
+        model.params.assign(checkpoint.parts().0, &run.checkpoints())?;
         Ok(model)
     }
 }

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
+use super::live::Live;
 use super::queries::{Batch, Source};
 use super::stop::Stop;
 use super::teacher::{Lesson, Scores, Teacher, rivals};
-use crate::config::{Config, Loss, Train};
+use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::model::catalogue::{Candidates, Catalogue};
+use crate::model::checkpoint::ENCODER;
 use crate::model::dsi::Queries;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
@@ -24,6 +26,7 @@ use crate::model::search::{Settings, beams};
 use crate::nn::adamw::Group;
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Params;
+use crate::nn::tensors;
 use crate::retriever::build::{Kind, Model, Parts};
 use crate::retriever::{Query, Retriever};
 use crate::rng::{self, Rng};
@@ -49,6 +52,9 @@ pub fn train(
     tracing::info!("a decoder of {} parameters", model.params.count());
     let section = &config.train;
     let task = Joint::new(config, prepared, index, model, device)?;
+    if let Some(live) = &task.live {
+        tracing::info!("with {} parameters of the encoder", live.params().count());
+    }
     let plan = Plan {
         steps: section.steps,
         warmup: section.warmup,
@@ -62,9 +68,15 @@ pub fn train(
 
 struct Joint<'a> {
     section: &'a Train,
+    /// Weight of CLIP's contrastive loss.
+    contrastive: &'a Schedule,
     seed: u64,
     dropout: f64,
     model: Model,
+    /// The encoder, where it is trained too.
+    live: Option<Live<'a>>,
+    /// All that is trained.
+    params: Params,
     catalogue: Catalogue,
     source: Source<'a>,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
@@ -77,8 +89,20 @@ struct Joint<'a> {
     beam: usize,
     lookahead: bool,
     validation: Box<dyn Retriever>,
-    questions: Vec<(Query, ImageIdx)>,
+    /// Val captions.
+    asked: Vec<usize>,
+    prepared: &'a Prepared,
     device: &'a Device,
+}
+
+/// What a step asks.
+struct Asked {
+    captions: Batch,
+    images: Batch,
+    /// Aligned unit rows of both.
+    rows: [Tensor; 2],
+    /// Both together.
+    queries: Queries,
 }
 
 /// What the listwise loss and those beside it are computed from: the step scores of a few candidates a query.
@@ -109,8 +133,16 @@ impl<'a> Joint<'a> {
         let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
+        let live = Live::open(config, prepared, &index.align, device)?;
+        let params = match &live {
+            Some(live) => model.params.with(ENCODER, &live.params()),
+            None => model.params.clone(),
+        };
         Ok(Self {
+            live,
+            params,
             section,
+            contrastive: &config.tune.contrastive,
             seed: config.seed,
             dropout: config.decoder.dropout,
             catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
@@ -121,20 +153,29 @@ impl<'a> Joint<'a> {
             beam: config.search.beam,
             lookahead: config.looks_ahead(),
             validation: parts.build(Kind::Decoder, &everything),
-            questions: questions(corpus, prepared),
+            asked: asked(corpus),
+            prepared,
             model,
             device,
         })
     }
 
-    /// Candidates and targets of a batch.
-    fn lessons(&self, teacher: &Teacher, batch: &Batch, rng: &mut Rng) -> Result<Vec<Lesson>> {
+    /// Aligned unit rows of a batch's queries, by the encoder as it is now.
+    fn rows(&self, batch: &Batch, step: usize) -> Result<Tensor> {
+        match &self.live {
+            Some(live) => live.queries(batch, step),
+            None => tensors::from_matrix(&batch.rows, self.device),
+        }
+    }
+
+    /// Candidates and targets of a batch, whose queries have these rows.
+    fn lessons(&self, teacher: &Teacher, batch: &Batch, rows: &Tensor, rng: &mut Rng) -> Result<Vec<Lesson>> {
         let (count, queries) = (self.section.beam_negatives, batch.gold.len());
         let told = self.told.as_ref();
         if count == 0 || queries == 0 {
             return teacher.lessons(batch, &vec![Vec::new(); queries], told);
         }
-        let queries = Queries::new(&batch.rows, &batch.modalities, self.device)?;
+        let queries = Queries::of(rows.detach(), &batch.modalities)?;
         let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &self.catalogue));
         let settings = Settings {
             beam: self.beam,
@@ -171,10 +212,11 @@ impl<'a> Joint<'a> {
     }
 
     /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
-    fn ranking(&self, step: usize, captions: &Batch, images: &Batch, queries: &Queries) -> Result<StepLoss> {
+    fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
+        let Asked { captions, images, queries, .. } = asked;
         let mut rng = rng::stream(self.seed, "rivals", step as u64);
-        let mut lessons = self.lessons(&self.spoken, captions, &mut rng)?;
-        lessons.extend(self.lessons(&self.seen, images, &mut rng)?);
+        let mut lessons = self.lessons(&self.spoken, captions, &asked.rows[0], &mut rng)?;
+        lessons.extend(self.lessons(&self.seen, images, &asked.rows[1], &mut rng)?);
         let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } = self.scored(queries, &lessons, &mut dropout)?;
@@ -188,8 +230,7 @@ impl<'a> Joint<'a> {
         }
         if weights[1] > 0.0 && !captions.gold.is_empty() {
             let count = captions.gold.len();
-            let siblings =
-                Queries::new(&self.source.siblings(captions, step), &captions.modalities, self.device)?;
+            let siblings = self.siblings(captions, step)?;
             let others = self.model.dsi.step_scores(&siblings, &candidates.first(count)?, &mut dropout)?;
             let of_captions = |x: &Tensor| x.narrow(0, 0, count)?.contiguous();
             let consistency = consistency(&of_captions(&scores)?, &others, &of_captions(&hidden)?)?;
@@ -199,14 +240,31 @@ impl<'a> Joint<'a> {
         Ok(StepLoss { total, parts, pairs: queries.count() })
     }
 
+    /// The loss with CLIP's own beside it, where that has a weight at this step.
+    fn with_contrastive(&self, loss: StepLoss, step: usize, captions: &Batch) -> Result<StepLoss> {
+        let weight = self.contrastive.at(step);
+        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && captions.gold.len() > 1) else {
+            return Ok(loss);
+        };
+        let contrastive = live.contrastive(captions)?;
+        let total = (loss.total + (&contrastive * weight)?)?;
+        let parts = [loss.parts, vec![("contrastive", contrastive)]].concat();
+        Ok(StepLoss { total, parts, ..loss })
+    }
+
+    /// Another caption of each caption's image.
+    fn siblings(&self, captions: &Batch, step: usize) -> Result<Queries> {
+        let siblings = self.source.siblings(captions, step);
+        let rows = match &self.live {
+            Some(live) => live.spoken(&siblings)?,
+            None => tensors::from_matrix(&self.source.caption_rows(&siblings), self.device)?,
+        };
+        Queries::of(rows, &captions.modalities)
+    }
+
     /// The classical objective, on the gold docid alone.
-    fn classical(
-        &self,
-        step: usize,
-        captions: &Batch,
-        images: &Batch,
-        queries: &Queries,
-    ) -> Result<StepLoss> {
+    fn classical(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
+        let Asked { captions, images, queries, .. } = asked;
         let mut rng = rng::stream(self.seed, "dropout", step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
@@ -216,37 +274,38 @@ impl<'a> Joint<'a> {
     }
 }
 
-fn questions(corpus: &Corpus, prepared: &Prepared) -> Vec<(Query, ImageIdx)> {
+/// The val captions that validations ask: every n-th.
+fn asked(corpus: &Corpus) -> Vec<usize> {
     let captions = corpus.captions_in(Split::Val);
     let stride = captions.len().div_ceil(ASKED).max(1);
-    let asked = captions.into_iter().step_by(stride);
-    asked
-        .map(|caption| {
-            let row = prepared.embeddings.captions.row(caption).to_vec();
-            (Query::Embedding(Modality::Caption, row), corpus.owner(caption))
-        })
-        .collect()
+    captions.into_iter().step_by(stride).collect()
 }
 
 impl Task for Joint<'_> {
     fn params(&self) -> &Params {
-        &self.model.params
+        &self.params
     }
 
     fn loss(&self, step: usize) -> Result<StepLoss> {
         let (captions, images) = (self.source.captions(step), self.source.images(step));
-        let rows = captions.rows.stacked(&images.rows);
+        let rows = [self.rows(&captions, step)?, self.rows(&images, step)?];
         let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
-        let queries = Queries::new(&rows, &modalities, self.device)?;
-        match self.section.loss {
-            Loss::Listwise => self.ranking(step, &captions, &images, &queries),
-            Loss::CrossEntropy => self.classical(step, &captions, &images, &queries),
-        }
+        let filled: Vec<&Tensor> = rows.iter().filter(|rows| rows.elem_count() > 0).collect();
+        let queries = Queries::of(Tensor::cat(&filled, 0)?, &modalities)?;
+        let asked = Asked { captions, images, rows, queries };
+        let loss = match self.section.loss {
+            Loss::Listwise => self.ranking(step, &asked)?,
+            Loss::CrossEntropy => self.classical(step, &asked)?,
+        };
+        self.with_contrastive(loss, step, &asked.captions)
     }
 
     /// The grounding (W, α) has a learning rate of its own and is not pulled to zero; biases, norms, embeddings
     /// do not decay either.
     fn group(&self, parameter: &str) -> Group {
+        if let (Some(live), Some(own)) = (&self.live, parameter.strip_prefix(ENCODER)) {
+            return live.group(own);
+        }
         if parameter.starts_with("grounding.") {
             return Group { lr: self.section.grounding_lr, decay: 0.0 };
         }
@@ -257,7 +316,14 @@ impl Task for Joint<'_> {
 
     /// Recall of caption→image over all images of the corpus, by the decoder alone.
     fn validate(&self) -> Result<Validation> {
-        let (queries, gold): (Vec<Query>, Vec<ImageIdx>) = self.questions.iter().cloned().unzip();
+        let rows = match &self.live {
+            Some(live) => live.embed(&self.asked)?,
+            None => self.prepared.embeddings.captions.select(&self.asked),
+        };
+        let queries: Vec<Query> =
+            rows.iter().map(|row| Query::Embedding(Modality::Caption, row.to_vec())).collect();
+        let gold: Vec<ImageIdx> =
+            self.asked.iter().map(|&caption| self.prepared.corpus.owner(caption)).collect();
         let lists = self.validation.retrieve(&queries, 10)?;
         let found: Vec<Option<usize>> =
             lists.iter().zip(&gold).map(|(list, &image)| list.rank_of(image)).collect();

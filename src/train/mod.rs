@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod joint;
+pub mod live;
 pub mod log;
 pub mod pretrain;
 pub mod queries;

@@ -21,18 +21,14 @@ use crate::matrix::Matrix;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
-use crate::model::clip::{Clip, ClipConfig, TokenBatch, Whole};
-use crate::model::encoder::pixels;
+use crate::model::clip::{Clip, ClipConfig, Trained, Whole, decays};
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
-use crate::nn::tensors::{to_matrix, unit_rows};
+use crate::nn::tensors::to_matrix;
 use crate::rng;
 use crate::run::RunFolder;
 
 mod examples;
-
-/// CLIP never lets its inverse temperature exceed this (Radford et al. 2021, §2.5).
-const LARGEST_SCALE: f64 = 100.0;
 
 /// Photos or captions that a validation embeds at once.
 const VALIDATED_AT_ONCE: usize = 64;
@@ -62,7 +58,7 @@ pub fn pretrain(
     let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let epochs = Epochs::new(config.seed, "pretrain order", train.len());
-    let task = Contrastive { whole, train, val, epochs, section, seed: config.seed, device };
+    let task = Contrastive { whole, train, val, epochs, section, seed: config.seed };
     engine::train(&task, plan(section), run, resume, stop)?;
     task.write_best(run, out)
 }
@@ -78,7 +74,7 @@ fn from_another(section: &Pretrain, out: &Path, device: &Device) -> Result<Whole
             section.out
         )));
     }
-    Whole::read(&folder, true, device)
+    Whole::read(&folder, Trained::EVERYTHING, device)
 }
 
 /// A CLIP that knows nothing, with a vocabulary learnt from the train captions.
@@ -138,18 +134,13 @@ struct Contrastive<'a> {
     epochs: Epochs,
     section: &'a Pretrain,
     seed: u64,
-    device: &'a Device,
 }
 
 impl Contrastive<'_> {
     fn images(&self, examples: &Examples, items: &[usize]) -> Result<Tensor> {
         let photos = examples.photos(items, &self.whole)?;
         let photos: Vec<&[u8]> = photos.iter().map(AsRef::as_ref).collect();
-        unit_rows(&self.whole.clip.embed_images(&pixels(&photos, &self.whole.preprocess, self.device)?)?)
-    }
-
-    fn texts(&self, captions: &[&[u32]]) -> Result<Tensor> {
-        unit_rows(&self.whole.clip.embed_text(&TokenBatch::new(captions.iter().copied()))?)
+        self.whole.photos(&photos)
     }
 
     /// Never more at once than training, which takes more memory an item, can take.
@@ -199,16 +190,15 @@ impl Task for Contrastive<'_> {
             captions[rng.random_range(0..captions.len())].as_slice()
         };
         let captions: Vec<&[u32]> = items.iter().map(|&i| draw(i)).collect();
-        let scale = self.whole.clip.logit_scale.minimum(LARGEST_SCALE.ln())?;
-        let total = contrastive_loss(&self.images(&self.train, &items)?, &self.texts(&captions)?, &scale)?;
+        let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
+        let total =
+            contrastive_loss(&self.images(&self.train, &items)?, &self.whole.captions(&captions)?, &scale)?;
         Ok(StepLoss { total, parts: vec![("logit_scale", scale.exp()?)], pairs: items.len() })
     }
 
     /// No decay for biases, norms, embeddings and the temperature.
     fn group(&self, parameter: &str) -> Group {
-        let decays =
-            parameter.ends_with(".weight") && !parameter.contains("norm") && !parameter.contains("embedding");
-        Group { lr: self.section.lr, decay: if decays { self.section.weight_decay } else { 0.0 } }
+        Group { lr: self.section.lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
     }
 
     /// Recall of caption→image by exact search over the val photos.
@@ -221,7 +211,7 @@ impl Task for Contrastive<'_> {
         let mut ranks = Vec::with_capacity(asked.len());
         for batch in asked.chunks(self.validated_at_once()) {
             let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| *ids).collect();
-            let scores = to_matrix(&self.texts(&ids)?)?.mul_transposed(&images);
+            let scores = to_matrix(&self.whole.captions(&ids)?)?.mul_transposed(&images);
             let rank = |(row, &(gold, _)): (&[f32], &(usize, &[u32]))| {
                 1 + row.iter().filter(|&&score| score > row[gold]).count()
             };

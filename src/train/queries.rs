@@ -1,5 +1,6 @@
 //! What a training step asks: captions and images, as they are, moved, or mixed.
 
+use candle_core::Tensor;
 use rand::Rng as _;
 
 use crate::config::{Config, Train};
@@ -12,6 +13,7 @@ use crate::model::align::Align;
 use crate::model::features::Prepared;
 use crate::model::modality::Modality;
 use crate::model::views::Views;
+use crate::nn::tensors;
 use crate::rng::{self, Rng};
 
 /// Queries of one kind in a step.
@@ -22,8 +24,35 @@ pub struct Batch {
     pub modalities: Vec<Modality>,
     /// The image that each asks for, as a row of the corpus.
     pub gold: Vec<usize>,
-    /// The caption behind each query, where there is one and nothing else is in it.
+    /// The caption behind each query; none: the photo of its image.
     pub captions: Vec<Option<usize>>,
+    /// What became of the encoder's rows on the way to `rows`.
+    pub moves: Moves,
+}
+
+/// How queries are made of their captions' and photos' own aligned rows x: normalise(a·x + b).
+pub struct Moves {
+    /// a of each
+    pub scale: Vec<f32>,
+    /// b of each
+    pub offset: Matrix,
+}
+
+impl Moves {
+    /// What changes nothing.
+    pub fn none(queries: usize, width: usize) -> Self {
+        Self { scale: vec![1.0; queries], offset: Matrix::zeros(queries, width) }
+    }
+
+    /// Own aligned rows (queries, width) → queries, with gradients.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
+        let scale = Tensor::from_slice(&self.scale, (self.scale.len(), 1), rows.device())?;
+        let offset = tensors::from_matrix(&self.offset, rows.device())?;
+        tensors::unit_rows(&(rows.broadcast_mul(&scale)? + offset)?)
+    }
 }
 
 /// Where the queries of every step come from. A step's are a function of the seed and the step alone.
@@ -84,6 +113,7 @@ impl<'a> Source<'a> {
             rows: self.caption_rows(&captions),
             modalities: vec![Modality::Caption; pairs.len()],
             gold: pairs.iter().map(|pair| pair.image().row()).collect(),
+            moves: Moves::none(captions.len(), self.images.width()),
             captions: captions.into_iter().map(Some).collect(),
         };
         self.interpolate(&mut batch, step);
@@ -95,9 +125,15 @@ impl<'a> Source<'a> {
         let count = self.section.batch - self.caption_share();
         let gold: Vec<usize> =
             self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
-        let mut rows = self.asking(&gold, step);
-        let modalities = self.disguise(&mut rows, step);
-        Batch { rows, modalities, captions: vec![None; gold.len()], gold }
+        let mut batch = Batch {
+            rows: self.asking(&gold, step),
+            modalities: vec![Modality::Image; gold.len()],
+            captions: vec![None; gold.len()],
+            moves: Moves::none(gold.len(), self.images.width()),
+            gold,
+        };
+        self.disguise(&mut batch, step);
+        batch
     }
 
     /// What asks for these images at a step.
@@ -107,14 +143,14 @@ impl<'a> Source<'a> {
     }
 
     /// For each query of a caption batch another caption of the same image (itself, where there is no other).
-    pub fn siblings(&self, batch: &Batch, step: usize) -> Matrix {
+    pub fn siblings(&self, batch: &Batch, step: usize) -> Vec<usize> {
         let mut rng = rng::stream(self.seed, "siblings", step as u64);
         let sibling = |(&gold, caption): (&usize, &Option<usize>)| {
             let all = self.corpus.captions_of(gold.into());
             let others: Vec<usize> = all.clone().filter(|other| Some(*other) != *caption).collect();
             if others.is_empty() { all.start } else { others[rng.random_range(0..others.len())] }
         };
-        self.caption_rows(&batch.gold.iter().zip(&batch.captions).map(sibling).collect::<Vec<_>>())
+        batch.gold.iter().zip(&batch.captions).map(sibling).collect()
     }
 
     /// Caption queries of a step.
@@ -123,7 +159,7 @@ impl<'a> Source<'a> {
     }
 
     /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
-    fn caption_rows(&self, captions: &[usize]) -> Matrix {
+    pub fn caption_rows(&self, captions: &[usize]) -> Matrix {
         self.align.apply(Modality::Caption, &self.captions.select(captions))
     }
 
@@ -135,22 +171,22 @@ impl<'a> Source<'a> {
                 let s = beta22(&mut rng);
                 let image = self.images.row(gold);
                 batch.rows.row_mut(row).iter_mut().zip(image).for_each(|(z, x)| *z = s * x + (1.0 - s) * *z);
-                batch.captions[row] = None;
+                batch.moves.scale[row] = 1.0 - s;
+                batch.moves.offset.row_mut(row).iter_mut().zip(image).for_each(|(b, x)| *b = s * x);
             }
         }
-        if batch.captions.contains(&None) {
+        if batch.moves.scale.iter().any(|&scale| scale != 1.0) {
             batch.rows = std::mem::take(&mut batch.rows).normalized();
         }
     }
 
     /// Moves a share of the image queries to where a caption of theirs might lie, x + (c − x') for the caption c
     /// and the image x' of a random train pair: no caption of a val or test image is needed to learn what a
-    /// caption's distance from its image does to a search. Returns what each row is now made of.
-    fn disguise(&self, images: &mut Matrix, step: usize) -> Vec<Modality> {
+    /// caption's distance from its image does to a search. They count as captions then.
+    fn disguise(&self, batch: &mut Batch, step: usize) {
         let mut rng = rng::stream(self.seed, "caption noise", step as u64);
-        let mut modalities = vec![Modality::Image; images.rows()];
         let (mut moved, mut pairs) = (Vec::new(), Vec::new());
-        for (row, modality) in modalities.iter_mut().enumerate() {
+        for (row, modality) in batch.modalities.iter_mut().enumerate() {
             if rng.random_bool(self.section.caption_noise) {
                 *modality = Modality::Caption;
                 moved.push(row);
@@ -160,10 +196,11 @@ impl<'a> Source<'a> {
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         for ((&row, pair), caption) in moved.iter().zip(&pairs).zip(self.caption_rows(&captions).iter()) {
             let gap = caption.iter().zip(self.images.row(pair.image().row())).map(|(c, x)| c - x);
-            images.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
+            batch.moves.offset.row_mut(row).iter_mut().zip(gap).for_each(|(b, gap)| *b = gap);
+            let gap = batch.moves.offset.row(row);
+            batch.rows.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
         }
-        *images = std::mem::take(images).normalized();
-        modalities
+        batch.rows = std::mem::take(&mut batch.rows).normalized();
     }
 }
 

@@ -106,8 +106,9 @@ impl Teacher {
     ) -> Result<Vec<Lesson>> {
         let cosines = asked.rows.mul_transposed(&self.embeddings);
         let lesson = |query: usize| {
-            let told = told.zip(asked.captions[query]);
-            let told = told.map(|(scores, caption)| scores.of(caption, self.trie.images())).transpose()?;
+            let own = asked.captions[query].filter(|_| asked.moves.scale[query] == 1.0);
+            let told =
+                told.zip(own).map(|(scores, caption)| scores.of(caption, self.trie.images())).transpose()?;
             let scores = told.as_deref().unwrap_or(cosines.row(query));
             Ok(self.lesson(scores, asked.gold[query], &rivals[query]))
         };
@@ -164,6 +165,7 @@ mod tests {
     use super::*;
     use crate::docid::{Docid, DocidSet};
     use crate::model::modality::Modality;
+    use crate::train::queries::Moves;
 
     #[test]
     fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {
@@ -176,6 +178,7 @@ mod tests {
             modalities: vec![Modality::Caption],
             gold: vec![0],
             captions: vec![None],
+            moves: Moves::none(1, 2),
         };
         let lesson = |rivals| teacher.lessons(&asked, &[rivals], None).unwrap().remove(0);
         assert_eq!(lesson(vec![]).images, [0, 1]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Clip, ClipConfig, open_clip, openai, weights};
+use super::{Clip, ClipConfig, Trained, open_clip, openai, weights};
 use crate::data::layout::{self, CONFIG, Library, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
 use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
@@ -15,11 +15,12 @@ use crate::file;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors;
 
-/// Reads a CLIP; `trainable` parameters become variables, others never see a gradient.
+/// Reads a CLIP; parameters of the trained part become variables, others never see a gradient.
 ///
 /// # Errors
-/// When a file is missing or broken, or a tensor is missing, extra, misshapen or not finite: all are named.
-pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
+/// When a file is missing or broken, a tensor is missing, extra, misshapen or not finite (all are named), or a tower has
+/// fewer blocks than are to be trained.
+pub fn read(folder: &Path, trained: Trained, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
     let stated = layout::config(folder);
     let path = folder.join(layout::weights(folder).file);
     let (config, tensors) = match layout::library(folder) {
@@ -31,7 +32,9 @@ pub fn read(folder: &Path, trainable: bool, device: &Device) -> Result<(Clip, Pa
             (config, tensors)
         }
     };
-    let builder = Builder::loaded(tensors, trainable, device);
+    trained.check(&config)?;
+    let shape = config.clone();
+    let builder = Builder::loaded(tensors, move |name| trained.includes(name, &shape), device);
     let clip = Clip::new(&builder.root(), &config)?;
     Ok((clip, builder.finish(&path)?, config))
 }
@@ -179,7 +182,7 @@ mod tests {
         let params = builder.finish(Path::new("x")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &params, &tiny()).unwrap();
-        let (back, _, config) = read(folder.path(), false, &Device::Cpu).unwrap();
+        let (back, _, config) = read(folder.path(), Trained::NOTHING, &Device::Cpu).unwrap();
         assert_eq!(config, tiny());
         let (a, b) = (value(&loss(&clip, DType::F32)), value(&loss(&back, DType::F32)));
         assert!((a - b).abs() < 1e-2, "{a} {b}");
@@ -187,9 +190,14 @@ mod tests {
         let wider = ClipConfig { projection_dim: 7, ..tiny() };
         let json = serde_json::to_string(&wider).unwrap();
         std::fs::write(folder.path().join(CONFIG), json).unwrap();
-        let message = read(folder.path(), false, &Device::Cpu).unwrap_err().to_string();
+        let message = read(folder.path(), Trained::NOTHING, &Device::Cpu).unwrap_err().to_string();
         assert!(message.contains("text_projection.weight has shape [6, 8], [7, 8] expected"), "{message}");
         std::fs::write(folder.path().join(layout::WEIGHTS[0].file), b"<html>not found</html>").unwrap();
-        assert!(read(folder.path(), false, &Device::Cpu).unwrap_err().to_string().contains("safetensors"));
+        assert!(
+            read(folder.path(), Trained::NOTHING, &Device::Cpu)
+                .unwrap_err()
+                .to_string()
+                .contains("safetensors")
+        );
     }
 }

@@ -11,6 +11,7 @@ pub mod folder;
 mod open_clip;
 mod openai;
 mod text;
+mod trained;
 mod vision;
 mod weights;
 mod whole;
@@ -19,7 +20,8 @@ use candle_core::Tensor;
 
 pub use config::ClipConfig;
 pub use text::TokenBatch;
-pub use whole::Whole;
+pub use trained::{Side, Trained, blocks_above, decays, side};
+pub use whole::{Whole, pixels};
 
 use crate::error::Result;
 use crate::nn::layers::Linear;
@@ -39,6 +41,9 @@ pub struct Clip {
 }
 
 impl Clip {
+    /// The inverse temperature never exceeds this (Radford et al. 2021, §2.5).
+    pub const LARGEST_SCALE: f64 = 100.0;
+
     /// The parameters of a CLIP of this shape.
     ///
     /// # Errors

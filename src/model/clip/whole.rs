@@ -3,16 +3,17 @@
 
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::config::TextConfig;
-use super::{Clip, ClipConfig, folder};
+use super::{Clip, ClipConfig, TokenBatch, Trained, folder};
 use crate::data::layout::PREPROCESSOR;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::nn::params::Params;
+use crate::nn::tensors::unit_rows;
 
 /// What turns captions and photos into embeddings.
 pub struct Whole {
@@ -29,12 +30,12 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Reads a folder in a layout of [`crate::data::layout`]; `trainable` parameters become variables.
+    /// Reads a folder in a layout of [`crate::data::layout`]; parameters of the trained part become variables.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
-    pub fn read(path: &Path, trainable: bool, device: &Device) -> Result<Self> {
-        let (clip, params, shape) = folder::read(path, trainable, device)?;
+    pub fn read(path: &Path, trained: Trained, device: &Device) -> Result<Self> {
+        let (clip, params, shape) = folder::read(path, trained, device)?;
         let tokens = Tokens::load(path)?;
         let preprocess = folder::preprocess(path, shape.vision_config.image_size)?;
         check_vocabulary(&tokens, &shape.text_config).map_err(|what| Error::file(path, what))?;
@@ -44,6 +45,31 @@ impl Whole {
             return Err(Error::file(path.join(PREPROCESSOR), what));
         }
         Ok(Self { clip, params, shape, tokens, preprocess })
+    }
+
+    /// A caption as ids of the text tower, its end token last.
+    ///
+    /// # Errors
+    /// When the caption is empty.
+    pub fn encode(&self, caption: &str) -> Result<Vec<u32>> {
+        self.tokens.encode(caption, self.shape.text_config.max_position_embeddings)
+    }
+
+    /// Captions as ids → unit rows (captions, projection).
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn captions(&self, captions: &[&[u32]]) -> Result<Tensor> {
+        unit_rows(&self.clip.embed_text(&TokenBatch::new(captions.iter().copied()))?)
+    }
+
+    /// Preprocessed photos → unit rows (photos, projection).
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn photos(&self, photos: &[&[u8]]) -> Result<Tensor> {
+        let device = self.clip.logit_scale.device();
+        unit_rows(&self.clip.embed_images(&pixels(photos, &self.preprocess, device)?)?)
     }
 
     /// Writes a folder in transformers' layout, whatever layout it was read from. The preprocessing comes last: with
@@ -60,6 +86,21 @@ impl Whole {
         let json = self.preprocess.to_json();
         file::write_atomic(&path.join(PREPROCESSOR), |file| writeln!(file, "{json}"))
     }
+}
+
+/// Preprocessed photos (side × side × 3 bytes each) → normalised pixels (photo, 3, side, side).
+///
+/// # Errors
+/// When the device refuses.
+pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Result<Tensor> {
+    use rayon::prelude::*;
+    let side = preprocess.side();
+    let mut values = vec![0.0f32; photos.len() * 3 * side * side];
+    values
+        .par_chunks_mut(3 * side * side)
+        .zip(photos)
+        .for_each(|(out, photo)| preprocess.normalize(photo, out));
+    Ok(Tensor::from_vec(values, (photos.len(), 3, side, side), device)?)
 }
 
 /// Whether a tokenizer is the one that a text tower was made for.

@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::data::{jsonl, scenes};
+    use crate::model::clip::Trained;
 
     #[test]
     fn what_is_kept_changes_nothing_but_the_speed() {
@@ -142,7 +143,7 @@ mod tests {
         scenes::write(root.path(), &spec, &|| ()).unwrap();
         let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
         let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scenes-clip");
-        let whole = Whole::read(&clip, false, &Device::Cpu).unwrap();
+        let whole = Whole::read(&clip, Trained::NOTHING, &Device::Cpu).unwrap();
         let side = whole.preprocess.side();
         let squares = |squares_of_room: usize| {
             let mut room = Room(squares_of_room * 3 * side * side);

@@ -1,0 +1,167 @@
+//! The gradients of the joint model, towers and decoder and grounding under all its losses together, against finite
+//! differences in f64. (The fused f32 kernels are held against the composed operations where they are made.)
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::align::Side;
+use super::catalogue::Catalogue;
+use super::clip::config::{TextConfig, VisionConfig};
+use super::clip::contrastive::contrastive_loss;
+use super::clip::{Clip, ClipConfig, TokenBatch};
+use super::decoder::Shape;
+use super::dsi::{Dsi, Queries, Scoring};
+use super::grounding::Books;
+use super::losses::{PrefixTargets, listwise, margin};
+use super::modality::Modality;
+use crate::docid::rq::Codebooks;
+use crate::docid::{Docid, DocidSet};
+use crate::matrix::Matrix;
+use crate::nn::dropout::Dropout;
+use crate::nn::params::{Builder, Params};
+use crate::nn::tensors::unit_rows;
+
+const WIDTH: usize = 6;
+
+struct Joint {
+    clip: Clip,
+    dsi: Dsi,
+    catalogue: Catalogue,
+    side: Side,
+}
+
+fn clip_shape() -> ClipConfig {
+    let text = TextConfig {
+        vocab_size: 11,
+        hidden_size: 8,
+        intermediate_size: 12,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        max_position_embeddings: 7,
+        ..Default::default()
+    };
+    let vision = VisionConfig {
+        hidden_size: 8,
+        intermediate_size: 12,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        image_size: 8,
+        patch_size: 4,
+        ..Default::default()
+    };
+    ClipConfig { projection_dim: WIDTH, text_config: text, vision_config: vision, ..Default::default() }
+}
+
+/// Numbers without a pattern, in [−1, 1).
+fn numbers(count: usize, salt: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 37 + salt * 53) % 101) as f32 / 50.5 - 1.0).collect()
+}
+
+fn joint() -> (Joint, Params) {
+    let docids: Vec<Docid> = [[0, 1], [0, 2], [1, 0], [2, 2]].map(|c| Docid::new(c.to_vec())).into();
+    let docids = DocidSet::new(docids, vec![3, 3]).unwrap();
+    let books = (0..2).map(|salt| Matrix::new(WIDTH, numbers(3 * WIDTH, salt))).collect();
+    let books = Codebooks::new(books).unwrap();
+    let builder = Builder::fresh_f64(5);
+    let clip = Clip::new(&builder.root().sub("encoder"), &clip_shape()).unwrap();
+    let shape =
+        Shape { query: WIDTH, width: 8, layers: 1, heads: 2, memory: 2, codes: vec![3, 3], silent: false };
+    let ground = Books::new(&books, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+    let dsi = Dsi::new(&builder.root(), shape, Some((ground, 0.5)), true, Scoring::Logit).unwrap();
+    let side = Side {
+        mean: Matrix::new(WIDTH, numbers(WIDTH, 3).iter().map(|x| x / 10.0).collect()),
+        map: Matrix::new(WIDTH, numbers(WIDTH * WIDTH, 4).iter().map(|x| x / 5.0).collect()),
+    };
+    let catalogue = Catalogue::new(docids, Some(&books));
+    let params = builder.finish(Path::new("x")).unwrap();
+    params.iter().enumerate().for_each(|(salt, (_, parameter))| nudge(parameter, salt));
+    (Joint { clip, dsi, catalogue, side }, params)
+}
+
+/// Moves a parameter off where it starts: heads that start at zero hide what lies before them.
+fn nudge(parameter: &Tensor, salt: usize) {
+    let by =
+        Tensor::from_vec(numbers(parameter.elem_count(), salt), parameter.shape(), &Device::Cpu).unwrap();
+    let moved = (parameter.detach() + (by.to_dtype(DType::F64).unwrap() * 0.1).unwrap()).unwrap();
+    Var::from_tensor(parameter).unwrap().set(&moved).unwrap();
+}
+
+impl Joint {
+    /// Listwise and margin over two captions and two photos, each among all images, with CLIP's own beside them.
+    fn loss(&self) -> Tensor {
+        let pixels = Tensor::from_vec(numbers(2 * 3 * 64, 7), (2, 3, 8, 8), &Device::Cpu).unwrap();
+        let pixels = pixels.to_dtype(DType::F64).unwrap();
+        let captions: [&[u32]; 2] = [&[9, 1, 2, 10], &[9, 3, 10]];
+        let texts =
+            unit_rows(&self.clip.embed_text(&TokenBatch::new(captions.into_iter())).unwrap()).unwrap();
+        let photos = unit_rows(&self.clip.embed_images(&pixels).unwrap()).unwrap();
+        let own = contrastive_loss(&photos, &texts, &self.clip.logit_scale).unwrap();
+
+        let rows = Tensor::cat(&[&texts, &photos], 0).unwrap();
+        let modalities = [Modality::Caption, Modality::Caption, Modality::Image, Modality::Image];
+        let queries = Queries::of(self.side.forward(&rows).unwrap(), &modalities).unwrap();
+        let images = vec![vec![0, 1, 2, 3], vec![2, 0, 3, 1], vec![0, 3, 2, 1], vec![3, 2, 1, 0]];
+        let candidates =
+            self.catalogue.candidates(&images, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+        let scores = self.dsi.step_scores(&queries, &candidates, &mut Dropout::off()).unwrap();
+        let targets = images.iter().map(|images| {
+            let codes: Vec<&[u32]> =
+                images.iter().map(|&image| self.catalogue.docids().get(image.into()).codes()).collect();
+            let teacher = vec![vec![0.4, 0.2], vec![0.3, 0.3], vec![0.2, 0.4], vec![0.1, 0.1]];
+            PrefixTargets::new(&codes, &teacher, 0.5, 0.1)
+        });
+        let targets: Vec<PrefixTargets> = targets.collect();
+        let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {
+            let values: Vec<f32> = targets.iter().flat_map(part).copied().collect();
+            Tensor::from_vec(values, scores.shape(), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+        };
+        let (hidden, mass) = (tensor(|t| &t.hidden), tensor(|t| &t.mass));
+        let ranked = listwise(&scores, &hidden, &mass).unwrap();
+        let margin = margin(&scores, &hidden, 0.7).unwrap();
+        ((ranked + (own * 0.3).unwrap()).unwrap() + (margin * 0.2).unwrap()).unwrap()
+    }
+
+    fn value(&self) -> f64 {
+        self.loss().to_scalar().unwrap()
+    }
+
+    fn slope(&self, parameter: &Tensor, at: usize) -> f64 {
+        let var = Var::from_tensor(parameter).unwrap();
+        let original = parameter.copy().unwrap();
+        let nudged = |by: f64| {
+            let mut values = original.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            values[at] += by;
+            var.set(&Tensor::from_vec(values, parameter.shape(), &Device::Cpu).unwrap()).unwrap();
+            self.value()
+        };
+        let slope = (nudged(1e-5) - nudged(-1e-5)) / 2e-5;
+        var.set(&original).unwrap();
+        slope
+    }
+}
+
+/// Parameters whose gradient is zero by nature: the same vector added to every key changes no softmax.
+fn is_idle(name: &str) -> bool {
+    name.ends_with("k_proj.bias")
+}
+
+#[test]
+fn every_parameter_of_towers_and_decoder_has_the_gradient_of_finite_differences() {
+    let (joint, params) = joint();
+    let gradients = joint.loss().backward().unwrap();
+    for (name, parameter) in params.iter() {
+        let gradient = gradients.get(parameter).unwrap_or_else(|| panic!("{name} has no gradient"));
+        let gradient = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        assert!(norm > 1e-9 || is_idle(name), "{name} has gradient zero");
+        for at in [0, gradient.len() / 3, gradient.len() / 2, gradient.len() - 1] {
+            let slope = joint.slope(parameter, at);
+            assert!(
+                (gradient[at] - slope).abs() < 1e-6 * (1.0 + norm),
+                "{name}[{at}]: {} {slope}",
+                gradient[at]
+            );
+        }
+    }
+}

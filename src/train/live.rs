@@ -1,0 +1,164 @@
+//! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
+//!
+//! What teaches it stays as it was: docids, alignment and the teacher's distribution are those of the encoder before its
+//! training. A tower that is not trained is not asked; the rows it gave once serve.
+
+use candle_core::{Device, Tensor};
+
+use super::queries::Batch;
+use crate::config::{Config, Depth, Tune};
+use crate::data::corpus::Corpus;
+use crate::data::embeddings::Embeddings;
+use crate::data::hub;
+use crate::data::photos::{decode_batch, view_batch};
+use crate::error::Result;
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+use crate::model::align::Align;
+use crate::model::clip::contrastive::contrastive_loss;
+use crate::model::clip::{Clip, Side, Trained, Whole, blocks_above, decays, side};
+use crate::model::features::{Prepared, photos_of};
+use crate::model::modality::Modality;
+use crate::nn::adamw::Group;
+use crate::nn::params::Params;
+use crate::nn::tensors;
+use crate::rng;
+
+/// Captions that a validation embeds at once.
+const AT_ONCE: usize = 64;
+
+/// A CLIP in training, and what its queries are made of.
+pub struct Live<'a> {
+    whole: Whole,
+    section: &'a Tune,
+    corpus: &'a Corpus,
+    /// What the encoder made of the corpus before its training.
+    before: &'a Embeddings,
+    align: &'a Align,
+    seed: u64,
+    device: &'a Device,
+}
+
+/// The part of the encoder that a configuration trains.
+pub fn trained(section: &Tune) -> Trained {
+    Trained { text: section.text, image: section.image }
+}
+
+impl<'a> Live<'a> {
+    /// The encoder of a configuration, where it is trained.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has fewer blocks than are to be trained.
+    pub fn open(
+        config: &'a Config,
+        prepared: &'a Prepared,
+        align: &'a Align,
+        device: &'a Device,
+    ) -> Result<Option<Self>> {
+        if !config.tunes() {
+            return Ok(None);
+        }
+        let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
+        let whole = Whole::read(&folder, trained(&config.tune), device)?;
+        let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
+        Ok(Some(Self { whole, section: &config.tune, corpus, before, align, seed: config.seed, device }))
+    }
+
+    /// What is trained of it.
+    pub fn params(&self) -> Params {
+        self.whole.params.trainable()
+    }
+
+    /// The learning rate of a parameter falls from block to block towards the input (Clark et al. 2020).
+    pub fn group(&self, parameter: &str) -> Group {
+        let lr = match side(parameter) {
+            Some(Side::Image) => self.section.image_lr,
+            Some(Side::Text) | None => self.section.text_lr,
+        };
+        let above = blocks_above(parameter, &self.whole.shape);
+        let lr = lr * self.section.layer_decay.powi(i32::try_from(above).unwrap_or(i32::MAX));
+        Group { lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
+    }
+
+    /// Aligned unit rows (queries, width) of a batch of captions or one of photos, moved as the batch says.
+    ///
+    /// # Errors
+    /// When a photo can no longer be read.
+    pub fn queries(&self, batch: &Batch, step: usize) -> Result<Tensor> {
+        let captions: Option<Vec<usize>> = batch.captions.iter().copied().collect();
+        let (depth, modality) = match captions {
+            Some(_) => (self.section.text, Modality::Caption),
+            None => (self.section.image, Modality::Image),
+        };
+        if depth == Depth::None || batch.gold.is_empty() {
+            return tensors::from_matrix(&batch.rows, self.device);
+        }
+        let own = match captions {
+            Some(captions) => self.captions(&captions)?,
+            None => self.photos(&batch.gold, Some(step))?,
+        };
+        batch.moves.apply(&self.align.side(modality).forward(&own)?)
+    }
+
+    /// Aligned unit rows (queries, width) of captions as they are.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn spoken(&self, captions: &[usize]) -> Result<Tensor> {
+        self.align.side(Modality::Caption).forward(&self.captions(captions)?)
+    }
+
+    /// CLIP's loss on a batch of captions and their photos.
+    ///
+    /// # Errors
+    /// When a photo can no longer be read.
+    pub fn contrastive(&self, batch: &Batch) -> Result<Tensor> {
+        let captions: Vec<usize> = batch.captions.iter().flatten().copied().collect();
+        let images = match self.section.image {
+            Depth::None => tensors::from_matrix(&self.before.images.select(&batch.gold), self.device)?,
+            _ => self.photos(&batch.gold, None)?,
+        };
+        let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
+        contrastive_loss(&images, &self.captions(&captions)?, &scale)
+    }
+
+    /// The encoder's own unit rows of captions, as it is now.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn embed(&self, captions: &[usize]) -> Result<Matrix> {
+        let mut rows = Vec::new();
+        for some in captions.chunks(AT_ONCE) {
+            rows.extend_from_slice(tensors::to_matrix(&self.captions(some)?.detach())?.data());
+        }
+        Ok(Matrix::new(self.before.captions.width(), rows))
+    }
+
+    /// The encoder's own unit rows (captions, width).
+    fn captions(&self, captions: &[usize]) -> Result<Tensor> {
+        if self.section.text == Depth::None {
+            return tensors::from_matrix(&self.before.captions.select(captions), self.device);
+        }
+        let ids: Vec<Vec<u32>> = captions
+            .iter()
+            .map(|&caption| self.whole.encode(self.corpus.caption(caption)))
+            .collect::<Result<_>>()?;
+        self.whole.captions(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The encoder's own unit rows (photos, width) of the photos of these images: at a step the views of them that it
+    /// draws, where photos are augmented.
+    fn photos(&self, images: &[usize], step: Option<usize>) -> Result<Tensor> {
+        let photos = photos_of(self.corpus, images.iter().map(|&image| ImageIdx::from(image)))?;
+        let preprocess = &self.whole.preprocess;
+        let squares = match step.filter(|_| self.section.augment) {
+            Some(step) => {
+                let draw = |n: usize| rng::stream(self.seed, &format!("photo {n}"), step as u64);
+                view_batch(&photos, preprocess, &draw)
+            }
+            None => decode_batch(&photos, preprocess),
+        };
+        let squares = squares.into_iter().collect::<Result<Vec<_>>>()?;
+        self.whole.photos(&squares.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,96 @@
+//! `dsi train` that trains the encoder with the decoder: what changes, what stays, what the run then searches with.
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use fixture::{Dsi, Space, TUNED, copy, json_lines, repository};
+use serde_json::Value;
+
+/// The small experiment with a CLIP of its own in the space, whose encoder is trained too.
+fn tuned(space: &Space, more: &[&str]) -> Dsi {
+    if !space.path("clip").exists() {
+        copy(&repository("data/scenes-clip"), &space.path("clip"));
+    }
+    let clip = format!("encoder.path={}", space.path("clip").display());
+    let sets: Vec<&str> = TUNED.iter().chain(more).copied().chain([clip.as_str()]).collect();
+    space.dsi("train", &sets).out("run")
+}
+
+fn weights(folder: &Path) -> std::collections::HashMap<String, Tensor> {
+    candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap()
+}
+
+/// The report without the figures that a clock decides.
+fn timeless(mut report: Value) -> Value {
+    let rows = report["rows"].as_array_mut().unwrap();
+    rows.iter_mut().for_each(|row| _ = row.as_object_mut().unwrap().remove("ms_per_query"));
+    report
+}
+
+#[test]
+fn a_run_that_tuned_its_encoder_is_searched_and_measured_with_it_alone() {
+    let space = Space::new();
+    tuned(&space, &[]).output().succeeded();
+    let (before, after) = (weights(&space.path("clip")), weights(&space.path("run/tuned/encoder")));
+    let moved = |name: &str| {
+        let sum = (&before[name] - &after[name]).unwrap().abs().unwrap().sum_all().unwrap();
+        sum.to_dtype(candle_core::DType::F32).unwrap().to_scalar::<f32>().unwrap() > 0.0
+    };
+    assert_eq!(before.len(), after.len());
+    // The text tower has three blocks; its last one is trained, and all of the image tower.
+    for (name, trained) in [
+        ("text_model.encoder.layers.1.mlp.fc1.weight", false),
+        ("text_model.encoder.layers.2.mlp.fc1.weight", true),
+        ("text_model.embeddings.token_embedding.weight", false),
+        ("text_projection.weight", true),
+        ("vision_model.embeddings.patch_embedding.weight", true),
+        ("vision_model.encoder.layers.0.self_attn.q_proj.weight", true),
+        ("logit_scale", true),
+    ] {
+        assert_eq!(moved(name), trained, "{name}");
+    }
+    assert!(json_lines(&space.path("run/metrics.jsonl"))[0]["contrastive"].is_number());
+
+    fs::remove_dir_all(space.path("clip")).unwrap();
+    let report = fs::read(space.path("run/eval/tiny-test.json")).unwrap();
+    let again = space.run("eval").of("run").args(["--json"]).output().succeeded();
+    assert_eq!(timeless(again.json()), timeless(serde_json::from_slice(&report).unwrap()));
+    let found = space.run("search").of("run").args(["a small red cube", "--json"]).output().succeeded();
+    assert!(!found.json().as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_tuning_that_has_not_ended_cannot_be_searched_with() {
+    let space = Space::new();
+    tuned(&space, &["train.steps=1"]).output().succeeded();
+    fs::remove_dir_all(space.path("run/tuned")).unwrap();
+    let search = || space.run("search").of("run").args(["a cube"]).output();
+    search().refused(&["run", "has not ended", "--resume"]);
+    tuned(&space, &["train.steps=1"]).args(["--resume"]).output().succeeded();
+    search().succeeded();
+}
+
+#[test]
+fn a_tuning_without_its_parts_is_refused_by_name() {
+    let space = Space::new();
+    let refused = |sets: &[&str], parts: &[&str]| {
+        tuned(&space, sets).output().refused(parts);
+        assert!(!space.path("run/checkpoints").exists());
+    };
+    refused(&["tune.text=4"], &["tune.text = 4", "3 blocks", "\"all\""]);
+    refused(&["tune.image=5"], &["tune.image = 5", "4 blocks"]);
+    refused(&["tune.text=some"], &["tune.text", "some", "how many of the last blocks"]);
+    refused(&["tune.audio_lr=1e-5"], &["tune.audio_lr"]);
+    refused(&["tune.text=none", "tune.image=none", "tune.augment=false"], &["tune.contrastive", "tune.text"]);
+    refused(&["tune.image=none"], &["tune.augment", "tune.image"]);
+    refused(&["index.views=2"], &["index.views", "tune.image"]);
+    let features = ["encoder.kind=features", "data.kind=features"];
+    space.dsi("train", &[TUNED, &features].concat()).output().refused(&[
+        "tune.text",
+        "tune.image",
+        "features",
+    ]);
+}
