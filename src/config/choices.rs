@@ -69,6 +69,18 @@ choice! {
 }
 
 choice! {
+    /// What becomes of the learning rate after the warm-up.
+    Course {
+        /// Half a cosine down to zero (Loshchilov and Hutter 2017).
+        Cosine = "cosine",
+        /// A straight line down to zero.
+        Linear = "linear",
+        /// It stays.
+        Constant = "constant",
+    }
+}
+
+choice! {
     /// What turns captions and photos into embeddings.
     EncoderKind {
         /// A CLIP model in Hugging Face's layout.

@@ -24,7 +24,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub use choices::{
-    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
 pub use depth::Depth;
 pub use schedule::Schedule;

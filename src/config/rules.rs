@@ -5,7 +5,7 @@ use std::fmt;
 use toml::Value;
 
 use super::choices::{
-    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
 use super::depth::Depth;
 use super::schedule::Schedule;
@@ -139,7 +139,13 @@ pub const RULES: &[(&str, Rule)] = &[
     ("train.grounding_lr", RATE),
     ("train.weight_decay", Real(0.0, 10.0)),
     ("train.warmup", STEPS_OR_NONE),
+    ("train.schedule", OneOf(Course::WORDS)),
+    ("train.accumulate", Count(1, 65_536)),
     ("train.clip_norm", NORM),
+    ("train.ema", Real(0.0, 0.999_999)),
+    ("train.max_skipped", Count(0, 1_000_000)),
+    ("train.patience", Count(0, 1_000_000)),
+    ("train.keep", Count(1, 1000)),
     ("train.validate_every", STEPS),
     ("train.checkpoint_every", STEPS),
     ("train.log_every", STEPS),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::choices::{
-    DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
 };
 use super::depth::Depth;
 use super::schedule::Schedule;
@@ -272,8 +272,20 @@ section! {
         weight_decay: f64 = 0.05,
         /// Steps over which the learning rate rises to its peak.
         warmup: usize = 50,
+        /// What becomes of the learning rate after that.
+        schedule: Course = Course::Cosine,
+        /// Batches whose gradients, averaged, make a step: a larger batch than memory holds.
+        accumulate: usize = 1,
         /// Largest norm of a step's gradient.
         clip_norm: f64 = 1.0,
+        /// Decay of a moving average of the weights, which is validated and kept in their place; 0: none.
+        ema: f64 = 0.0,
+        /// Steps in a row that may be skipped because their loss or gradient is not finite.
+        max_skipped: usize = 10,
+        /// Validations without a better one after which the training ends; 0: it takes all its steps.
+        patience: usize = 0,
+        /// Newest checkpoints that are kept, beside the best.
+        keep: usize = 2,
         /// Steps between validations.
         validate_every: usize = 50,
         /// Steps between checkpoints.

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Device, Tensor};
 
-use crate::config::Index as Section;
+use crate::config::{Course, Index as Section};
 use crate::data::epochs::Epochs;
 use crate::error::Result;
 use crate::ids::ImageIdx;
@@ -10,7 +10,6 @@ use crate::matrix::Matrix;
 use crate::model::adapter::Adapter;
 use crate::model::views::Views;
 use crate::nn::adamw::{AdamW, Group};
-use crate::nn::schedule::warmup_cosine;
 use crate::nn::tensors::from_matrix;
 use crate::{progress, rng};
 
@@ -47,7 +46,8 @@ pub fn learn(
         let queries = from_matrix(&views.draw(&photos[..rivals.min(BATCH)], &mut rng), device)?;
         let photos = from_matrix(&images.select(&photos), device)?;
         let loss = loss(&adapter.forward(&queries)?, &photos, section.align_temperature)?;
-        let lr = section.view_lr * warmup_cosine(step, section.view_steps, section.view_steps / 20 + 1);
+        let lr =
+            section.view_lr * Course::Cosine.factor(step, section.view_steps, section.view_steps / 20 + 1);
         adamw.step(&loss.backward()?, 1.0, |_| Group { lr, decay: 0.0 })?;
         bar.inc(1);
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 
-use crate::config::Index as Section;
+use crate::config::{Course, Index as Section};
 use crate::data::corpus::TrainPair;
 use crate::data::embeddings::Embeddings;
 use crate::data::epochs::Epochs;
@@ -15,7 +15,6 @@ use crate::model::align::{Align, Side};
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::{Builder, Init};
-use crate::nn::schedule::warmup_cosine;
 use crate::nn::tensors::{from_matrix, to_matrix, unit_rows};
 use crate::progress;
 
@@ -101,7 +100,8 @@ fn maps(
             let beside = contrastive_loss(&moved(stand_ins, &image)?, &captions, &scale)?;
             loss = (loss + (beside * section.align_captions)?)?;
         }
-        let lr = section.align_lr * warmup_cosine(step, section.align_steps, section.align_steps / 20 + 1);
+        let lr =
+            section.align_lr * Course::Cosine.factor(step, section.align_steps, section.align_steps / 20 + 1);
         adamw.step(&loss.backward()?, 1.0, |_| Group { lr, decay: section.align_weight_decay })?;
         bar.inc(1);
     }

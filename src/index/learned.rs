@@ -16,7 +16,7 @@ use rand::seq::index;
 
 use self::loss::{Batch, Weights};
 use super::Rows;
-use crate::config::Index as Section;
+use crate::config::{Course, Index as Section};
 use crate::data::corpus::TrainPair;
 use crate::data::epochs::Epochs;
 use crate::docid::Code;
@@ -26,7 +26,6 @@ use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::{Builder, Init, Params};
-use crate::nn::schedule::warmup_cosine;
 use crate::nn::tensors::{from_matrix, to_matrix};
 use crate::progress;
 use crate::rng;
@@ -124,8 +123,8 @@ pub fn train(
         let asked = epochs.batch(step, section.learned_batch);
         let batch = lessons.batch(&asked, section.learned_gallery, &codes, &mut draw, device)?;
         let loss = loss::loss(&books, &batch, weights)?;
-        let lr =
-            section.learned_lr * warmup_cosine(step, section.learned_steps, section.learned_steps / 20 + 1);
+        let lr = section.learned_lr
+            * Course::Cosine.factor(step, section.learned_steps, section.learned_steps / 20 + 1);
         adamw.step(&loss.backward()?, 1.0, |_| Group { lr, decay: 0.0 })?;
         bar.inc(1);
     }

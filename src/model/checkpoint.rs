@@ -1,7 +1,8 @@
 //! Checkpoints: `checkpoints/step-N/` with the weights, the optimiser's moments and where the run stands.
 //!
 //! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and `best`,
-//! which hold the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before.
+//! which hold the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before, and
+//! a training goes on from the newest that is whole ([`Checkpoint::resume`]).
 //! There is no generator state to keep: every random stream is derived from the seed and the step.
 
 use std::collections::BTreeMap;
@@ -49,6 +50,9 @@ pub struct Progress {
     pub step: usize,
     /// The step and score of the best validation so far.
     pub best: Option<(usize, f64)>,
+    /// Steps among them that changed nothing, as their gradients were not finite.
+    #[serde(default)]
+    pub skipped: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,11 +76,11 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Writes the checkpoint below `folder` and points `last`, and `best` where it is the best, at it; then
-    /// removes all that neither points at.
+    /// removes all but the newest `keep` and what was the best when they were written.
     ///
     /// # Errors
     /// When the disk refuses (full, read-only); the checkpoints before are untouched then.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path, keep: usize) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let temporary = tempfile::TempDir::new_in(folder).map_err(Error::io("create", folder))?;
         let at = temporary.path();
@@ -88,18 +92,39 @@ impl Checkpoint {
         let json = serde_json::to_string_pretty(&meta).map_err(|e| Error::file(at, e.to_string()))?;
         file::write_atomic(&at.join(META), |out| writeln!(out, "{json}"))?;
 
-        let name = format!("step-{}", self.progress.step);
-        let target = folder.join(&name);
+        let target = self::at(folder, self.progress.step);
         if target.exists() {
             fs::remove_dir_all(&target).map_err(Error::io("replace", &target))?;
         }
         fs::rename(at, &target).map_err(Error::io("write", &target))?;
         file::sync_folder(folder).map_err(Error::io("write", folder))?;
-        let is_best = self.progress.best.is_some_and(|(step, _)| step == self.progress.step);
-        for which in [Some(Which::Last), is_best.then_some(Which::Best)].into_iter().flatten() {
-            file::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "{name}"))?;
+        point(folder, &self.progress)?;
+        prune(folder, self.progress.step, keep)
+    }
+
+    /// The newest checkpoint that is whole, and with it the one that was the best when it was written. What is damaged
+    /// is told by name and passed over.
+    ///
+    /// # Errors
+    /// When there is none, or none is whole.
+    pub fn resume(folder: &Path) -> Result<Self> {
+        let mut faults = Vec::new();
+        for step in steps(folder)?.into_iter().rev() {
+            let found = Self::read_at(&at(folder, step)).and_then(|found| {
+                let best = found.progress.best.map_or(step, |(best, _)| best);
+                if best == step { Ok(found) } else { verified(&at(folder, best)).map(|_| found) }
+            });
+            match found {
+                Ok(found) => {
+                    faults.iter().for_each(|fault| tracing::warn!("passed over: {fault}"));
+                    point(folder, &found.progress)?;
+                    return Ok(found);
+                }
+                Err(fault) => faults.push(fault),
+            }
         }
-        prune(folder)
+        let none = || Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)");
+        Err(if faults.is_empty() { none() } else { faults.remove(0) })
     }
 
     /// The weights of the decoder, and those of the encoder by its own names.
@@ -115,20 +140,61 @@ impl Checkpoint {
     /// # Errors
     /// When there is none, or it is truncated, altered or of another version.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
-        let at = locate(folder, which)?;
-        let meta = read_meta(&at)?;
-        let tensors = |name: &str| -> Result<BTreeMap<String, Tensor>> {
-            let path = at.join(name);
-            if meta.blake3.get(name) != Some(&hash(&path)?) {
-                return Err(Error::file(
-                    &path,
-                    "was truncated or altered since it was written; restore it from a copy, or train again",
-                ));
-            }
-            tensors::read(&path)
-        };
+        Self::read_at(&locate(folder, which)?)
+    }
+
+    fn read_at(at: &Path) -> Result<Self> {
+        let meta = verified(at)?;
+        let tensors = |name| tensors::read(&at.join(name));
         Ok(Self { weights: tensors(WEIGHTS)?, optimizer: tensors(OPTIMIZER)?, progress: meta.progress })
     }
+}
+
+/// What a checkpoint says of itself, when its files are as they were written.
+fn verified(at: &Path) -> Result<Meta> {
+    let meta = read_meta(at)?;
+    for name in [WEIGHTS, OPTIMIZER] {
+        let path = at.join(name);
+        if meta.blake3.get(name) != Some(&hash(&path)?) {
+            let what =
+                "was truncated or altered since it was written; restore it from a copy, or train again";
+            return Err(Error::file(&path, what));
+        }
+    }
+    Ok(meta)
+}
+
+/// The folder of the checkpoint of a step.
+fn at(folder: &Path, step: usize) -> PathBuf {
+    folder.join(format!("step-{step}"))
+}
+
+/// The steps that checkpoints are there of, in order.
+fn steps(folder: &Path) -> Result<Vec<usize>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut steps = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let name = entry.map_err(Error::io("list", folder))?.file_name();
+        steps.extend(name.to_str().and_then(step_of));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix("step-")?.parse().ok()
+}
+
+/// Points `last`, and `best` where there is one, at the checkpoints of this progress.
+fn point(folder: &Path, progress: &Progress) -> Result<()> {
+    let best =
+        progress.best.map(|(step, _)| (Which::Best, step)).filter(|(_, step)| at(folder, *step).exists());
+    for (which, step) in [Some((Which::Last, progress.step)), best].into_iter().flatten() {
+        file::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "step-{step}"))?;
+    }
+    Ok(())
 }
 
 /// Where the checkpoint that `which` points at lies. Without a `best` one, that is the last.
@@ -141,9 +207,9 @@ pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
         return Err(Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)"));
     };
     let name = file::read_text(pointer, 64)?;
-    let step = name.trim().strip_prefix("step-").and_then(|step| step.parse::<usize>().ok());
+    let step = step_of(name.trim());
     let step = step.ok_or_else(|| Error::file(pointer, "does not name a checkpoint (step-N)"))?;
-    Ok(folder.join(format!("step-{step}")))
+    Ok(at(folder, step))
 }
 
 /// The hash of the weights that `which` points at: equal for equal weights.
@@ -179,10 +245,14 @@ fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Removes every checkpoint that no pointer names, and folders that a crash left half-written.
-fn prune(folder: &Path) -> Result<()> {
-    let kept = [Which::Last, Which::Best].map(|which| locate(folder, which));
-    let kept: Vec<PathBuf> = kept.into_iter().collect::<Result<_>>()?;
+/// Removes every checkpoint but the newest `keep` up to `step` and the best of each of them, and folders that a crash
+/// left half-written.
+fn prune(folder: &Path, step: usize, keep: usize) -> Result<()> {
+    let newest: Vec<usize> =
+        steps(folder)?.into_iter().rev().filter(|&other| other <= step).take(keep.max(1)).collect();
+    let best = |&step: &usize| read_meta(&at(folder, step)).ok()?.progress.best.map(|(best, _)| best);
+    let kept: Vec<PathBuf> =
+        newest.iter().copied().chain(newest.iter().filter_map(best)).map(|step| at(folder, step)).collect();
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
         if path.is_dir() && !kept.contains(&path) {
@@ -201,7 +271,7 @@ mod tests {
         let tensor = Tensor::new(&[step as f32], &Device::Cpu).unwrap();
         let named = |name: &str| BTreeMap::from([(name.to_owned(), tensor.clone())]);
         Checkpoint {
-            progress: Progress { step, best: Some((best, 0.5)) },
+            progress: Progress { step, best: Some((best, 0.5)), skipped: 0 },
             weights: named("w"),
             optimizer: named("m.w"),
         }
@@ -211,7 +281,7 @@ mod tests {
     fn last_and_best_are_kept_and_the_rest_is_pruned() {
         let folder = tempfile::tempdir().unwrap();
         for (step, best) in [(10, 10), (20, 20), (30, 20), (40, 20)] {
-            checkpoint(step, best).write(folder.path()).unwrap();
+            checkpoint(step, best).write(folder.path(), 1).unwrap();
         }
         let read = |which| Checkpoint::read(folder.path(), which).unwrap();
         assert_eq!(read(Which::Last).progress.step, 40);
@@ -224,6 +294,41 @@ mod tests {
     }
 
     #[test]
+    fn a_training_goes_on_from_the_newest_whole_checkpoint_whose_best_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = folder.path();
+        let resumed =
+            || Checkpoint::resume(space).map(|found| found.progress.step).map_err(|e| e.to_string());
+        assert!(resumed().unwrap_err().contains("train first"));
+        for (step, best) in [(10, 10), (20, 10), (30, 30), (40, 30)] {
+            checkpoint(step, best).write(space, 3).unwrap();
+        }
+        assert_eq!(steps(space).unwrap(), [10, 20, 30, 40]); // 10 was the best of 20
+        // A crash after the rename and before the pointers: the newest is whole nevertheless.
+        fs::write(space.join("last"), "step-30").unwrap();
+        assert_eq!(resumed(), Ok(40));
+        assert_eq!(Checkpoint::read(space, Which::Last).unwrap().progress.step, 40);
+        let damage = |step: usize, name: &str| {
+            let path = at(space, step).join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&path, bytes).unwrap();
+        };
+        damage(40, OPTIMIZER);
+        assert_eq!(resumed(), Ok(30));
+        assert_eq!(Checkpoint::read(space, Which::Last).unwrap().progress.step, 30);
+        // The best of 40 and 30 is gone with 30 itself; that of 20 is 10.
+        damage(30, WEIGHTS);
+        assert_eq!(resumed(), Ok(20));
+        assert_eq!(Checkpoint::read(space, Which::Best).unwrap().progress.step, 10);
+        checkpoint(25, 25).write(space, 3).unwrap();
+        assert_eq!(steps(space).unwrap(), [10, 20, 25], "what lies ahead was damaged");
+        damage(10, WEIGHTS);
+        damage(25, WEIGHTS);
+        assert!(resumed().unwrap_err().contains("truncated or altered"));
+    }
+
+    #[test]
     fn damage_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let fails = |part: &str| {
@@ -231,7 +336,7 @@ mod tests {
             assert!(message.contains(part), "{message}");
         };
         fails("train first");
-        checkpoint(7, 7).write(folder.path()).unwrap();
+        checkpoint(7, 7).write(folder.path(), 1).unwrap();
         let weights = folder.path().join("step-7").join(WEIGHTS);
         let bytes = fs::read(&weights).unwrap();
         fs::write(&weights, &bytes[..bytes.len() - 1]).unwrap();

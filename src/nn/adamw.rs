@@ -9,6 +9,9 @@ use std::path::Path;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
+use super::fused;
+use super::fused::adamw::{Moment, Move};
+use super::gradients::{Gradients, norm};
 use super::params::Params;
 use crate::error::{Error, Result};
 
@@ -34,6 +37,7 @@ struct Slot {
 
 /// The optimiser of a set of parameters.
 pub struct AdamW {
+    params: Params,
     slots: Vec<Slot>,
     step: usize,
 }
@@ -51,55 +55,58 @@ impl AdamW {
             let zeros = || Var::from_tensor(&tensor.zeros_like()?);
             Ok(Slot { name: name.to_owned(), var: Var::from_tensor(tensor)?, m: zeros()?, v: zeros()? })
         };
-        Ok(Self { slots: params.iter().map(slot).collect::<Result<_>>()?, step: 0 })
+        let slots = params.iter().map(slot).collect::<Result<_>>()?;
+        Ok(Self { params: params.clone(), slots, step: 0 })
     }
 
-    /// Steps taken so far.
+    /// Steps taken so far: those of the run, less the skipped ones.
     pub fn steps(&self) -> usize {
         self.step
     }
 
-    /// Scales all gradients so that their global norm is at most `limit`, then takes a step in which `group`
-    /// decides by name. Returns the norm before scaling.
+    /// Scales the gradients of one backward pass so that their global norm is at most `limit`, then takes a step in which
+    /// `group` decides by name. Returns the norm before scaling.
     ///
     /// # Errors
     /// When the norm is not finite: nothing was changed then.
-    pub fn step(&mut self, grads: &GradStore, limit: f64, group: impl Fn(&str) -> Group) -> Result<f64> {
-        let norm = self.global_norm(grads)?;
+    pub fn step(&mut self, found: &GradStore, limit: f64, group: impl Fn(&str) -> Group) -> Result<f64> {
+        let mut gradients = Gradients::of(&self.params);
+        gradients.add(found, 1.0)?;
+        let norm = norm(&gradients.squares()?);
         if !norm.is_finite() {
             return Err(Error::input(format!(
                 "the gradient at step {} is not finite ({norm}): lower the learning rate or lengthen the warm-up",
                 self.step
             )));
         }
-        self.step += 1;
-        let scale = if norm > limit { limit / norm } else { 1.0 };
-        for slot in &self.slots {
-            if let Some(grad) = grads.get(slot.var.as_tensor()) {
-                slot.update(&(grad * scale)?, self.step, group(&slot.name))?;
-            }
-        }
+        self.update(&gradients, clipping(norm, limit), group)?;
         Ok(norm)
     }
 
-    /// ‖g‖ over all parameters together.
-    fn global_norm(&self, grads: &GradStore) -> Result<f64> {
-        let mut squares = 0.0;
-        for slot in &self.slots {
-            if let Some(grad) = grads.get(slot.var.as_tensor()) {
-                squares += f64::from(grad.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    /// Takes a step along these gradients times `scale`, in which `group` decides by name.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn update(&mut self, gradients: &Gradients, scale: f64, group: impl Fn(&str) -> Group) -> Result<()> {
+        self.step += 1;
+        for (slot, (name, gradient)) in self.slots.iter().zip(gradients.iter()) {
+            if let Some(gradient) = gradient {
+                slot.update(gradient, scale, self.step, group(name))?;
             }
         }
-        Ok(squares.sqrt())
+        Ok(())
     }
 
-    /// Both moments of every parameter, named `m.NAME` and `v.NAME`.
-    pub fn state(&self) -> BTreeMap<String, Tensor> {
+    /// A copy of both moments of every parameter, named `m.NAME` and `v.NAME`.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let pairs = self
             .slots
             .iter()
             .flat_map(|slot| [(format!("m.{}", slot.name), &slot.m), (format!("v.{}", slot.name), &slot.v)]);
-        pairs.map(|(name, var)| (name, var.as_tensor().clone())).collect()
+        pairs.map(|(name, var)| Ok((name, var.as_tensor().copy()?))).collect()
     }
 
     /// Restores [`AdamW::state`] as it was after `step` steps.
@@ -124,15 +131,28 @@ impl AdamW {
     }
 }
 
+/// What gradients of this norm are multiplied by, so that it is at most `limit`.
+pub fn clipping(norm: f64, limit: f64) -> f64 {
+    if norm > limit { limit / norm } else { 1.0 }
+}
+
 impl Slot {
-    fn update(&self, grad: &Tensor, step: usize, group: Group) -> Result<()> {
-        self.m.set(&((self.m.as_tensor() * BETA1)? + (grad * (1.0 - BETA1))?)?)?;
-        self.v.set(&((self.v.as_tensor() * BETA2)? + (grad.sqr()? * (1.0 - BETA2))?)?)?;
+    fn update(&self, grad: &Tensor, scale: f64, step: usize, group: Group) -> Result<()> {
         let correct = |beta: f64| 1.0 - beta.powi(i32::try_from(step).unwrap_or(i32::MAX));
-        let m = (self.m.as_tensor() * (group.lr / correct(BETA1)))?;
-        let v = ((self.v.as_tensor() / correct(BETA2))?.sqrt()? + EPS)?;
-        let kept = (self.var.as_tensor() * (1.0 - group.lr * group.decay))?;
-        Ok(self.var.set(&(kept - (m / v)?)?)?)
+        let (rate, spread) = (group.lr / correct(BETA1), 1.0 / correct(BETA2));
+        let keep = 1.0 - group.lr * group.decay;
+        let (x, m, v) = (self.var.as_tensor(), self.m.as_tensor(), self.v.as_tensor());
+        if fused::serves(x) {
+            let grad = grad.contiguous()?;
+            m.inplace_op2(&grad, &Moment { keep: BETA1, scale, squared: false })?;
+            v.inplace_op2(&grad, &Moment { keep: BETA2, scale, squared: true })?;
+            return Ok(x.inplace_op3(m, v, &Move { keep, rate, spread, eps: EPS })?);
+        }
+        let grad = (grad * scale)?;
+        self.m.set(&((m * BETA1)? + (&grad * (1.0 - BETA1))?)?)?;
+        self.v.set(&((v * BETA2)? + (grad.sqr()? * (1.0 - BETA2))?)?)?;
+        let spread = ((v * spread)?.sqrt()? + EPS)?;
+        Ok(self.var.set(&((x * keep)? - ((m * rate)? / spread)?)?)?)
     }
 }
 
@@ -163,6 +183,27 @@ mod tests {
         assert!((value(&x) - 0.85).abs() < 1e-6, "{}", value(&x));
     }
 
+    /// The fused kernels give what tensor operations give in f64, to the precision of f32.
+    #[test]
+    fn in_place_updates_agree_with_composed_ones() {
+        let after = |builder: Builder| {
+            let x = builder.root().param("x", (40, 3), Init::Normal(1.0)).unwrap();
+            let params = builder.finish(Path::new("x")).unwrap();
+            let mut adamw = AdamW::new(&params).unwrap();
+            for _ in 0..5 {
+                let mut gradients = Gradients::of(&params);
+                gradients.add(&x.powf(4.0).unwrap().sum_all().unwrap().backward().unwrap(), 0.5).unwrap();
+                adamw.update(&gradients, 0.3, |_| Group { lr: 0.05, decay: 0.1 }).unwrap();
+            }
+            let x = x.to_dtype(candle_core::DType::F64).unwrap();
+            x.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+        };
+        let (fused, composed) = (after(Builder::fresh(1, &Device::Cpu)), after(Builder::fresh_f64(1)));
+        for (a, b) in fused.iter().zip(&composed) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+
     #[test]
     fn restoring_the_state_continues_exactly() {
         let run = |restart: bool| {
@@ -172,7 +213,7 @@ mod tests {
                 let grads = x.sqr().unwrap().sum_all().unwrap().backward().unwrap();
                 adamw.step(&grads, 1.0, |_| Group { lr: 0.1, decay: 0.0 }).unwrap();
                 if restart && step == 2 {
-                    let state = adamw.state().into_iter().map(|(k, t)| (k, t.copy().unwrap())).collect();
+                    let state = adamw.state().unwrap();
                     adamw = AdamW::new(&params).unwrap();
                     adamw.restore(state, 3, Path::new("x")).unwrap();
                 }

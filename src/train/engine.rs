@@ -6,19 +6,26 @@
 use std::time::Instant;
 
 use candle_core::Tensor;
-use indicatif::ProgressBar;
 
+use super::display::Display;
+use super::health::Health;
 use super::log::Log;
+use super::saver::Saver;
 use super::stop::Stop;
+use crate::config::Course;
 use crate::error::{Error, Result};
-use crate::model::checkpoint::{Checkpoint, Progress, Which};
-use crate::nn::adamw::{AdamW, Group};
+use crate::memory;
+use crate::model::checkpoint::{Checkpoint, Progress};
+use crate::nn::adamw::{AdamW, Group, clipping};
+use crate::nn::ema::Ema;
+use crate::nn::gradients::{Gradients, norm};
 use crate::nn::params::Params;
-use crate::nn::schedule::warmup_cosine;
-use crate::progress;
 use crate::run::RunFolder;
 
-/// The loss of one step.
+/// What the optimiser's file calls the weights themselves, where the checkpoint's are their average.
+const RAW: &str = "raw.";
+
+/// The loss of one backward pass.
 pub struct StepLoss {
     /// The scalar to minimise.
     pub total: Tensor,
@@ -45,13 +52,16 @@ pub trait Task {
     fn is_trained(&self) -> bool {
         false
     }
-    /// The loss of step `step` (zero-based), a function of the seed, the step and the parameters only.
+    /// The loss of the batch `batch` (zero-based; a step has one or, where gradients are accumulated, several), a function
+    /// of the seed, the batch and the parameters only.
     ///
     /// # Errors
     /// When data cannot be read or shapes do not fit.
-    fn loss(&self, step: usize) -> Result<StepLoss>;
+    fn loss(&self, batch: usize) -> Result<StepLoss>;
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
+    /// The part of the model that a parameter belongs to, for the log.
+    fn part(&self, parameter: &str) -> &'static str;
     /// Measures the model on the val split.
     ///
     /// # Errors
@@ -59,15 +69,27 @@ pub trait Task {
     fn validate(&self) -> Result<Validation>;
 }
 
-/// How long and how often.
+/// How long, how often, and how far.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Steps of the whole run.
     pub steps: usize,
     /// Steps over which the learning rate rises.
     pub warmup: usize,
+    /// What becomes of it then.
+    pub course: Course,
+    /// Batches whose gradients make a step.
+    pub accumulate: usize,
     /// Largest global norm of a gradient.
     pub clip_norm: f64,
+    /// Decay of the weights' moving average, which is then what is validated and kept; 0: none.
+    pub ema: f64,
+    /// Steps in a row whose gradient may fail to be finite, less one.
+    pub max_skipped: usize,
+    /// Validations without a better one after which the run ends; 0: it never does so.
+    pub patience: usize,
+    /// Newest checkpoints that are kept beside the best.
+    pub keep: usize,
     /// Steps between log lines.
     pub log_every: usize,
     /// Steps between validations.
@@ -79,97 +101,156 @@ pub struct Plan {
 struct Engine<'a> {
     task: &'a dyn Task,
     plan: Plan,
-    run: &'a RunFolder,
     adamw: AdamW,
+    ema: Option<Ema>,
+    /// Steps of the run so far.
+    step: usize,
     best: Option<(usize, f64)>,
+    health: Health,
     /// The step of the newest checkpoint.
     saved: usize,
+    saver: Saver,
     log: Log,
-    bar: ProgressBar,
+    display: Display,
 }
 
-/// Trains until the plan's last step; goes on from the last checkpoint where `resume` is set.
+/// Trains until the plan's last step, or until validations no longer improve; goes on from the newest whole checkpoint where
+/// `resume` is set.
 ///
 /// # Errors
-/// [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task, the disk or a
-/// gradient that is not finite reports.
+/// [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task, the disk or gradients that
+/// are not finite report.
 pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &Stop) -> Result<()> {
     let _watch = stop.watch();
     let mut engine = Engine::start(task, plan, run, resume)?;
     if !resume && task.is_trained() && engine.validate(0)? {
         engine.save()?;
     }
-    while engine.adamw.steps() < plan.steps {
-        engine.step()?;
-        if stop.requested() && engine.adamw.steps() < plan.steps {
-            if engine.saved != engine.adamw.steps() {
+    while engine.step < plan.steps && !engine.is_stale() {
+        engine.advance()?;
+        if stop.requested() && engine.step < plan.steps {
+            if engine.saved != engine.step {
                 engine.save()?;
             }
-            engine.bar.abandon();
-            let text =
-                format!("saved at step {} of {}; go on with --resume", engine.adamw.steps(), plan.steps);
+            engine.saver.finish()?;
+            engine.display.abandon();
+            let text = format!("saved at step {} of {}; go on with --resume", engine.step, plan.steps);
             return Err(Error::Stopped(text));
         }
     }
-    engine.bar.finish_and_clear();
+    if engine.is_stale() {
+        engine.display.say(&format!(
+            "ended at step {}: {} validations without a better one",
+            engine.step, plan.patience
+        ));
+    }
+    engine.saver.finish()?;
+    engine.display.finish();
     Ok(())
 }
 
 impl<'a> Engine<'a> {
-    fn start(task: &'a dyn Task, plan: Plan, run: &'a RunFolder, resume: bool) -> Result<Self> {
+    fn start(task: &'a dyn Task, plan: Plan, run: &RunFolder, resume: bool) -> Result<Self> {
         let mut adamw = AdamW::new(task.params())?;
-        let mut best = None;
+        let mut progress = Progress { step: 0, best: None, skipped: 0 };
+        let folder = run.checkpoints();
+        let mut averaged = None;
         if resume {
-            let Checkpoint { progress, weights, optimizer } =
-                Checkpoint::read(&run.checkpoints(), Which::Last)?;
-            task.params().assign(weights, &run.checkpoints())?;
-            adamw.restore(optimizer, progress.step, &run.checkpoints())?;
-            best = progress.best;
-            tracing::info!("resuming at step {} of {}", progress.step, plan.steps);
+            let Checkpoint { progress: found, mut weights, mut optimizer } = Checkpoint::resume(&folder)?;
+            if plan.ema > 0.0 {
+                averaged = Some(std::mem::replace(&mut weights, taken(&mut optimizer, RAW)));
+            }
+            task.params().assign(weights, &folder)?;
+            adamw.restore(optimizer, found.step - found.skipped, &folder)?;
+            tracing::info!("resuming at step {} of {}", found.step, plan.steps);
+            progress = found;
         }
-        let log = Log::open(&run.metrics(), adamw.steps())?;
-        let bar = progress::bar(plan.steps, "training").with_position(adamw.steps() as u64);
-        let saved = adamw.steps();
-        Ok(Self { task, plan, run, adamw, best, saved, log, bar })
+        let mut ema = (plan.ema > 0.0).then(|| Ema::new(task.params(), plan.ema)).transpose()?;
+        if let (Some(ema), Some(averaged)) = (&mut ema, averaged) {
+            ema.restore(averaged, &folder)?;
+        }
+        Ok(Self {
+            task,
+            plan,
+            adamw,
+            ema,
+            step: progress.step,
+            best: progress.best,
+            health: Health::new(plan.max_skipped, progress.skipped),
+            saved: progress.step,
+            saver: Saver::new(folder, plan.keep),
+            log: Log::open(&run.metrics(), progress.step)?,
+            display: Display::new(plan.steps, progress.step),
+        })
     }
 
-    fn step(&mut self) -> Result<()> {
-        let (step, began) = (self.adamw.steps(), Instant::now());
-        let loss = self.task.loss(step)?;
-        let grads = loss.total.backward()?;
-        let factor = warmup_cosine(step, self.plan.steps, self.plan.warmup);
-        let group = |name: &str| {
-            let group = self.task.group(name);
-            Group { lr: group.lr * factor, ..group }
-        };
-        let norm = self.adamw.step(&grads, self.plan.clip_norm, group)?;
-        let (done, plan) = (step + 1, self.plan);
+    /// One step: the gradients of its batches, the optimiser, and whatever is due.
+    fn advance(&mut self) -> Result<()> {
+        let (began, mut gradients) = (Instant::now(), Gradients::of(self.task.params()));
+        let (mut figures, mut pairs, share) = (Vec::new(), 0, 1.0 / self.plan.accumulate as f64);
+        for batch in 0..self.plan.accumulate {
+            let loss = self.task.loss(self.step * self.plan.accumulate + batch)?;
+            gradients.add(&loss.total.backward()?, share)?;
+            add(&mut figures, &loss, share)?;
+            pairs += loss.pairs;
+        }
+        let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
+        let squares = gradients.squares()?;
+        let whole = norm(&squares);
+        if self.health.admits(self.step, figures[0].1, whole, &squares)? {
+            let group = |name: &str| {
+                let group = self.task.group(name);
+                Group { lr: group.lr * factor, ..group }
+            };
+            self.adamw.update(&gradients, clipping(whole, self.plan.clip_norm), group)?;
+            if let Some(ema) = &mut self.ema {
+                ema.update(self.adamw.steps())?;
+            }
+        }
+        self.step += 1;
+        figures.extend([("lr_factor".into(), factor), ("grad_norm".into(), whole)]);
+        figures.extend(self.by_part(&squares));
+        figures.push(("pairs_per_s".into(), pairs as f64 / began.elapsed().as_secs_f64()));
+        self.after(&figures)
+    }
+
+    /// What is due after a step, whose figures these are.
+    fn after(&mut self, figures: &[(String, f64)]) -> Result<()> {
+        let (done, plan) = (self.step, self.plan);
         let due = |every: usize| done.is_multiple_of(every) || done == plan.steps;
         if due(plan.log_every) {
-            self.report(done, &loss, factor, norm, began)?;
+            let more = [
+                ("skipped".to_owned(), self.health.skipped() as f64),
+                ("memory_gb".to_owned(), memory::held().unwrap_or(0) as f64 / 1e9),
+            ];
+            self.log.line(done, &[figures, &more].concat())?;
         }
-        self.bar.set_position(done as u64);
+        self.display.step(done, figures);
         let validated = due(plan.validate_every) && self.validate(done)?;
-        if validated || due(plan.checkpoint_every) { self.save() } else { Ok(()) }
+        if validated || due(plan.checkpoint_every) || self.is_stale() { self.save() } else { Ok(()) }
     }
 
-    fn report(&mut self, step: usize, loss: &StepLoss, factor: f64, norm: f64, began: Instant) -> Result<()> {
-        let pace = loss.pairs as f64 / began.elapsed().as_secs_f64();
-        let total = scalar(&loss.total)?;
-        let mut figures = vec![("loss", total)];
-        for (name, part) in &loss.parts {
-            figures.push((name, scalar(part)?));
+    /// The gradient's norm over each part of the model.
+    fn by_part(&self, squares: &[(&str, f64)]) -> Vec<(String, f64)> {
+        let mut parts: Vec<(&str, f64)> = Vec::new();
+        for (name, square) in squares {
+            let part = self.task.part(name);
+            match parts.iter_mut().find(|(known, _)| *known == part) {
+                Some((_, sum)) => *sum += square,
+                None => parts.push((part, *square)),
+            }
         }
-        figures.extend([("lr_factor", factor), ("grad_norm", norm), ("pairs_per_s", pace)]);
-        self.bar.set_message(format!("loss {total:.3}, {pace:.0} pairs/s"));
-        self.log.line(step, &figures)
+        parts.into_iter().map(|(part, sum)| (format!("grad_norm_{part}"), sum.sqrt())).collect()
     }
 
     /// Whether this is the best model so far.
     fn validate(&mut self, step: usize) -> Result<bool> {
-        let Validation { score, figures } = self.task.validate()?;
+        self.swap_average()?;
+        let validation = self.task.validate();
+        self.swap_average()?;
+        let Validation { score, figures } = validation?;
         let text: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-        self.bar.suspend(|| tracing::info!("step {step}: {}", text.join(", ")));
+        self.display.say(&format!("step {step}: {}", text.join(", ")));
         self.log.line(step, &figures)?;
         let better = self.best.is_none_or(|(_, best)| score >= best);
         if better {
@@ -178,14 +259,55 @@ impl<'a> Engine<'a> {
         Ok(better)
     }
 
+    /// Puts the weights' average in their place, or the weights back.
+    fn swap_average(&mut self) -> Result<()> {
+        self.ema.as_mut().map_or(Ok(()), Ema::swap)
+    }
+
+    /// Whether validations have not improved for as long as the plan bears.
+    fn is_stale(&self) -> bool {
+        let since = self.best.map_or(0, |(best, _)| self.step - best);
+        self.plan.patience > 0 && since >= self.plan.patience * self.plan.validate_every
+    }
+
+    /// Has a copy of everything written while the training goes on.
     fn save(&mut self) -> Result<()> {
-        self.saved = self.adamw.steps();
-        let weights = self.task.params().iter().map(|(name, t)| (name.to_owned(), t.clone())).collect();
-        let progress = Progress { step: self.adamw.steps(), best: self.best };
-        Checkpoint { progress, weights, optimizer: self.adamw.state() }.write(&self.run.checkpoints())
+        self.saved = self.step;
+        let mut optimizer = self.adamw.state()?;
+        let mut weights = copies(self.task.params(), "")?;
+        if let Some(ema) = &self.ema {
+            optimizer.append(&mut copies(self.task.params(), RAW)?);
+            weights = ema.state();
+        }
+        let progress = Progress { step: self.step, best: self.best, skipped: self.health.skipped() };
+        self.saver.save(Checkpoint { progress, weights, optimizer })
     }
 }
 
-fn scalar(x: &Tensor) -> Result<f64> {
-    Ok(f64::from(x.to_scalar::<f32>()?))
+type Named = std::collections::BTreeMap<String, Tensor>;
+
+fn copies(params: &Params, prefix: &str) -> Result<Named> {
+    params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), tensor.copy()?.detach()))).collect()
+}
+
+/// Takes out what has this prefix, and the prefix off.
+fn taken(tensors: &mut Named, prefix: &str) -> Named {
+    let (own, others) = std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
+    *tensors = others;
+    let own: Named = own;
+    own.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
+}
+
+/// Adds the loss and its parts, times their share, to figures that begin with the loss.
+fn add(figures: &mut Vec<(String, f64)>, loss: &StepLoss, share: f64) -> Result<()> {
+    let parts =
+        [("loss", &loss.total)].into_iter().chain(loss.parts.iter().map(|(name, part)| (*name, part)));
+    for (name, part) in parts {
+        let value = share * f64::from(part.to_scalar::<f32>()?);
+        match figures.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += value,
+            None => figures.push((name.to_owned(), value)),
+        }
+    }
+    Ok(())
 }

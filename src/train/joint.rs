@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::model::catalogue::{Candidates, Catalogue};
 use crate::model::checkpoint::ENCODER;
+use crate::model::clip::part;
 use crate::model::dsi::Queries;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
@@ -58,6 +59,12 @@ pub fn train(
     let plan = Plan {
         steps: section.steps,
         warmup: section.warmup,
+        course: section.schedule,
+        accumulate: section.accumulate,
+        ema: section.ema,
+        max_skipped: section.max_skipped,
+        patience: section.patience,
+        keep: section.keep,
         clip_norm: section.clip_norm,
         log_every: section.log_every,
         validate_every: section.validate_every,
@@ -312,6 +319,14 @@ impl Task for Joint<'_> {
         let undecayed = ["norm", "tokens", "positions", "modality"];
         let decays = parameter.ends_with(".weight") && !undecayed.iter().any(|part| parameter.contains(part));
         Group { lr: self.section.lr, decay: if decays { self.section.weight_decay } else { 0.0 } }
+    }
+
+    fn part(&self, parameter: &str) -> &'static str {
+        match parameter.strip_prefix(ENCODER) {
+            Some(own) => part(own),
+            None if parameter.starts_with("grounding.") => "grounding",
+            None => "decoder",
+        }
     }
 
     /// Recall of caption→image over all images of the corpus, by the decoder alone.

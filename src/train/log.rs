@@ -32,9 +32,9 @@ impl Log {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn line(&mut self, step: usize, figures: &[(&str, f64)]) -> Result<()> {
+    pub fn line<N: AsRef<str>>(&mut self, step: usize, figures: &[(N, f64)]) -> Result<()> {
         let mut object = Map::from_iter([("step".to_owned(), Value::from(step))]);
-        object.extend(figures.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+        object.extend(figures.iter().map(|(name, value)| (name.as_ref().to_owned(), Value::from(*value))));
         writeln!(self.file, "{}", Value::Object(object)).map_err(Error::io("write", &self.path))
     }
 }

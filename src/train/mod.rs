@@ -1,11 +1,14 @@
 //! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
 //! training of the decoder.
 
+mod display;
 pub mod engine;
+mod health;
 pub mod joint;
 pub mod live;
 pub mod log;
 pub mod pretrain;
 pub mod queries;
+mod saver;
 pub mod stop;
 pub mod teacher;

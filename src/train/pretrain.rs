@@ -10,7 +10,7 @@ use rand::Rng as _;
 use self::examples::{Examples, Room};
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::stop::Stop;
-use crate::config::{Config, Pretrain};
+use crate::config::{Config, Course, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
 use crate::data::preprocess::Preprocess;
@@ -21,7 +21,7 @@ use crate::matrix::Matrix;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
-use crate::model::clip::{Clip, ClipConfig, Trained, Whole, decays};
+use crate::model::clip::{Clip, ClipConfig, Trained, Whole, decays, part};
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::to_matrix;
@@ -93,6 +93,12 @@ fn plan(section: &Pretrain) -> Plan {
     Plan {
         steps: section.steps,
         warmup: section.warmup,
+        course: Course::Cosine,
+        accumulate: 1,
+        ema: 0.0,
+        max_skipped: 10,
+        patience: 0,
+        keep: 2,
         clip_norm: section.clip_norm,
         log_every: section.log_every,
         validate_every: section.validate_every,
@@ -199,6 +205,10 @@ impl Task for Contrastive<'_> {
     /// No decay for biases, norms, embeddings and the temperature.
     fn group(&self, parameter: &str) -> Group {
         Group { lr: self.section.lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
+    }
+
+    fn part(&self, parameter: &str) -> &'static str {
+        part(parameter)
     }
 
     /// Recall of caption→image by exact search over the val photos.

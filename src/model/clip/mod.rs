@@ -20,7 +20,7 @@ use candle_core::Tensor;
 
 pub use config::ClipConfig;
 pub use text::TokenBatch;
-pub use trained::{Side, Trained, blocks_above, decays, side};
+pub use trained::{Side, Trained, blocks_above, decays, part, side};
 pub use whole::{Whole, pixels};
 
 use crate::error::Result;

@@ -84,6 +84,15 @@ pub fn side(name: &str) -> Option<Side> {
     if of(TEXT) { Some(Side::Text) } else { of(IMAGE).then_some(Side::Image) }
 }
 
+/// The part of a CLIP that a parameter belongs to, for logs.
+pub fn part(name: &str) -> &'static str {
+    match side(name) {
+        Some(Side::Text) => "text",
+        Some(Side::Image) => "image",
+        None => "temperature",
+    }
+}
+
 /// Blocks of its tower between a parameter and the output: none for the last block and what follows it, all of them for
 /// the embeddings.
 pub fn blocks_above(name: &str, shape: &ClipConfig) -> usize {

@@ -4,6 +4,7 @@
 //! weights, photos). Work is split over rows, heads or chunks, never over a sum, so a result does not depend on
 //! the number of threads.
 
+pub mod adamw;
 pub mod attention;
 pub mod gelu;
 pub mod linear;

@@ -1,0 +1,96 @@
+//! The exponential moving average of weights (Polyak and Juditsky 1992): often a better model than any single step's.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Tensor, Var};
+
+use super::params::Params;
+use crate::error::Result;
+
+/// θ̄ ← d·θ̄ + (1 − d)·θ after every step, with d = min(decay, (1 + t)/(10 + t)) so that the start is soon forgotten.
+pub struct Ema {
+    decay: f64,
+    params: Params,
+    mean: Vec<(String, Tensor)>,
+}
+
+impl Ema {
+    /// An average that begins at the parameters as they are.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn new(params: &Params, decay: f64) -> Result<Self> {
+        let copy = |(name, x): (&str, &Tensor)| Ok((name.to_owned(), x.copy()?.detach()));
+        Ok(Self { decay, params: params.clone(), mean: params.iter().map(copy).collect::<Result<_>>()? })
+    }
+
+    /// Takes in the parameters as they are after `steps` steps.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn update(&mut self, steps: usize) -> Result<()> {
+        let decay = self.decay.min((1.0 + steps as f64) / (10.0 + steps as f64));
+        for ((_, mean), (_, x)) in self.mean.iter_mut().zip(self.params.iter()) {
+            *mean = ((&*mean * decay)? + (x.detach() * (1.0 - decay))?)?;
+        }
+        Ok(())
+    }
+
+    /// Exchanges the parameters and their average.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn swap(&mut self) -> Result<()> {
+        for ((_, mean), (_, x)) in self.mean.iter_mut().zip(self.params.iter()) {
+            let own = x.copy()?.detach();
+            Var::from_tensor(x)?.set(mean)?;
+            *mean = own;
+        }
+        Ok(())
+    }
+
+    /// The average, by the parameters' names.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        self.mean.iter().cloned().collect()
+    }
+
+    /// Restores [`Ema::state`].
+    ///
+    /// # Errors
+    /// When a tensor is missing, extra or of another shape; `origin` names the file.
+    pub fn restore(&mut self, state: BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
+        // The parameters check names and shapes; what they held is put back.
+        self.swap()?;
+        let assigned = self.params.assign(state, origin);
+        self.swap()?;
+        assigned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::nn::params::{Builder, Init};
+
+    #[test]
+    fn the_average_follows_the_weights_and_can_stand_in_for_them() {
+        let builder = Builder::fresh(0, &Device::Cpu);
+        let x = builder.root().param("x", 1, Init::Constant(0.0)).unwrap();
+        let params = builder.finish(Path::new("p")).unwrap();
+        let mut ema = Ema::new(&params, 0.5).unwrap();
+        let value = |x: &Tensor| x.to_vec1::<f32>().unwrap()[0];
+        Var::from_tensor(&x).unwrap().set(&Tensor::new(&[8f32], &Device::Cpu).unwrap()).unwrap();
+        ema.update(100).unwrap();
+        ema.update(101).unwrap();
+        ema.swap().unwrap();
+        assert_eq!(value(&x), 6.0);
+        ema.swap().unwrap();
+        assert_eq!((value(&x), value(&ema.state()["x"])), (8.0, 6.0));
+        let mut other = Ema::new(&params, 0.5).unwrap();
+        other.restore(ema.state(), Path::new("p")).unwrap();
+        assert_eq!((value(&x), value(&other.state()["x"])), (8.0, 6.0));
+    }
+}

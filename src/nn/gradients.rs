@@ -1,0 +1,89 @@
+//! The gradients of a set of parameters, summed over backward passes.
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+
+use super::params::Params;
+use crate::error::{Error, Result};
+
+/// One gradient a parameter, where any backward pass reached it.
+pub struct Gradients(Vec<Slot>);
+
+struct Slot {
+    name: String,
+    parameter: Tensor,
+    sum: Option<Tensor>,
+}
+
+impl Gradients {
+    /// No gradients yet, of these parameters in their order.
+    pub fn of(params: &Params) -> Self {
+        let slot = |(name, parameter): (&str, &Tensor)| Slot {
+            name: name.to_owned(),
+            parameter: parameter.clone(),
+            sum: None,
+        };
+        Self(params.iter().map(slot).collect())
+    }
+
+    /// Adds what a backward pass found, times `weight`.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn add(&mut self, found: &GradStore, weight: f64) -> Result<()> {
+        for slot in &mut self.0 {
+            let Some(own) = found.get(&slot.parameter) else { continue };
+            let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
+            slot.sum = Some(match &slot.sum {
+                Some(sum) => (sum + own)?,
+                None => own,
+            });
+        }
+        Ok(())
+    }
+
+    /// Names, gradients: in the parameters' order, none where nothing reached the parameter.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Tensor>)> {
+        self.0.iter().map(|slot| (slot.name.as_str(), slot.sum.as_ref()))
+    }
+
+    /// ‖g‖² of every parameter that has a gradient, by name.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn squares(&self) -> Result<Vec<(&str, f64)>> {
+        let square = |g: &Tensor| Ok::<_, Error>(f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?));
+        let with = self.iter().filter_map(|(name, gradient)| Some((name, gradient?)));
+        with.map(|(name, gradient)| Ok((name, square(gradient)?))).collect()
+    }
+}
+
+/// ‖g‖ over several parameters together, of their [`Gradients::squares`].
+pub fn norm<'a>(squares: impl IntoIterator<Item = &'a (&'a str, f64)>) -> f64 {
+    squares.into_iter().map(|(_, square)| square).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::nn::params::{Builder, Init};
+
+    #[test]
+    fn passes_add_up_and_what_none_reached_has_no_gradient() {
+        let builder = Builder::fresh(0, &Device::Cpu);
+        let x = builder.root().param("x", 2, Init::Constant(3.0)).unwrap();
+        builder.root().param("y", 2, Init::Constant(1.0)).unwrap();
+        let mut gradients = Gradients::of(&builder.finish(Path::new("p")).unwrap());
+        for _ in 0..2 {
+            gradients.add(&x.sqr().unwrap().sum_all().unwrap().backward().unwrap(), 0.5).unwrap();
+        }
+        let squares = gradients.squares().unwrap();
+        assert_eq!(squares, [("x", 72.0)]);
+        assert_eq!(norm(&squares), 72f64.sqrt());
+        assert!(gradients.iter().any(|(name, gradient)| name == "y" && gradient.is_none()));
+    }
+}
