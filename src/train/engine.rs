@@ -311,3 +311,6 @@ fn add(figures: &mut Vec<(String, f64)>, loss: &StepLoss, share: f64) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! The engine on a task of one number, whose course can be told beforehand.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::*;
+use crate::model::checkpoint::Which;
+use crate::nn::params::{Builder, Init};
+
+/// x is to become 3; `bad` batches have a loss that is no number.
+struct Toy {
+    x: Tensor,
+    params: Params,
+    bad: fn(usize) -> bool,
+    validations: Cell<usize>,
+}
+
+impl Toy {
+    fn new(bad: fn(usize) -> bool) -> Self {
+        let builder = Builder::fresh(0, &Device::Cpu);
+        let x = builder.root().param("x", 1, Init::Constant(0.0)).unwrap();
+        Self { x, params: builder.finish(Path::new("toy")).unwrap(), bad, validations: Cell::new(0) }
+    }
+
+    fn value(&self) -> f32 {
+        self.x.to_vec1::<f32>().unwrap()[0]
+    }
+}
+
+impl Task for Toy {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn loss(&self, batch: usize) -> Result<StepLoss> {
+        let wanted = if (self.bad)(batch) { f64::NAN } else { 3.0 };
+        let total = (&self.x - wanted)?.sqr()?.sum_all()?;
+        Ok(StepLoss { total, parts: Vec::new(), pairs: 1 })
+    }
+
+    fn group(&self, _: &str) -> Group {
+        Group { lr: 0.1, decay: 0.0 }
+    }
+
+    fn part(&self, _: &str) -> &'static str {
+        "toy"
+    }
+
+    /// Better and better, up to the third time.
+    fn validate(&self) -> Result<Validation> {
+        self.validations.set(self.validations.get() + 1);
+        let score = f64::from(self.value()) - if self.validations.get() > 3 { 100.0 } else { 0.0 };
+        Ok(Validation { score, figures: vec![("score", score)] })
+    }
+}
+
+const PLAN: Plan = Plan {
+    steps: 12,
+    warmup: 2,
+    course: Course::Constant,
+    accumulate: 1,
+    clip_norm: 100.0,
+    ema: 0.0,
+    max_skipped: 1,
+    patience: 0,
+    keep: 1,
+    log_every: 1,
+    validate_every: 2,
+    checkpoint_every: 3,
+};
+
+/// Trains in a folder of its own, stopped and resumed after every step where `broken`; the last checkpoint.
+fn trained(plan: Plan, bad: fn(usize) -> bool, broken: bool) -> Result<Checkpoint> {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::new(folder.path());
+    let (mut toy, mut resume) = (Toy::new(bad), false);
+    if broken {
+        let stop = Stop::default();
+        stop.request();
+        while let Err(Error::Stopped(_)) = train(&toy, plan, &run, resume, &stop) {
+            (toy, resume) = (Toy::new(bad), true);
+        }
+    } else {
+        train(&toy, plan, &run, false, &Stop::default())?;
+    }
+    Checkpoint::read(&run.checkpoints(), Which::Last)
+}
+
+fn x(checkpoint: &Checkpoint) -> f32 {
+    checkpoint.weights["x"].to_vec1::<f32>().unwrap()[0]
+}
+
+#[test]
+fn averages_and_skipped_steps_survive_every_interruption() {
+    for plan in [PLAN, Plan { ema: 0.9, ..PLAN }, Plan { accumulate: 3, ..PLAN }] {
+        let bad = |batch| batch == 5;
+        let (whole, broken) = (trained(plan, bad, false).unwrap(), trained(plan, bad, true).unwrap());
+        assert_eq!(whole.progress.step, 12);
+        assert_eq!(whole.progress.skipped, 1);
+        assert_eq!(x(&whole).to_bits(), x(&broken).to_bits());
+        assert_eq!(whole.progress.skipped, broken.progress.skipped);
+    }
+}
+
+#[test]
+fn the_average_lags_behind_the_weights_and_is_what_is_kept() {
+    let never = |_| false;
+    let raw = trained(PLAN, never, false).unwrap();
+    let mean = trained(Plan { ema: 0.9, ..PLAN }, never, false).unwrap();
+    assert!(x(&mean) < x(&raw), "{} {}", x(&mean), x(&raw));
+    let own = mean.optimizer["raw.x"].to_vec1::<f32>().unwrap()[0];
+    assert_eq!(own.to_bits(), x(&raw).to_bits());
+}
+
+#[test]
+fn equal_batches_accumulated_make_the_step_of_one() {
+    let (one, three) =
+        (trained(PLAN, |_| false, false), trained(Plan { accumulate: 3, ..PLAN }, |_| false, false));
+    assert!((x(&one.unwrap()) - x(&three.unwrap())).abs() < 1e-5);
+}
+
+#[test]
+fn a_training_ends_when_it_no_longer_improves() {
+    let ended = trained(Plan { patience: 2, ..PLAN }, |_| false, false).unwrap();
+    // Validated at 2, 4 and 6; worse at 8 and 10.
+    assert_eq!((ended.progress.step, ended.progress.best.unwrap().0), (10, 6));
+}
+
+#[test]
+fn many_bad_steps_in_a_row_end_it_with_a_diagnosis() {
+    let error = trained(PLAN, |batch| batch > 6, false).err().unwrap().to_string();
+    for part in ["step 8", "in a row", "NaN", "(x first)"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
