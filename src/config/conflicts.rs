@@ -32,7 +32,17 @@ const CONFLICTS: [Conflict; 15] = [
     (&["encoder.kind", "index.views", "search.mirrored", "eval.views"], views_need_photos),
     (&["encoder.kind", "tune.text", "tune.image"], tuning_needs_an_encoder),
     (&["tune.image", "index.views"], adapters_need_a_fixed_tower),
-    (&["tune.text", "tune.image", "tune.contrastive", "tune.augment"], tuned_terms_need_a_tower),
+    (
+        &[
+            "tune.text",
+            "tune.image",
+            "tune.contrastive",
+            "tune.augment",
+            "tune.patch_dropout",
+            "tune.recompute",
+        ],
+        tuned_terms_need_a_tower,
+    ),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
     (&["index.first_codes", "index.codes"], sizes_grow),
     (
@@ -156,7 +166,11 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     if !tune.contrastive.is_zero() && !config.tunes() {
         return Some(alone("tune.contrastive", "tune.text or tune.image"));
     }
-    (tune.augment && tune.image == Depth::None).then(|| alone("tune.augment", "tune.image"))
+    if tune.recompute && !config.tunes() {
+        return Some(alone("tune.recompute", "tune.text or tune.image"));
+    }
+    let photos = given(&[("tune.augment", tune.augment), ("tune.patch_dropout", tune.patch_dropout > 0.0)])?;
+    (tune.image == Depth::None).then(|| alone(&photos, "tune.image"))
 }
 
 /// The names of those that are given, if any are.

@@ -158,6 +158,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("tune.weight_decay", Real(0.0, 10.0)),
     ("tune.contrastive", Weight),
     ("tune.augment", Flag),
+    ("tune.patch_dropout", Real(0.0, 0.9)),
+    ("tune.recompute", Flag),
 
     ("search.beam", Count(1, 512)),
     ("search.geometry", Real(0.0, 100.0)),

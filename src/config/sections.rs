@@ -315,6 +315,11 @@ section! {
         contrastive: Schedule = Schedule::constant(0.0),
         /// Whether photos ask as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
         augment: bool = false,
+        /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).
+        patch_dropout: f64 = 0.0,
+        /// Whether what lies inside the towers' blocks is computed again in the backward pass instead of held (gradient
+        /// checkpointing): less memory, a third more time.
+        recompute: bool = false,
     }
 }
 

@@ -1,9 +1,12 @@
 //! The gradients of a set of parameters, summed over backward passes.
 
+use std::collections::HashMap;
+
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
 use super::params::Params;
+use super::recompute;
 use crate::error::{Error, Result};
 
 /// One gradient a parameter, where any backward pass reached it.
@@ -13,6 +16,17 @@ struct Slot {
     name: String,
     parameter: Tensor,
     sum: Option<Tensor>,
+}
+
+impl Slot {
+    fn add(&mut self, own: &Tensor, weight: f64) -> Result<()> {
+        let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
+        self.sum = Some(match &self.sum {
+            Some(sum) => (sum + own)?,
+            None => own,
+        });
+        Ok(())
+    }
 }
 
 impl Gradients {
@@ -26,18 +40,26 @@ impl Gradients {
         Self(params.iter().map(slot).collect())
     }
 
-    /// Adds what a backward pass found, times `weight`.
+    /// Adds what a backward pass on this thread has just found, times `weight`: inside recomputed blocks too.
     ///
     /// # Errors
     /// When the device refuses.
     pub fn add(&mut self, found: &GradStore, weight: f64) -> Result<()> {
         for slot in &mut self.0 {
-            let Some(own) = found.get(&slot.parameter) else { continue };
-            let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
-            slot.sum = Some(match &slot.sum {
-                Some(sum) => (sum + own)?,
-                None => own,
-            });
+            if let Some(own) = found.get(&slot.parameter) {
+                slot.add(own, weight)?;
+            }
+        }
+        let inside = recompute::take_found();
+        if inside.is_empty() {
+            return Ok(());
+        }
+        let places: HashMap<_, _> =
+            self.0.iter().enumerate().map(|(place, slot)| (slot.parameter.id(), place)).collect();
+        for (parameter, own) in inside {
+            if let Some(&place) = places.get(&parameter.id()) {
+                self.0[place].add(&own, weight)?;
+            }
         }
         Ok(())
     }

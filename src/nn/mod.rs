@@ -18,6 +18,7 @@ pub mod gradients;
 pub mod layers;
 pub mod params;
 pub mod pickle;
+pub mod recompute;
 pub mod schedule;
 pub mod tensors;
 

@@ -187,6 +187,14 @@ impl Scope<'_> {
         self.builder.make(&self.full(name), &shape.into(), init)
     }
 
+    /// The trained parameters handed out below here so far.
+    pub fn variables(&self) -> Vec<Tensor> {
+        let below = format!("{}.", self.prefix);
+        let state = self.builder.state.borrow();
+        let own = state.made.iter().filter(|(name, tensor)| name.starts_with(&below) && tensor.is_variable());
+        own.map(|(_, tensor)| tensor.clone()).collect()
+    }
+
     fn full(&self, name: impl std::fmt::Display) -> String {
         if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }

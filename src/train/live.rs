@@ -59,7 +59,10 @@ impl<'a> Live<'a> {
             return Ok(None);
         }
         let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
-        let whole = Whole::read(&folder, trained(&config.tune), device)?;
+        let mut whole = Whole::read(&folder, trained(&config.tune), device)?;
+        if config.tune.recompute {
+            whole.clip.recompute();
+        }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
         Ok(Some(Self { whole, section: &config.tune, corpus, before, align, seed: config.seed, device }))
     }
@@ -159,6 +162,13 @@ impl<'a> Live<'a> {
             None => decode_batch(&photos, preprocess),
         };
         let squares = squares.into_iter().collect::<Result<Vec<_>>>()?;
-        self.whole.photos(&squares.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        let squares: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
+        match step.filter(|_| self.section.patch_dropout > 0.0) {
+            Some(step) => {
+                let mut rng = rng::stream(self.seed, "patches", step as u64);
+                self.whole.photos_without(self.section.patch_dropout, &squares, &mut rng)
+            }
+            None => self.whole.photos(&squares),
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::nn::activation::Activation;
 use crate::nn::attention::{Attention, Shape};
 use crate::nn::layers::{LayerNorm, Linear};
 use crate::nn::params::{Init, Scope};
+use crate::nn::recompute;
 
 /// The shape of a stack of blocks.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +64,20 @@ impl Block {
     }
 }
 
+impl recompute::Block for Block {
+    fn run(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward(x)
+    }
+}
+
 /// A stack of blocks, named `encoder.layers.N`.
 #[derive(Debug, Clone)]
-pub struct Encoder(Vec<Block>);
+pub struct Encoder {
+    /// Each with those of its parameters that are trained.
+    blocks: Vec<(Block, Vec<Tensor>)>,
+    /// Whether what lies inside a block is computed again in the backward pass instead of held.
+    pub recomputes: bool,
+}
 
 impl Encoder {
     /// Parameters under `encoder.layers` of `scope`.
@@ -74,7 +86,11 @@ impl Encoder {
     /// When the device refuses.
     pub fn new(scope: &Scope, stack: &Stack) -> Result<Self> {
         let layers = scope.sub("encoder.layers");
-        Ok(Self((0..stack.layers).map(|n| Block::new(&layers.sub(n), stack)).collect::<Result<_>>()?))
+        let block = |n: usize| {
+            let scope = layers.sub(n);
+            Ok((Block::new(&scope, stack)?, scope.variables()))
+        };
+        Ok(Self { blocks: (0..stack.layers).map(block).collect::<Result<_>>()?, recomputes: false })
     }
 
     /// (batch, tokens, width) → the same shape.
@@ -82,6 +98,9 @@ impl Encoder {
     /// # Errors
     /// When shapes do not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.iter().try_fold(x.clone(), |x, block| block.forward(&x))
+        self.blocks.iter().try_fold(x.clone(), |x, (block, variables)| match self.recomputes {
+            true => recompute::recomputed(block, variables, &x),
+            false => block.forward(&x),
+        })
     }
 }

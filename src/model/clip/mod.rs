@@ -26,6 +26,7 @@ pub use whole::{Whole, pixels};
 use crate::error::Result;
 use crate::nn::layers::Linear;
 use crate::nn::params::{Init, Scope};
+use crate::rng::Rng;
 use text::TextTower;
 use vision::VisionTower;
 
@@ -66,6 +67,12 @@ impl Clip {
         })
     }
 
+    /// From now on computes what lies inside its blocks again in the backward pass, instead of holding it.
+    pub fn recompute(&mut self) {
+        self.text.encoder.recomputes = true;
+        self.vision.encoder.recomputes = true;
+    }
+
     /// Captions → (batch, projection), not normalised.
     ///
     /// # Errors
@@ -80,5 +87,13 @@ impl Clip {
     /// When the photos are not of the model's size.
     pub fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
         self.visual_projection.forward(&self.vision.forward(pixels)?)
+    }
+
+    /// The same of a share of each photo's patches, drawn from `rng`: cheaper steps of training.
+    ///
+    /// # Errors
+    /// As [`Self::embed_images`].
+    pub fn embed_without(&self, dropped: f64, pixels: &Tensor, rng: &mut Rng) -> Result<Tensor> {
+        self.visual_projection.forward(&self.vision.forward_without(dropped, pixels, rng)?)
     }
 }

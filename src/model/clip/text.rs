@@ -13,7 +13,7 @@ use crate::nn::params::{Init, Scope};
 pub struct TextTower {
     tokens: Embedding,
     positions: Embedding,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     norm: LayerNorm,
 }
 

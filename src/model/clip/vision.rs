@@ -8,6 +8,7 @@ use super::config::VisionConfig;
 use crate::error::Result;
 use crate::nn::layers::{Embedding, LayerNorm};
 use crate::nn::params::{Init, Scope};
+use crate::rng::Rng;
 
 /// Patch, class and position embeddings, norm, blocks, norm.
 #[derive(Debug, Clone)]
@@ -16,7 +17,7 @@ pub struct VisionTower {
     patch: Tensor,
     positions: Embedding,
     pre_norm: LayerNorm,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     post_norm: LayerNorm,
     config: VisionConfig,
 }
@@ -57,11 +58,38 @@ impl VisionTower {
     /// # Errors
     /// When the photos are not of the model's size.
     pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        let batch = pixels.dim(0)?;
+        self.read(&self.embedded(pixels)?)
+    }
+
+    /// The same of a share of each photo's patches, drawn from `rng` (FLIP, Li et al. 2023).
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_without(&self, dropped: f64, pixels: &Tensor, rng: &mut Rng) -> Result<Tensor> {
+        let x = self.embedded(pixels)?;
+        let (batch, tokens, width) = x.dims3()?;
+        let kept = (((tokens - 1) as f64 * (1.0 - dropped)).round() as usize).max(1);
+        let rows = (0..batch).flat_map(|photo| {
+            let mut patches = rand::seq::index::sample(rng, tokens - 1, kept).into_vec();
+            patches.sort_unstable();
+            let of_photo = std::iter::once(0).chain(patches.into_iter().map(|patch| patch + 1));
+            of_photo.map(move |token| (photo * tokens + token) as u32).collect::<Vec<_>>()
+        });
+        let rows = Tensor::from_vec(rows.collect::<Vec<u32>>(), batch * (kept + 1), x.device())?;
+        let x = x.reshape((batch * tokens, width))?.index_select(&rows, 0)?;
+        self.read(&x.reshape((batch, kept + 1, width))?)
+    }
+
+    /// The class token and the patches with their positions: (batch, 1 + grid², width).
+    fn embedded(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = self.patches(pixels)?; // (batch, grid², width)
-        let class = self.class.broadcast_as((batch, 1, self.class.elem_count()))?;
-        let x = Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?;
-        let x = self.encoder.forward(&self.pre_norm.forward(&x)?)?;
+        let class = self.class.broadcast_as((pixels.dim(0)?, 1, self.class.elem_count()))?;
+        Ok(Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?)
+    }
+
+    /// Tokens (batch, tokens, width), the class token first → its state (batch, width).
+    fn read(&self, tokens: &Tensor) -> Result<Tensor> {
+        let x = self.encoder.forward(&self.pre_norm.forward(tokens)?)?;
         self.post_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
     }
 

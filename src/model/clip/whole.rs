@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::nn::params::Params;
 use crate::nn::tensors::unit_rows;
+use crate::rng::Rng;
 
 /// What turns captions and photos into embeddings.
 pub struct Whole {
@@ -68,8 +69,19 @@ impl Whole {
     /// # Errors
     /// When the device refuses.
     pub fn photos(&self, photos: &[&[u8]]) -> Result<Tensor> {
-        let device = self.clip.logit_scale.device();
-        unit_rows(&self.clip.embed_images(&pixels(photos, &self.preprocess, device)?)?)
+        unit_rows(&self.clip.embed_images(&self.pixels(photos)?)?)
+    }
+
+    /// The same with a share of each photo's patches left out.
+    ///
+    /// # Errors
+    /// As [`Self::photos`].
+    pub fn photos_without(&self, dropped: f64, photos: &[&[u8]], rng: &mut Rng) -> Result<Tensor> {
+        unit_rows(&self.clip.embed_without(dropped, &self.pixels(photos)?, rng)?)
+    }
+
+    fn pixels(&self, photos: &[&[u8]]) -> Result<Tensor> {
+        pixels(photos, &self.preprocess, self.clip.logit_scale.device())
     }
 
     /// Writes a folder in transformers' layout, whatever layout it was read from. The preprocessing comes last: with
