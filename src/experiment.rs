@@ -21,6 +21,7 @@ use crate::model::index::Index;
 use crate::retriever::build::{Model, Parts};
 use crate::run::RunFolder;
 use crate::train::live::trained;
+use crate::train::rehearsal::Rehearsal;
 use crate::train::stop::Stop;
 use crate::train::teacher::Scores;
 use crate::{eval, index, train};
@@ -79,6 +80,18 @@ pub fn run(
     }
     keep_tuned(config, prepared, index, run, device)?;
     measure_own(config, &prepare_trained(config, run, device)?, run, device)
+}
+
+/// What the training of a run would take: a few steps of it, over the index that is there or one that is thrown away.
+///
+/// # Errors
+/// What the gates, the data or the steps report.
+pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Rehearsal> {
+    let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
+    let aside = RunFolder::new(aside.path());
+    let at = if Index::exists(&run.index()) { run } else { &aside };
+    let index = index::open(config, prepared, at, device)?;
+    train::joint::rehearse(config, prepared, &index, device)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for.

@@ -106,7 +106,8 @@ fn writes(checkpoints: &Path) -> bool {
 fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     let space = Space::new();
     finished(&space, "whole", &[]);
-    let damages: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Damage = (&'static str, fn(&mut Vec<u8>));
+    let damages: [Damage; 3] = [
         ("weights.safetensors", |bytes| bytes.truncate(bytes.len() / 2)),
         ("optimizer.safetensors", |bytes| *bytes.last_mut().unwrap() ^= 4),
         ("meta.json", |bytes| bytes.truncate(10)),

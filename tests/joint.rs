@@ -111,3 +111,14 @@ fn recomputing_changes_no_bit() {
         |how: &str| fs::read(space.path(how).join("checkpoints/step-4/weights.safetensors")).unwrap();
     assert!(weights("true") == weights("false"));
 }
+
+#[test]
+fn a_dry_run_says_what_it_would_take_and_keeps_nothing() {
+    let space = Space::new();
+    let outcome = tuned(&space, &["train.steps=1000"]).args(["--dry-run"]).output().succeeded();
+    for part in ["decoder", "grounding", "image", "text", "temperature", "s a step", "1000 steps", "minutes"]
+    {
+        assert!(outcome.stdout.contains(part), "{part}: {outcome}");
+    }
+    assert!(!space.path("run").exists());
+}

@@ -35,7 +35,7 @@ fn assert_same_run(left: &Path, right: &Path) {
 fn metrics(run: &Path) -> Vec<Value> {
     let mut lines = json_lines(&run.join("metrics.jsonl"));
     for line in lines.iter_mut().map(|line| line.as_object_mut().unwrap()) {
-        ["pairs_per_s", "memory_gb"].iter().for_each(|name| _ = line.remove(*name));
+        ["pairs_per_s", "wait_share", "memory_gb"].iter().for_each(|name| _ = line.remove(*name));
     }
     lines
 }

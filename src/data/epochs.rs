@@ -1,6 +1,6 @@
 //! Which items a step trains on: every item once an epoch, in an order drawn anew each epoch.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use rand::seq::SliceRandom as _;
 
@@ -13,14 +13,14 @@ pub struct Epochs {
     name: &'static str,
     len: usize,
     /// The order of the epoch used last.
-    order: RefCell<(u64, Vec<u32>)>,
+    order: Mutex<(u64, Vec<u32>)>,
 }
 
 impl Epochs {
     /// Passes over `len` items (at least one) in the random stream `name`.
     pub fn new(seed: u64, name: &'static str, len: usize) -> Self {
         assert!(len > 0, "invariant: something to train on");
-        Self { seed, name, len, order: RefCell::new((u64::MAX, Vec::new())) }
+        Self { seed, name, len, order: Mutex::new((u64::MAX, Vec::new())) }
     }
 
     /// The items of step `step` (zero-based) of `batch` items each.
@@ -29,7 +29,7 @@ impl Epochs {
     }
 
     fn item(&self, epoch: u64, position: usize) -> usize {
-        let mut order = self.order.borrow_mut();
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if order.0 != epoch {
             let mut items: Vec<u32> = (0..self.len as u32).collect();
             items.shuffle(&mut rng::stream(self.seed, self.name, epoch));

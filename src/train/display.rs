@@ -59,6 +59,7 @@ fn line(figures: &[(String, f64)]) -> String {
     let shown = figures.iter().filter(|(name, _)| !name.starts_with("grad_norm"));
     let shown = shown.map(|(name, value)| match name.as_str() {
         "pairs_per_s" => format!("{value:.0} pairs/s"),
+        "wait_share" => format!("{:.0}% waiting", 100.0 * value),
         "lr_factor" => format!("lr ×{value:.2}"),
         _ => format!("{name} {value:.3}"),
     });
@@ -69,9 +70,15 @@ fn line(figures: &[(String, f64)]) -> String {
 mod tests {
     #[test]
     fn a_line_has_loss_rate_and_pace() {
-        let figures =
-            [("loss", 1.25), ("margin", 0.5), ("lr_factor", 0.1), ("grad_norm", 9.0), ("pairs_per_s", 64.4)];
+        let figures = [
+            ("loss", 1.25),
+            ("margin", 0.5),
+            ("lr_factor", 0.1),
+            ("grad_norm", 9.0),
+            ("pairs_per_s", 64.4),
+            ("wait_share", 0.03),
+        ];
         let figures = figures.map(|(name, value)| (name.to_owned(), value));
-        assert_eq!(super::line(&figures), "loss 1.250, margin 0.500, lr ×0.10, 64 pairs/s");
+        assert_eq!(super::line(&figures), "loss 1.250, margin 0.500, lr ×0.10, 64 pairs/s, 3% waiting");
     }
 }

@@ -3,7 +3,7 @@
 //! A [`Task`] knows what a step's loss is; the engine knows everything else. Ctrl-C is looked at between steps:
 //! the run is saved and can be resumed to exactly the weights it would have had.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
 
@@ -60,6 +60,10 @@ pub trait Task {
     fn loss(&self, batch: usize) -> Result<StepLoss>;
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
+    /// Time that losses have waited for data since this was last asked.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
     /// The part of the model that a parameter belongs to, for the log.
     fn part(&self, parameter: &str) -> &'static str;
     /// Measures the model on the val split.
@@ -210,7 +214,8 @@ impl<'a> Engine<'a> {
         self.step += 1;
         figures.extend([("lr_factor".into(), factor), ("grad_norm".into(), whole)]);
         figures.extend(self.by_part(&squares));
-        figures.push(("pairs_per_s".into(), pairs as f64 / began.elapsed().as_secs_f64()));
+        let (waited, took) = (self.task.waited().as_secs_f64(), began.elapsed().as_secs_f64());
+        figures.extend([("pairs_per_s".into(), pairs as f64 / took), ("wait_share".into(), waited / took)]);
         self.after(&figures)
     }
 

@@ -1,12 +1,14 @@
 //! `dsi train`: the decoder learns (caption→docid) and (image→docid) together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::live::Live;
-use super::queries::{Batch, Source};
+use super::queries::{Batch, Order, Source};
+use super::rehearsal::{self, Rehearsal};
 use super::stop::Stop;
 use super::teacher::{Lesson, Scores, Teacher, rivals};
 use crate::config::{Config, Loss, Schedule, Train};
@@ -49,14 +51,24 @@ pub fn train(
     device: &Device,
     stop: &Stop,
 ) -> Result<()> {
-    let model = Model::fresh(config, index, device)?;
-    tracing::info!("a decoder of {} parameters", model.params.count());
-    let section = &config.train;
-    let task = Joint::new(config, prepared, index, model, device)?;
+    let task = Joint::fresh(config, prepared, index, device)?;
+    tracing::info!("a decoder of {} parameters", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
     }
-    let plan = Plan {
+    engine::train(&task, plan(&config.train), run, resume, stop)
+}
+
+/// What that will take, by a few steps of which nothing is kept.
+///
+/// # Errors
+/// What the data or the steps report.
+pub fn rehearse(config: &Config, prepared: &Prepared, index: &Index, device: &Device) -> Result<Rehearsal> {
+    rehearsal::rehearse(&Joint::fresh(config, prepared, index, device)?, plan(&config.train))
+}
+
+fn plan(section: &Train) -> Plan {
+    Plan {
         steps: section.steps,
         warmup: section.warmup,
         course: section.schedule,
@@ -69,8 +81,7 @@ pub fn train(
         log_every: section.log_every,
         validate_every: section.validate_every,
         checkpoint_every: section.checkpoint_every,
-    };
-    engine::train(&task, plan, run, resume, stop)
+    }
 }
 
 struct Joint<'a> {
@@ -123,6 +134,16 @@ struct Scored {
 }
 
 impl<'a> Joint<'a> {
+    /// The training of a fresh model.
+    fn fresh(
+        config: &'a Config,
+        prepared: &'a Prepared,
+        index: &'a Index,
+        device: &'a Device,
+    ) -> Result<Self> {
+        Self::new(config, prepared, index, Model::fresh(config, index, device)?, device)
+    }
+
     fn new(
         config: &'a Config,
         prepared: &'a Prepared,
@@ -140,7 +161,8 @@ impl<'a> Joint<'a> {
         let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
         let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
-        let live = Live::open(config, prepared, &index.align, device)?;
+        let order = Arc::new(Order::new(config, corpus)?);
+        let live = Live::open(config, prepared, &index.align, order.clone(), device)?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
             None => model.params.clone(),
@@ -153,7 +175,7 @@ impl<'a> Joint<'a> {
             seed: config.seed,
             dropout: config.decoder.dropout,
             catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
-            source: Source::new(config, prepared, &index.align, images)?,
+            source: Source::new(config, prepared, &index.align, order, images)?,
             spoken,
             seen,
             told: Scores::open(section, corpus)?,
@@ -229,7 +251,8 @@ impl<'a> Joint<'a> {
         let Scored { candidates, scores, hidden, mass } = self.scored(queries, &lessons, &mut dropout)?;
         let mut total = listwise(&scores, &hidden, &mass)?;
         let mut parts = Vec::new();
-        let weights = [&self.section.margin, &self.section.consistency].map(|weight| weight.at(step));
+        let weights =
+            [&self.section.margin, &self.section.consistency].map(|w| w.at(step / self.section.accumulate));
         if weights[0] > 0.0 {
             let margin = margin(&scores, &hidden, self.section.margin_size)?;
             total = (total + (&margin * weights[0])?)?;
@@ -249,11 +272,11 @@ impl<'a> Joint<'a> {
 
     /// The loss with CLIP's own beside it, where that has a weight at this step.
     fn with_contrastive(&self, loss: StepLoss, step: usize, captions: &Batch) -> Result<StepLoss> {
-        let weight = self.contrastive.at(step);
+        let weight = self.contrastive.at(step / self.section.accumulate);
         let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && captions.gold.len() > 1) else {
             return Ok(loss);
         };
-        let contrastive = live.contrastive(captions)?;
+        let contrastive = live.contrastive(captions, step)?;
         let total = (loss.total + (&contrastive * weight)?)?;
         let parts = [loss.parts, vec![("contrastive", contrastive)]].concat();
         Ok(StepLoss { total, parts, ..loss })
@@ -319,6 +342,10 @@ impl Task for Joint<'_> {
         let undecayed = ["norm", "tokens", "positions", "modality"];
         let decays = parameter.ends_with(".weight") && !undecayed.iter().any(|part| parameter.contains(part));
         Group { lr: self.section.lr, decay: if decays { self.section.weight_decay } else { 0.0 } }
+    }
+
+    fn waited(&self) -> Duration {
+        self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
 
     fn part(&self, parameter: &str) -> &'static str {

@@ -3,21 +3,23 @@
 //! What teaches it stays as it was: docids, alignment and the teacher's distribution are those of the encoder before its
 //! training. A tower that is not trained is not asked; the rows it gave once serve.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use candle_core::{Device, Tensor};
 
-use super::queries::Batch;
+use super::queries::{Batch, Order};
+use super::shown::Shown;
 use crate::config::{Config, Depth, Tune};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
 use crate::data::hub;
-use crate::data::photos::{decode_batch, view_batch};
 use crate::error::Result;
-use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::model::clip::{Clip, Side, Trained, Whole, blocks_above, decays, side};
-use crate::model::features::{Prepared, photos_of};
+use crate::model::features::Prepared;
 use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
@@ -34,6 +36,8 @@ pub struct Live<'a> {
     corpus: &'a Corpus,
     /// What the encoder made of the corpus before its training.
     before: &'a Embeddings,
+    /// The photos of each step, ahead of it.
+    shown: Shown,
     align: &'a Align,
     seed: u64,
     device: &'a Device,
@@ -53,6 +57,7 @@ impl<'a> Live<'a> {
         config: &'a Config,
         prepared: &'a Prepared,
         align: &'a Align,
+        order: Arc<Order>,
         device: &'a Device,
     ) -> Result<Option<Self>> {
         if !config.tunes() {
@@ -64,7 +69,22 @@ impl<'a> Live<'a> {
             whole.clip.recompute();
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        Ok(Some(Self { whole, section: &config.tune, corpus, before, align, seed: config.seed, device }))
+        let shown = Shown::new(config, corpus, &whole.preprocess, order)?;
+        Ok(Some(Self {
+            whole,
+            section: &config.tune,
+            corpus,
+            before,
+            shown,
+            align,
+            seed: config.seed,
+            device,
+        }))
+    }
+
+    /// Time that steps have waited for photos since this was last asked.
+    pub fn waited(&self) -> Duration {
+        self.shown.waited()
     }
 
     /// What is trained of it.
@@ -98,7 +118,7 @@ impl<'a> Live<'a> {
         }
         let own = match captions {
             Some(captions) => self.captions(&captions)?,
-            None => self.photos(&batch.gold, Some(step))?,
+            None => self.photos(&batch.gold, &self.shown.of(step)?.0, Some(step))?,
         };
         batch.moves.apply(&self.align.side(modality).forward(&own)?)
     }
@@ -115,11 +135,11 @@ impl<'a> Live<'a> {
     ///
     /// # Errors
     /// When a photo can no longer be read.
-    pub fn contrastive(&self, batch: &Batch) -> Result<Tensor> {
+    pub fn contrastive(&self, batch: &Batch, step: usize) -> Result<Tensor> {
         let captions: Vec<usize> = batch.captions.iter().flatten().copied().collect();
         let images = match self.section.image {
             Depth::None => tensors::from_matrix(&self.before.images.select(&batch.gold), self.device)?,
-            _ => self.photos(&batch.gold, None)?,
+            _ => self.photos(&batch.gold, &self.shown.of(step)?.1, None)?,
         };
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
         contrastive_loss(&images, &self.captions(&captions)?, &scale)
@@ -149,26 +169,29 @@ impl<'a> Live<'a> {
         self.whole.captions(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// The encoder's own unit rows (photos, width) of the photos of these images: at a step the views of them that it
-    /// draws, where photos are augmented.
-    fn photos(&self, images: &[usize], step: Option<usize>) -> Result<Tensor> {
-        let photos = photos_of(self.corpus, images.iter().map(|&image| ImageIdx::from(image)))?;
-        let preprocess = &self.whole.preprocess;
-        let squares = match step.filter(|_| self.section.augment) {
-            Some(step) => {
-                let draw = |n: usize| rng::stream(self.seed, &format!("photo {n}"), step as u64);
-                view_batch(&photos, preprocess, &draw)
-            }
-            None => decode_batch(&photos, preprocess),
-        };
-        let squares = squares.into_iter().collect::<Result<Vec<_>>>()?;
-        let squares: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
-        match step.filter(|_| self.section.patch_dropout > 0.0) {
+    /// The encoder's own unit rows (photos, width) of squares; a photo that could not be read keeps the row it had.
+    fn photos(&self, images: &[usize], squares: &[Option<Vec<u8>>], step: Option<usize>) -> Result<Tensor> {
+        let before = || tensors::from_matrix(&self.before.images.select(images), self.device);
+        let read: Vec<&[u8]> = squares.iter().flatten().map(Vec::as_slice).collect();
+        if read.is_empty() {
+            return before();
+        }
+        let rows = match step.filter(|_| self.section.patch_dropout > 0.0) {
             Some(step) => {
                 let mut rng = rng::stream(self.seed, "patches", step as u64);
-                self.whole.photos_without(self.section.patch_dropout, &squares, &mut rng)
+                self.whole.photos_without(self.section.patch_dropout, &read, &mut rng)?
             }
-            None => self.whole.photos(&squares),
+            None => self.whole.photos(&read)?,
+        };
+        if read.len() == squares.len() {
+            return Ok(rows);
         }
+        let mut places: Vec<u32> = Vec::with_capacity(squares.len());
+        for (at, square) in squares.iter().enumerate() {
+            let before = places.iter().filter(|&&place| (place as usize) < read.len()).count();
+            places.push(if square.is_some() { before } else { read.len() + at } as u32);
+        }
+        let all = Tensor::cat(&[&rows, &before()?], 0)?;
+        Ok(all.index_select(&Tensor::from_vec(places, squares.len(), self.device)?, 0)?)
     }
 }

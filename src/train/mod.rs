@@ -1,6 +1,7 @@
 //! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
 //! training of the decoder.
 
+mod ahead;
 mod display;
 pub mod engine;
 mod health;
@@ -9,6 +10,8 @@ pub mod live;
 pub mod log;
 pub mod pretrain;
 pub mod queries;
+pub mod rehearsal;
 mod saver;
+mod shown;
 pub mod stop;
 pub mod teacher;

@@ -1,5 +1,7 @@
 //! What a training step asks: captions and images, as they are, moved, or mixed.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use rand::Rng as _;
 
@@ -55,18 +57,10 @@ impl Moves {
     }
 }
 
-/// Where the queries of every step come from. A step's are a function of the seed and the step alone.
-pub struct Source<'a> {
-    section: &'a Train,
-    seed: u64,
-    corpus: &'a Corpus,
-    align: &'a Align,
-    /// The captions' own unit rows; a step aligns those it needs.
-    captions: &'a Matrix,
-    /// Aligned unit rows of all images.
-    images: Matrix,
-    /// Those of what asks for images; none: they ask as they are.
-    views: Option<Views>,
+/// Who asks at each step: a function of the seed and the step alone.
+pub struct Order {
+    /// Caption queries a step, and image queries.
+    counts: [usize; 2],
     /// (caption→docid): only train captions can make these.
     pairs: Vec<TrainPair>,
     /// (image→docid): the images that may be learnt by heart.
@@ -75,28 +69,19 @@ pub struct Source<'a> {
     image_order: Epochs,
 }
 
-impl<'a> Source<'a> {
-    /// The queries of a corpus; `images` are the aligned unit rows of its images.
+impl Order {
+    /// The order of a configuration's queries.
     ///
     /// # Errors
-    /// When the corpus has no train split, or a photo can no longer be read.
-    pub fn new(config: &'a Config, prepared: &'a Prepared, align: &'a Align, images: Matrix) -> Result<Self> {
-        let corpus = &prepared.corpus;
+    /// When the corpus has no train split.
+    pub fn new(config: &Config, corpus: &Corpus) -> Result<Self> {
         let (pairs, memorised) = (corpus.train_pairs(), corpus.memorised(config.train.regime));
         if pairs.is_empty() {
             return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
         }
-        let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
-        let count = config.index.views;
-        let views = (count > 0).then(|| Views::embed(prepared, count)?.moved(aligned));
+        let captions = (config.train.batch as f64 * config.train.caption_share).round() as usize;
         Ok(Self {
-            section: &config.train,
-            seed: config.seed,
-            corpus,
-            align,
-            captions: &prepared.embeddings.captions,
-            views: views.transpose()?,
-            images,
+            counts: [captions, config.train.batch - captions],
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
             pairs,
@@ -104,10 +89,62 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The captions that ask at a step, with their images.
+    pub fn captions(&self, step: usize) -> Vec<TrainPair> {
+        self.caption_order.batch(step, self.counts[0]).into_iter().map(|i| self.pairs[i]).collect()
+    }
+
+    /// The images whose photos ask at a step, as rows of the corpus.
+    pub fn images(&self, step: usize) -> Vec<usize> {
+        self.image_order.batch(step, self.counts[1]).into_iter().map(|i| self.memorised[i].row()).collect()
+    }
+}
+
+/// Where the queries of every step come from.
+pub struct Source<'a> {
+    section: &'a Train,
+    seed: u64,
+    corpus: &'a Corpus,
+    align: &'a Align,
+    order: Arc<Order>,
+    /// The captions' own unit rows; a step aligns those it needs.
+    captions: &'a Matrix,
+    /// Aligned unit rows of all images.
+    images: Matrix,
+    /// Those of what asks for images; none: they ask as they are.
+    views: Option<Views>,
+}
+
+impl<'a> Source<'a> {
+    /// The queries of a corpus; `images` are the aligned unit rows of its images.
+    ///
+    /// # Errors
+    /// When a photo can no longer be read.
+    pub fn new(
+        config: &'a Config,
+        prepared: &'a Prepared,
+        align: &'a Align,
+        order: Arc<Order>,
+        images: Matrix,
+    ) -> Result<Self> {
+        let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
+        let count = config.index.views;
+        let views = (count > 0).then(|| Views::embed(prepared, count)?.moved(aligned));
+        Ok(Self {
+            section: &config.train,
+            seed: config.seed,
+            corpus: &prepared.corpus,
+            align,
+            order,
+            captions: &prepared.embeddings.captions,
+            views: views.transpose()?,
+            images,
+        })
+    }
+
     /// Caption queries of a step, a share of them drawn towards their images.
     pub fn captions(&self, step: usize) -> Batch {
-        let pairs: Vec<TrainPair> =
-            self.caption_order.batch(step, self.caption_share()).into_iter().map(|i| self.pairs[i]).collect();
+        let pairs = self.order.captions(step);
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         let mut batch = Batch {
             rows: self.caption_rows(&captions),
@@ -122,9 +159,7 @@ impl<'a> Source<'a> {
 
     /// Image queries of a step, a share of them disguised as captions.
     pub fn images(&self, step: usize) -> Batch {
-        let count = self.section.batch - self.caption_share();
-        let gold: Vec<usize> =
-            self.image_order.batch(step, count).into_iter().map(|i| self.memorised[i].row()).collect();
+        let gold = self.order.images(step);
         let mut batch = Batch {
             rows: self.asking(&gold, step),
             modalities: vec![Modality::Image; gold.len()],
@@ -151,11 +186,6 @@ impl<'a> Source<'a> {
             if others.is_empty() { all.start } else { others[rng.random_range(0..others.len())] }
         };
         batch.gold.iter().zip(&batch.captions).map(sibling).collect()
-    }
-
-    /// Caption queries of a step.
-    fn caption_share(&self) -> usize {
-        (self.section.batch as f64 * self.section.caption_share).round() as usize
     }
 
     /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
@@ -190,7 +220,7 @@ impl<'a> Source<'a> {
             if rng.random_bool(self.section.caption_noise) {
                 *modality = Modality::Caption;
                 moved.push(row);
-                pairs.push(self.pairs[rng.random_range(0..self.pairs.len())]);
+                pairs.push(self.order.pairs[rng.random_range(0..self.order.pairs.len())]);
             }
         }
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();

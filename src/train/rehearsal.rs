@@ -1,0 +1,71 @@
+//! A few steps for trial, of which nothing is kept: what a training will take.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::engine::{Plan, Task};
+use crate::error::Result;
+use crate::memory;
+use crate::nn::adamw::{AdamW, Group};
+use crate::nn::gradients::Gradients;
+
+/// Steps that are tried; the first one, which warms up caches, is not counted.
+const STEPS: usize = 4;
+
+/// What a training takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rehearsal {
+    /// Trained parameters of each part of the model.
+    pub trained: BTreeMap<&'static str, usize>,
+    /// Seconds of a step, the median.
+    pub step: f64,
+    /// Seconds of a validation.
+    pub validation: f64,
+    /// Bytes held after them; none where the system does not say.
+    pub memory: Option<u64>,
+    /// Steps of the whole training.
+    pub steps: usize,
+    /// Validations of the whole training.
+    pub validations: usize,
+}
+
+impl Rehearsal {
+    /// Seconds of the whole training.
+    pub fn total(&self) -> f64 {
+        self.steps as f64 * self.step + self.validations as f64 * self.validation
+    }
+}
+
+/// Tries a few steps and a validation. The optimiser's moments are made and moved as in earnest, the weights stay.
+///
+/// # Errors
+/// What the task reports.
+pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
+    let mut trained = BTreeMap::new();
+    for (name, parameter) in task.params().iter() {
+        *trained.entry(task.part(name)).or_default() += parameter.elem_count();
+    }
+    let mut adamw = AdamW::new(task.params())?;
+    let mut seconds = Vec::with_capacity(STEPS);
+    for step in 0..STEPS {
+        let (began, mut gradients) = (Instant::now(), Gradients::of(task.params()));
+        for batch in 0..plan.accumulate {
+            gradients.add(&task.loss(step * plan.accumulate + batch)?.total.backward()?, 1.0)?;
+        }
+        adamw.update(&gradients, 1.0, |_| Group { lr: 0.0, decay: 0.0 })?;
+        seconds.push(began.elapsed().as_secs_f64());
+    }
+    let memory = memory::held();
+    let counted = &mut seconds[1..];
+    counted.sort_unstable_by(f64::total_cmp);
+    let began = Instant::now();
+    task.validate()?;
+    Ok(Rehearsal {
+        trained,
+        step: counted[counted.len() / 2],
+        validation: began.elapsed().as_secs_f64(),
+        memory,
+        steps: plan.steps,
+        validations: plan.steps.div_ceil(plan.validate_every),
+    })
+}
