@@ -21,6 +21,7 @@ use crate::model::index::Index;
 use crate::retriever::build::{Model, Parts};
 use crate::run::RunFolder;
 use crate::train::live::trained;
+use crate::train::named;
 use crate::train::rehearsal::Rehearsal;
 use crate::train::stop::Stop;
 use crate::train::teacher::Scores;
@@ -150,7 +151,9 @@ fn keep_tuned(
 ) -> Result<()> {
     let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
     let whole = Whole::read(&folder, trained(&config.tune), device)?;
-    let (_, weights) = Checkpoint::read(&run.checkpoints(), Which::Best)?.parts();
+    let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
+    let index = named::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
+    let (_, weights) = best.parts();
     whole.params.trainable().assign(weights, &run.checkpoints())?;
     let encoder = run.tuned().join(ENCODER);
     whole.write(&encoder)?;

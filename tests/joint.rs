@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use fixture::{Dsi, Space, TUNED, copy, json_lines, repository};
+use fixture::{Dsi, RENAMED, Space, TUNED, copy, json_lines, repository};
 use serde_json::Value;
 
 /// The small experiment with a CLIP of its own in the space, whose encoder is trained too.
@@ -91,6 +91,7 @@ fn a_tuning_without_its_parts_is_refused_by_name() {
     refused(&["tune.text=none", "tune.image=none"], &["tune.contrastive", "tune.text"]);
     refused(&["tune.image=none"], &["tune.augment", "tune.patch_dropout", "tune.image"]);
     refused(&["index.views=2"], &["index.views", "tune.image"]);
+    refused(&["tune.reassign_every=3"], &["tune.reassign_every", "learned"]);
     let features = ["encoder.kind=features", "data.kind=features"];
     space.dsi("train", &[TUNED, &features].concat()).output().refused(&[
         "tune.text",
@@ -121,4 +122,16 @@ fn a_dry_run_says_what_it_would_take_and_keeps_nothing() {
         assert!(outcome.stdout.contains(part), "{part}: {outcome}");
     }
     assert!(!space.path("run").exists());
+}
+
+#[test]
+fn images_are_named_anew_as_the_encoder_moves() {
+    let space = Space::new();
+    let outcome = space.dsi("train", RENAMED).out("run").output().succeeded();
+    for step in [4, 8] {
+        assert!(outcome.stderr.contains(&format!("step {step}: ")), "{outcome}");
+    }
+    assert!(outcome.stderr.contains("of 80 images have another docid"), "{outcome}");
+    let docids = |folder: &str| fs::read_to_string(space.path(folder).join("docids.jsonl")).unwrap();
+    assert_ne!(docids("run/index"), docids("run/tuned/index"));
 }

@@ -420,13 +420,15 @@ fn every_docid_family_and_loss_does_the_whole_job() {
         let report = outcome.json();
         let stages: Vec<&str> =
             settings(&report).iter().filter(|s| s[2] == "caption").map(|s| s[1]).collect();
-        let grounded = name.starts_with("rq") || ["learned", "everything", "tuned"].contains(&name);
+        let grounded =
+            name.starts_with("rq") || ["learned", "everything", "tuned", "renamed"].contains(&name);
         let expected: &[_] = match grounded {
             true => &["decoder", "geometry", "rerank", "exact", "exact"],
             false => &["decoder", "rerank", "exact", "exact"],
         };
         assert_eq!(stages, expected, "{name}");
-        report["rows"].as_array().unwrap().iter().for_each(|row| {
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row["query"] != "image-to-caption").for_each(|row| {
             // All ten images of the split fit into the beam, so each is found at some rank.
             assert_eq!(number(&row["recall"]["10"]), 1.0, "{name} {row}");
         });

@@ -14,7 +14,7 @@ use dsi::model::features;
 use dsi::run::RunFolder;
 use dsi::train::stop::Stop;
 use dsi::{index, train};
-use fixture::{Outcome, STEPS, Space, TUNED, assert_same, contents, copy, json_lines, repository};
+use fixture::{Outcome, RENAMED, STEPS, Space, TUNED, assert_same, contents, copy, json_lines, repository};
 use serde_json::Value;
 
 /// The exit code of a program that Ctrl-C ended.
@@ -95,6 +95,7 @@ fn a_run_stopped_after_every_step_ends_as_one_that_was_not() {
 #[test]
 fn so_does_one_that_trains_its_encoder_too() {
     stopped_after_every_step(TUNED);
+    stopped_after_every_step(RENAMED);
 }
 
 fn stopped_after_every_step(more: &[&str]) {

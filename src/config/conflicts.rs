@@ -25,7 +25,7 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
 /// The keys a conflict reads, and the sentence it makes when there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
-const CONFLICTS: [Conflict; 15] = [
+const CONFLICTS: [Conflict; 16] = [
     (&["data.kind", "encoder.kind"], features_come_together),
     (&["data.kind", "data.captions"], karpathy_needs_captions),
     (&["data.kind", "data.captions"], shards_have_their_captions),
@@ -43,6 +43,7 @@ const CONFLICTS: [Conflict; 15] = [
         ],
         tuned_terms_need_a_tower,
     ),
+    (&["tune.image", "tune.reassign_every", "index.family", "index.seconds"], reassignment_needs_paths),
     (&["index.family", "decoder.grounded"], grounding_needs_codebooks),
     (&["index.first_codes", "index.codes"], sizes_grow),
     (
@@ -171,6 +172,20 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     }
     let photos = given(&[("tune.augment", tune.augment), ("tune.patch_dropout", tune.patch_dropout > 0.0)])?;
     (tune.image == Depth::None).then(|| alone(&photos, "tune.image"))
+}
+
+fn reassignment_needs_paths(config: &Config) -> Option<String> {
+    let wanted = config.tune.reassign_every > 0;
+    let why = if config.index.family != Family::Learned {
+        "index.family = \"learned\", whose docids are unique whatever the codes"
+    } else if config.tune.image == Depth::None {
+        "tune.image: embeddings that stay keep their docids"
+    } else if config.index.seconds != Seconds::None {
+        "index.seconds = \"none\": second docids are made once"
+    } else {
+        return None;
+    };
+    wanted.then(|| format!("tune.reassign_every needs {why}"))
 }
 
 /// The names of those that are given, if any are.

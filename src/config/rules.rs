@@ -160,6 +160,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("tune.augment", Flag),
     ("tune.patch_dropout", Real(0.0, 0.9)),
     ("tune.recompute", Flag),
+    ("tune.reassign_every", STEPS_OR_NONE),
 
     ("search.beam", Count(1, 512)),
     ("search.geometry", Real(0.0, 100.0)),

@@ -320,6 +320,9 @@ section! {
         /// Whether what lies inside the towers' blocks is computed again in the backward pass instead of held (gradient
         /// checkpointing): less memory, a third more time.
         recompute: bool = false,
+        /// Steps between re-assignments of images to docids, by the encoder as it then is; 0: none. For
+        /// `index.family = "learned"`, whose docids are unique without a suffix.
+        reassign_every: usize = 0,
     }
 }
 

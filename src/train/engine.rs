@@ -3,6 +3,8 @@
 //! A [`Task`] knows what a step's loss is; the engine knows everything else. Ctrl-C is looked at between steps:
 //! the run is saved and can be resumed to exactly the weights it would have had.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
@@ -24,6 +26,8 @@ use crate::run::RunFolder;
 
 /// What the optimiser's file calls the weights themselves, where the checkpoint's are their average.
 const RAW: &str = "raw.";
+
+type Named = BTreeMap<String, Tensor>;
 
 /// The loss of one backward pass.
 pub struct StepLoss {
@@ -60,6 +64,21 @@ pub trait Task {
     fn loss(&self, batch: usize) -> Result<StepLoss>;
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
+    /// What a training must know beside its parameters to go on; names must differ from those of parameters.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn state(&self) -> Result<Named> {
+        Ok(Named::new())
+    }
+    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint, which `origin` names.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    fn restore(&self, state: &mut Named, origin: &Path) -> Result<()> {
+        let _ = (state, origin);
+        Ok(())
+    }
     /// Time that losses have waited for data since this was last asked.
     fn waited(&self) -> Duration {
         Duration::ZERO
@@ -165,6 +184,7 @@ impl<'a> Engine<'a> {
                 averaged = Some(std::mem::replace(&mut weights, taken(&mut optimizer, RAW)));
             }
             task.params().assign(weights, &folder)?;
+            task.restore(&mut optimizer, &folder)?;
             adamw.restore(optimizer, found.step - found.skipped, &folder)?;
             tracing::info!("resuming at step {} of {}", found.step, plan.steps);
             progress = found;
@@ -279,6 +299,7 @@ impl<'a> Engine<'a> {
     fn save(&mut self) -> Result<()> {
         self.saved = self.step;
         let mut optimizer = self.adamw.state()?;
+        optimizer.append(&mut self.task.state()?);
         let mut weights = copies(self.task.params(), "")?;
         if let Some(ema) = &self.ema {
             optimizer.append(&mut copies(self.task.params(), RAW)?);
@@ -288,8 +309,6 @@ impl<'a> Engine<'a> {
         self.saver.save(Checkpoint { progress, weights, optimizer })
     }
 }
-
-type Named = std::collections::BTreeMap<String, Tensor>;
 
 fn copies(params: &Params, prefix: &str) -> Result<Named> {
     params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), tensor.copy()?.detach()))).collect()

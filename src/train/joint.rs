@@ -1,5 +1,9 @@
 //! `dsi train`: the decoder learns (caption→docid) and (image→docid) together.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +11,14 @@ use candle_core::{Device, Tensor};
 
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::live::Live;
+use super::named::{self, Named};
 use super::queries::{Batch, Order, Source};
 use super::rehearsal::{self, Rehearsal};
 use super::stop::Stop;
 use super::teacher::{Lesson, Scores, Teacher, rivals};
 use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
-use crate::docid::trie::Trie;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::catalogue::{Candidates, Catalogue};
 use crate::model::checkpoint::ENCODER;
@@ -30,8 +34,8 @@ use crate::nn::adamw::Group;
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Params;
 use crate::nn::tensors;
-use crate::retriever::build::{Kind, Model, Parts};
-use crate::retriever::{Query, Retriever};
+use crate::retriever::Query;
+use crate::retriever::build::Model;
 use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
@@ -95,20 +99,16 @@ struct Joint<'a> {
     live: Option<Live<'a>>,
     /// All that is trained.
     params: Params,
-    catalogue: Catalogue,
+    /// The images by the docids they have now.
+    named: RefCell<Rc<Named>>,
     source: Source<'a>,
-    /// What captions learn among: train images alone. Were val and test images candidates here, never once the
-    /// right ones, the decoder would learn to avoid them.
-    spoken: Teacher,
-    /// What images learn among: all that may be learnt by heart, each of them as often the right one.
-    seen: Teacher,
     /// Another teacher for captions, if there is one.
     told: Option<Scores>,
     beam: usize,
     lookahead: bool,
-    validation: Box<dyn Retriever>,
     /// Val captions.
     asked: Vec<usize>,
+    config: &'a Config,
     prepared: &'a Prepared,
     device: &'a Device,
 }
@@ -152,15 +152,13 @@ impl<'a> Joint<'a> {
         device: &'a Device,
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
-        let memorised = corpus.memorised(section.regime);
+        if config.tune.reassign_every > 0 && index.meta.gates.suffix {
+            return Err(Error::input(
+                "tune.reassign_every needs docids that are unique by their codes alone, and this index has a suffix level: \
+                 raise index.levels or index.codes",
+            ));
+        }
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
-        let teacher = |gallery: &[ImageIdx]| {
-            let trie = Trie::over(&index.docids, gallery.iter().copied());
-            Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
-        };
-        let (spoken, seen) = (teacher(&corpus.images_in(Split::Train)), teacher(&memorised));
-        let parts = Parts::new(config, prepared, index.clone(), Arc::clone(&model.dsi))?;
-        let everything: Vec<ImageIdx> = corpus.images().collect();
         let order = Arc::new(Order::new(config, corpus)?);
         let live = Live::open(config, prepared, &index.align, order.clone(), device)?;
         let params = match &live {
@@ -174,19 +172,41 @@ impl<'a> Joint<'a> {
             contrastive: &config.tune.contrastive,
             seed: config.seed,
             dropout: config.decoder.dropout,
-            catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
+            named: RefCell::new(Rc::new(Named::new(config, prepared, index.clone(), &model.dsi)?)),
             source: Source::new(config, prepared, &index.align, order, images)?,
-            spoken,
-            seen,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
             lookahead: config.looks_ahead(),
-            validation: parts.build(Kind::Decoder, &everything),
             asked: asked(corpus),
+            config,
             prepared,
             model,
             device,
         })
+    }
+
+    /// The images as they are named now.
+    fn named(&self) -> Rc<Named> {
+        self.named.borrow().clone()
+    }
+
+    /// Names the images anew, by the encoder as it is now, before the first batch of a step at which that is due.
+    fn rename(&self, batch: usize) -> Result<()> {
+        let every = self.config.tune.reassign_every * self.section.accumulate;
+        let Some(live) = self.live.as_ref().filter(|_| every > 0 && batch > 0 && batch.is_multiple_of(every))
+        else {
+            return Ok(());
+        };
+        let (named, step) = (self.named(), batch / self.section.accumulate);
+        let images = named.index().align.apply(Modality::Image, &live.gallery()?);
+        let Some((docids, changed)) = named.renamed(&images, self.config.index.encode_beam) else {
+            tracing::warn!("step {step}: docids would no longer be unique; they stay as they are");
+            return Ok(());
+        };
+        tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
+        let index = Index { docids, ..named.index().clone() };
+        *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
+        Ok(())
     }
 
     /// Aligned unit rows of a batch's queries, by the encoder as it is now.
@@ -198,14 +218,20 @@ impl<'a> Joint<'a> {
     }
 
     /// Candidates and targets of a batch, whose queries have these rows.
-    fn lessons(&self, teacher: &Teacher, batch: &Batch, rows: &Tensor, rng: &mut Rng) -> Result<Vec<Lesson>> {
+    fn lessons(
+        &self,
+        named: &Named,
+        teacher: &Teacher,
+        (batch, rows): (&Batch, &Tensor),
+        rng: &mut Rng,
+    ) -> Result<Vec<Lesson>> {
         let (count, queries) = (self.section.beam_negatives, batch.gold.len());
         let told = self.told.as_ref();
         if count == 0 || queries == 0 {
             return teacher.lessons(batch, &vec![Vec::new(); queries], told);
         }
         let queries = Queries::of(rows.detach(), &batch.modalities)?;
-        let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &self.catalogue));
+        let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &named.catalogue));
         let settings = Settings {
             beam: self.beam,
             geometry: None,
@@ -220,8 +246,14 @@ impl<'a> Joint<'a> {
     }
 
     /// Hard candidates, what the model makes of them, and the mass that each of their prefixes should get.
-    fn scored(&self, queries: &Queries, lessons: &[Lesson], dropout: &mut Dropout) -> Result<Scored> {
-        let docids = self.catalogue.docids();
+    fn scored(
+        &self,
+        catalogue: &Catalogue,
+        queries: &Queries,
+        lessons: &[Lesson],
+        dropout: &mut Dropout,
+    ) -> Result<Scored> {
+        let docids = catalogue.docids();
         let (gold, even) = (self.section.target_gold as f32, self.section.label_smoothing as f32);
         let target = |lesson: &Lesson| {
             let codes: Vec<&[u32]> =
@@ -230,7 +262,7 @@ impl<'a> Joint<'a> {
         };
         let targets: Vec<PrefixTargets> = lessons.iter().map(target).collect();
         let images: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.images.clone()).collect();
-        let candidates = self.catalogue.candidates(&images, self.device)?;
+        let candidates = catalogue.candidates(&images, self.device)?;
         let scores = self.model.dsi.step_scores(queries, &candidates, dropout)?;
         let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {
             let values: Vec<f32> = targets.iter().flat_map(part).copied().collect();
@@ -244,11 +276,13 @@ impl<'a> Joint<'a> {
     fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
         let mut rng = rng::stream(self.seed, "rivals", step as u64);
-        let mut lessons = self.lessons(&self.spoken, captions, &asked.rows[0], &mut rng)?;
-        lessons.extend(self.lessons(&self.seen, images, &asked.rows[1], &mut rng)?);
+        let named = self.named();
+        let mut lessons = self.lessons(&named, &named.spoken, (captions, &asked.rows[0]), &mut rng)?;
+        lessons.extend(self.lessons(&named, &named.seen, (images, &asked.rows[1]), &mut rng)?);
         let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
-        let Scored { candidates, scores, hidden, mass } = self.scored(queries, &lessons, &mut dropout)?;
+        let Scored { candidates, scores, hidden, mass } =
+            self.scored(&named.catalogue, queries, &lessons, &mut dropout)?;
         let mut total = listwise(&scores, &hidden, &mass)?;
         let mut parts = Vec::new();
         let weights =
@@ -298,7 +332,7 @@ impl<'a> Joint<'a> {
         let mut rng = rng::stream(self.seed, "dropout", step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-        let candidates = self.catalogue.candidates(&gold, self.device)?;
+        let candidates = self.named().catalogue.candidates(&gold, self.device)?;
         let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
         Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count() })
     }
@@ -317,6 +351,7 @@ impl Task for Joint<'_> {
     }
 
     fn loss(&self, step: usize) -> Result<StepLoss> {
+        self.rename(step)?;
         let (captions, images) = (self.source.captions(step), self.source.images(step));
         let rows = [self.rows(&captions, step)?, self.rows(&images, step)?];
         let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
@@ -344,6 +379,19 @@ impl Task for Joint<'_> {
         Group { lr: self.section.lr, decay: if decays { self.section.weight_decay } else { 0.0 } }
     }
 
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        if self.config.tune.reassign_every == 0 {
+            return Ok(BTreeMap::new());
+        }
+        Ok([(named::DOCIDS.to_owned(), named::to_tensor(&self.named().index().docids)?)].into())
+    }
+
+    fn restore(&self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
+        let index = named::with_docids(self.named().index().clone(), state, origin)?;
+        *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
+        Ok(())
+    }
+
     fn waited(&self) -> Duration {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
@@ -366,7 +414,7 @@ impl Task for Joint<'_> {
             rows.iter().map(|row| Query::Embedding(Modality::Caption, row.to_vec())).collect();
         let gold: Vec<ImageIdx> =
             self.asked.iter().map(|&caption| self.prepared.corpus.owner(caption)).collect();
-        let lists = self.validation.retrieve(&queries, 10)?;
+        let lists = self.named().validation.retrieve(&queries, 10)?;
         let found: Vec<Option<usize>> =
             lists.iter().zip(&gold).map(|(list, &image)| list.rank_of(image)).collect();
         let recall = |k: usize| {

@@ -14,12 +14,14 @@ use crate::config::{Config, Depth, Tune};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
 use crate::data::hub;
+use crate::data::photos::decode_batch;
 use crate::error::Result;
+use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::model::clip::{Clip, Side, Trained, Whole, blocks_above, decays, side};
-use crate::model::features::Prepared;
+use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
@@ -155,6 +157,26 @@ impl<'a> Live<'a> {
             rows.extend_from_slice(tensors::to_matrix(&self.captions(some)?.detach())?.data());
         }
         Ok(Matrix::new(self.before.captions.width(), rows))
+    }
+
+    /// The encoder's own unit rows of all images, as it is now; photos that can no longer be read keep the rows they had.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn gallery(&self) -> Result<Matrix> {
+        if self.section.image == Depth::None {
+            return Ok(self.before.images.clone());
+        }
+        let mut rows = Vec::new();
+        let images: Vec<ImageIdx> = self.corpus.images().collect();
+        for some in images.chunks(AT_ONCE) {
+            let squares =
+                decode_batch(&photos_of(self.corpus, some.iter().copied())?, &self.whole.preprocess);
+            let squares: Vec<_> = squares.into_iter().map(Result::ok).collect();
+            let some: Vec<usize> = some.iter().map(|image| image.row()).collect();
+            rows.extend_from_slice(tensors::to_matrix(&self.photos(&some, &squares, None)?.detach())?.data());
+        }
+        Ok(Matrix::new(self.before.images.width(), rows))
     }
 
     /// The encoder's own unit rows (captions, width).

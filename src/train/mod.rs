@@ -8,6 +8,7 @@ mod health;
 pub mod joint;
 pub mod live;
 pub mod log;
+pub mod named;
 pub mod pretrain;
 pub mod queries;
 pub mod rehearsal;

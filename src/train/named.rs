@@ -1,0 +1,106 @@
+//! The images of a training by the docids they have now, and everything that is made of docids. Where the encoder moves,
+//! images are named anew from time to time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::teacher::Teacher;
+use crate::config::Config;
+use crate::data::corpus::Split;
+use crate::docid::trie::Trie;
+use crate::docid::{Docid, DocidSet, assign};
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+use crate::model::catalogue::Catalogue;
+use crate::model::dsi::Dsi;
+use crate::model::features::Prepared;
+use crate::model::index::Index;
+use crate::model::modality::Modality;
+use crate::retriever::Retriever;
+use crate::retriever::build::{Kind, Parts};
+
+/// What the optimiser's file of a checkpoint calls the docids, (images, levels).
+pub const DOCIDS: &str = "docids";
+
+/// Docids, and what is made of them.
+pub struct Named {
+    index: Index,
+    /// Where candidates are taken from.
+    pub catalogue: Catalogue,
+    /// What captions learn among: train images alone. Were val and test images candidates here, never once the
+    /// right ones, the decoder would learn to avoid them.
+    pub spoken: Teacher,
+    /// What images learn among: all that may be learnt by heart, each of them as often the right one.
+    pub seen: Teacher,
+    /// The decoder alone over all images.
+    pub validation: Box<dyn Retriever>,
+}
+
+impl Named {
+    /// Everything of an index. Teachers go by the embeddings that the encoder gave before its training.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn new(config: &Config, prepared: &Prepared, index: Index, dsi: &Arc<Dsi>) -> Result<Self> {
+        let (corpus, section) = (&prepared.corpus, &config.train);
+        let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
+        let teacher = |gallery: &[ImageIdx]| {
+            let trie = Trie::over(&index.docids, gallery.iter().copied());
+            Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
+        };
+        let parts = Parts::new(config, prepared, index.clone(), Arc::clone(dsi))?;
+        let everything: Vec<ImageIdx> = corpus.images().collect();
+        Ok(Self {
+            catalogue: Catalogue::new(index.docids.clone(), index.codebooks.as_ref()),
+            spoken: teacher(&corpus.images_in(Split::Train)),
+            seen: teacher(&corpus.memorised(section.regime)),
+            validation: parts.build(Kind::Decoder, &everything),
+            index,
+        })
+    }
+
+    /// The docids with what they were made with.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The docids of these aligned unit rows, one an image, by the codebooks as they are; none where they would not be
+    /// unique. With them, how many images have another one than before.
+    pub fn renamed(&self, images: &Matrix, beam: usize) -> Option<(DocidSet, usize)> {
+        let books = self.index.codebooks.as_ref()?;
+        let codes = assign::distinct(books, images, beam);
+        let before = self.index.docids.iter().zip(&codes);
+        let changed = before.filter(|(docid, codes)| docid.codes() != codes.as_slice()).count();
+        let docids = codes.into_iter().map(Docid::new).collect();
+        Some((DocidSet::new(docids, self.index.docids.codes_per_level().to_vec()).ok()?, changed))
+    }
+}
+
+/// Docids as a tensor (images, levels) for a checkpoint.
+///
+/// # Errors
+/// When the device refuses.
+pub fn to_tensor(docids: &DocidSet) -> Result<Tensor> {
+    let codes: Vec<u32> = docids.iter().flat_map(|docid| docid.codes()).copied().collect();
+    Ok(Tensor::from_vec(codes, (docids.images(), docids.levels()), &Device::Cpu)?)
+}
+
+/// The index with the docids that tensors of a checkpoint hold; as it was, where they hold none.
+///
+/// # Errors
+/// When they are those of another corpus or of other codebooks; `origin` names the checkpoint.
+pub fn with_docids(mut index: Index, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<Index> {
+    let Some(docids) = state.remove(DOCIDS) else { return Ok(index) };
+    if docids.dims() != [index.docids.images(), index.docids.levels()] {
+        let what = format!("its docids are of shape {:?}, and the index is another one", docids.dims());
+        return Err(Error::file(origin, what));
+    }
+    let docids = docids.to_vec2::<u32>()?.into_iter().map(Docid::new).collect();
+    let sizes = index.docids.codes_per_level().to_vec();
+    index.docids = DocidSet::new(docids, sizes).map_err(|error| Error::file(origin, error.to_string()))?;
+    Ok(index)
+}
