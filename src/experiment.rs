@@ -20,10 +20,10 @@ use crate::model::features::{self, Prepared};
 use crate::model::index::Index;
 use crate::retriever::build::{Model, Parts};
 use crate::run::RunFolder;
+use crate::train::Host;
 use crate::train::live::trained;
 use crate::train::named;
 use crate::train::rehearsal::Rehearsal;
-use crate::train::stop::Stop;
 use crate::train::teacher::Scores;
 use crate::{eval, index, train};
 
@@ -61,26 +61,32 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Res
     features::prepare(&config.data, &encoder, device)
 }
 
-/// Builds the index unless the run has one, trains, from the last checkpoint where `resume` is set, and measures. The run
-/// folder gets everything.
+/// Trains as [`train`] does, and measures. The run folder gets everything.
 ///
 /// # Errors
-/// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
+/// As [`train`].
 pub fn run(
     config: &Config,
     prepared: &Prepared,
     run: &RunFolder,
     resume: bool,
-    device: &Device,
-    stop: &Stop,
+    host: &Host,
 ) -> Result<Report> {
-    let index = index::open(config, prepared, run, device)?;
-    train::joint::train(config, prepared, &index, run, resume, device, stop)?;
-    if !config.tunes() {
-        return measure_own(config, prepared, run, device);
+    train(config, prepared, run, resume, host)?;
+    measure_own(config, prepared, run, host.device)
+}
+
+/// Builds the index unless the run has one, and trains, from the last checkpoint where `resume` is set.
+///
+/// # Errors
+/// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
+pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool, host: &Host) -> Result<()> {
+    let index = host.ranks.in_turn(|| index::open(config, prepared, run, host.device))?;
+    train::joint::train(config, prepared, &index, run, resume, host)?;
+    if config.tunes() && host.ranks.is_first() {
+        keep_tuned(config, prepared, index, run, host.device)?;
     }
-    keep_tuned(config, prepared, index, run, device)?;
-    measure_own(config, &prepare_trained(config, run, device)?, run, device)
+    Ok(())
 }
 
 /// What the training of a run would take: a few steps of it, over the index that is there or one that is thrown away.
@@ -95,8 +101,14 @@ pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, device: &
     train::joint::rehearse(config, prepared, &index, device)
 }
 
-/// Measures a run that has just been trained, with the weight that is fitted now where that is asked for.
-fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Report> {
+/// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the
+/// run began with.
+///
+/// # Errors
+/// When something of the run cannot be read or the disk refuses.
+pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Report> {
+    let tuned = config.tunes().then(|| prepare_trained(config, run, device)).transpose()?;
+    let prepared = tuned.as_ref().unwrap_or(prepared);
     let mut parts = parts(config, prepared, run, device)?;
     if config.search.fit_rerank {
         let weight = fit::rerank_weight(prepared, &parts)?;

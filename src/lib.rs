@@ -22,7 +22,7 @@
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`error`], [`mod@file`], [`ids`], [`matrix`], [`memory`], [`progress`], [`rng`], [`run`], [`table`] | the base |
+//! | [`error`], [`mod@file`], [`ids`], [`matrix`], [`memory`], [`progress`], [`ranks`], [`rng`], [`run`], [`table`] | the base |
 //!
 //! # How a run flows
 //! `config` → [`model::features::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -45,6 +45,7 @@ pub mod memory;
 pub mod model;
 pub mod nn;
 pub mod progress;
+pub mod ranks;
 pub mod retriever;
 pub mod rng;
 pub mod run;

@@ -1,11 +1,16 @@
-//! Progress bars on stderr; invisible where that is not a terminal.
+//! Progress bars on stderr; invisible where that is not a terminal, and of all ranks but the first.
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::ranks::launched;
 
 /// A bar over `length` units, called `what`.
 pub fn bar(length: usize, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
+    if launched().is_some_and(|(rank, _)| rank > 0) {
+        return ProgressBar::hidden();
+    }
     ProgressBar::new(length as u64).with_style(style).with_prefix(what)
 }
 

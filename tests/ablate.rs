@@ -9,6 +9,7 @@ use std::path::Path;
 use candle_core::Device;
 use dsi::config::Config;
 use dsi::run::RunFolder;
+use dsi::train::Host;
 use dsi::train::stop::Stop;
 use dsi::{index, model::features, train};
 use fixture::{Dsi, Outcome, Space, assert_same, contents, repository};
@@ -150,7 +151,8 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let stop = Stop::default();
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
-    train::joint::train(&config, &prepared, &index, &run, false, &Device::Cpu, &stop).unwrap_err();
+    train::joint::train(&config, &prepared, &index, &run, false, &Host::alone(&Device::Cpu, &stop))
+        .unwrap_err();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use dsi::model::modality::Modality;
 use dsi::retriever::build::{Kind, Parts};
 use dsi::retriever::{Query, RankedList, Retriever};
 use dsi::run::RunFolder;
+use dsi::train::Host;
 use dsi::train::stop::Stop;
 use fixture::{IMAGES, Space, VARIANTS, repository};
 
@@ -45,7 +46,7 @@ fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);
     let prepared = features::prepare(&config.data, &config.encoder, &device).unwrap();
-    experiment::run(&config, &prepared, &run, false, &device, &Stop::default()).unwrap();
+    experiment::run(&config, &prepared, &run, false, &Host::alone(&device, &Stop::default())).unwrap();
     let prepared = experiment::prepare_trained(&config, &run, &device).unwrap();
     let parts = experiment::open(&config, &prepared, &run, &device).unwrap();
     Trained { name, prepared, parts }

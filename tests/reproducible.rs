@@ -12,6 +12,7 @@ use dsi::config::Config;
 use dsi::error::Error;
 use dsi::model::features;
 use dsi::run::RunFolder;
+use dsi::train::Host;
 use dsi::train::stop::Stop;
 use dsi::{index, train};
 use fixture::{Outcome, RENAMED, STEPS, Space, TUNED, assert_same, contents, copy, json_lines, repository};
@@ -84,7 +85,7 @@ fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Resul
     if stop {
         wish.request();
     }
-    train::joint::train(config, &prepared, &index, run, resume, &Device::Cpu, &wish)
+    train::joint::train(config, &prepared, &index, run, resume, &Host::alone(&Device::Cpu, &wish))
 }
 
 #[test]

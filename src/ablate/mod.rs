@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
 use crate::model::features::Prepared;
+use crate::train::Host;
 use crate::train::stop::Stop;
 use crate::{eval, experiment};
 use choice::Choice;
@@ -102,7 +103,7 @@ fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Repor
     run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
-        return experiment::run(&run.config, prepared, &run.folder, resume, device, stop);
+        return experiment::run(&run.config, prepared, &run.folder, resume, &Host::alone(device, stop));
     };
     // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
     run.keep_lender(lender)?;

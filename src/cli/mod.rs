@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Config};
 use crate::eval::report::Report;
 use crate::eval::table::{difference_table, report_table};
+use crate::ranks::launched;
 use crate::train::stop::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -49,7 +50,10 @@ enum Command {
 /// Whatever the command reports; `main` prints it.
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new("dsi=info"));
+    // Of several ranks the first one speaks for all.
+    let quiet = launched().is_some_and(|(rank, _)| rank > 0);
+    let level = if quiet { "dsi=error" } else { "dsi=info" };
+    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);

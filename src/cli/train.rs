@@ -3,12 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use candle_core::Device;
 use clap::Args;
 
-use super::open::{OF_A_TRAINING, Start, open_run, run_folder};
+use super::open::{OF_A_TRAINING, Opening, Start, open_run, run_folder};
 use super::{ConfigArgs, device, print_report, put, stop_on_ctrl_c};
+use crate::config::Config;
+use crate::error::Error;
 use crate::experiment;
+use crate::ranks::Ranks;
+use crate::run::RunFolder;
 use crate::table::{Align, Table};
+use crate::train::Host;
 use crate::train::rehearsal::Rehearsal;
 
 /// Do the whole job: embed the corpus, build the index if there is none, train the decoder, print the test table.
@@ -38,19 +44,42 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
-        let run = run_folder(self.out, &config);
+        let run = run_folder(self.out.clone(), &config);
         let device = device(config.device)?;
         if self.dry_run {
             let prepared = experiment::prepare(&config, &device)?;
             return put(told(&experiment::rehearse(&config, &prepared, &run, &device)?));
         }
-        let stop = stop_on_ctrl_c()?;
-        let start = Start::from_flags(self.resume, self.force);
-        let opening = open_run(&run, &config, start, &OF_A_TRAINING)?;
-        let prepared = experiment::prepare(&config, &device)?;
-        opening.begin()?;
-        print_report(&experiment::run(&config, &prepared, &run, self.resume, &device, &stop)?, false)
+        let ranks = Ranks::join()?;
+        match self.work(&config, &run, &device, ranks.clone()) {
+            // The others wait for this rank: they end with it.
+            Err(error) if ranks.size() > 1 && !is_stop(&error) => {
+                eprintln!("error: rank {} of {}: {error:#}", ranks.rank(), ranks.size());
+                ranks.abort()
+            }
+            done => done,
+        }
     }
+
+    fn work(self, config: &Config, run: &RunFolder, device: &Device, ranks: Ranks) -> Result<()> {
+        let stop = stop_on_ctrl_c()?;
+        let host = Host { device, stop: &stop, ranks };
+        let start = Start::from_flags(self.resume, self.force);
+        let opening =
+            host.ranks.is_first().then(|| open_run(run, config, start, &OF_A_TRAINING)).transpose()?;
+        let prepared = host.ranks.in_turn(|| experiment::prepare(config, device))?;
+        opening.map_or(Ok(()), Opening::begin)?;
+        experiment::train(config, &prepared, run, self.resume, &host)?;
+        if host.ranks.is_first() {
+            print_report(&experiment::measure_own(config, &prepared, run, device)?, false)?;
+        }
+        host.ranks.wait();
+        Ok(())
+    }
+}
+
+fn is_stop(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Stopped(_)))
 }
 
 fn told(found: &Rehearsal) -> String {

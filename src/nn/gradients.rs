@@ -8,6 +8,7 @@ use candle_core::backprop::GradStore;
 use super::params::Params;
 use super::recompute;
 use crate::error::{Error, Result};
+use crate::ranks::Ranks;
 
 /// One gradient a parameter, where any backward pass reached it.
 pub struct Gradients(Vec<Slot>);
@@ -60,6 +61,30 @@ impl Gradients {
             if let Some(&place) = places.get(&parameter.id()) {
                 self.0[place].add(&own, weight)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Adds them up over all ranks, which have gradients of the same parameters.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn sum_over(&mut self, ranks: &Ranks) -> Result<()> {
+        if ranks.size() == 1 {
+            return Ok(());
+        }
+        let flat = |slot: &Slot| match &slot.sum {
+            Some(sum) => Ok(sum.flatten_all()?.to_vec1::<f32>()?),
+            // A rank whose queries did not reach it has zeros to add.
+            None => Ok::<_, Error>(vec![0.0; slot.parameter.elem_count()]),
+        };
+        let mut numbers = self.0.iter().map(flat).collect::<Result<Vec<_>>>()?.concat();
+        ranks.sum(&mut numbers);
+        let mut rest = numbers.as_slice();
+        for slot in &mut self.0 {
+            let (own, others) = rest.split_at(slot.parameter.elem_count());
+            slot.sum = Some(Tensor::from_slice(own, slot.parameter.shape(), slot.parameter.device())?);
+            rest = others;
         }
         Ok(())
     }

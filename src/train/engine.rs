@@ -22,6 +22,7 @@ use crate::nn::adamw::{AdamW, Group, clipping};
 use crate::nn::ema::Ema;
 use crate::nn::gradients::{Gradients, norm};
 use crate::nn::params::Params;
+use crate::ranks::Ranks;
 use crate::run::RunFolder;
 
 /// What the optimiser's file calls the weights themselves, where the checkpoint's are their average.
@@ -31,12 +32,27 @@ type Named = BTreeMap<String, Tensor>;
 
 /// The loss of one backward pass.
 pub struct StepLoss {
-    /// The scalar to minimise.
+    /// The scalar to minimise: a mean over this rank's pairs.
     pub total: Tensor,
+    /// What stands beside it and is no such mean: of all ranks it is the plain sum.
+    pub beside: Option<Tensor>,
     /// Its parts, by name, for the log.
     pub parts: Vec<(&'static str, Tensor)>,
     /// Training pairs it was computed on.
     pub pairs: usize,
+    /// Their share of the pairs of all ranks.
+    pub share: f64,
+}
+
+impl StepLoss {
+    /// What the ranks' gradients are taken of, and then added up.
+    fn objective(&self) -> Result<Tensor> {
+        let own = if self.share == 1.0 { self.total.clone() } else { (&self.total * self.share)? };
+        Ok(match &self.beside {
+            Some(beside) => (own + beside)?,
+            None => own,
+        })
+    }
 }
 
 /// What a validation found.
@@ -132,9 +148,11 @@ struct Engine<'a> {
     health: Health,
     /// The step of the newest checkpoint.
     saved: usize,
+    /// Of the first rank only.
     saver: Saver,
-    log: Log,
+    log: Option<Log>,
     display: Display,
+    ranks: Ranks,
 }
 
 /// Trains until the plan's last step, or until validations no longer improve; goes on from the newest whole checkpoint where
@@ -143,15 +161,22 @@ struct Engine<'a> {
 /// # Errors
 /// [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task, the disk or gradients that
 /// are not finite report.
-pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &Stop) -> Result<()> {
+pub fn train(
+    task: &dyn Task,
+    plan: Plan,
+    run: &RunFolder,
+    resume: bool,
+    stop: &Stop,
+    ranks: &Ranks,
+) -> Result<()> {
     let _watch = stop.watch();
-    let mut engine = Engine::start(task, plan, run, resume)?;
+    let mut engine = Engine::start(task, plan, run, resume, ranks.clone())?;
     if !resume && task.is_trained() && engine.validate(0)? {
         engine.save()?;
     }
     while engine.step < plan.steps && !engine.is_stale() {
         engine.advance()?;
-        if stop.requested() && engine.step < plan.steps {
+        if ranks.any(stop.requested()) && engine.step < plan.steps {
             if engine.saved != engine.step {
                 engine.save()?;
             }
@@ -173,7 +198,7 @@ pub fn train(task: &dyn Task, plan: Plan, run: &RunFolder, resume: bool, stop: &
 }
 
 impl<'a> Engine<'a> {
-    fn start(task: &'a dyn Task, plan: Plan, run: &RunFolder, resume: bool) -> Result<Self> {
+    fn start(task: &'a dyn Task, plan: Plan, run: &RunFolder, resume: bool, ranks: Ranks) -> Result<Self> {
         let mut adamw = AdamW::new(task.params())?;
         let mut progress = Progress { step: 0, best: None, skipped: 0 };
         let folder = run.checkpoints();
@@ -203,8 +228,9 @@ impl<'a> Engine<'a> {
             health: Health::new(plan.max_skipped, progress.skipped),
             saved: progress.step,
             saver: Saver::new(folder, plan.keep),
-            log: Log::open(&run.metrics(), progress.step)?,
+            log: ranks.is_first().then(|| Log::open(&run.metrics(), progress.step)).transpose()?,
             display: Display::new(plan.steps, progress.step),
+            ranks,
         })
     }
 
@@ -214,10 +240,12 @@ impl<'a> Engine<'a> {
         let (mut figures, mut pairs, share) = (Vec::new(), 0, 1.0 / self.plan.accumulate as f64);
         for batch in 0..self.plan.accumulate {
             let loss = self.task.loss(self.step * self.plan.accumulate + batch)?;
-            gradients.add(&loss.total.backward()?, share)?;
+            gradients.add(&loss.objective()?.backward()?, share)?;
             add(&mut figures, &loss, share)?;
             pairs += loss.pairs;
         }
+        gradients.sum_over(&self.ranks)?;
+        sum_over(&self.ranks, &mut figures);
         let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
         let squares = gradients.squares()?;
         let whole = norm(&squares);
@@ -235,7 +263,10 @@ impl<'a> Engine<'a> {
         figures.extend([("lr_factor".into(), factor), ("grad_norm".into(), whole)]);
         figures.extend(self.by_part(&squares));
         let (waited, took) = (self.task.waited().as_secs_f64(), began.elapsed().as_secs_f64());
-        figures.extend([("pairs_per_s".into(), pairs as f64 / took), ("wait_share".into(), waited / took)]);
+        figures.extend([
+            ("pairs_per_s".into(), (pairs * self.ranks.size()) as f64 / took),
+            ("wait_share".into(), waited / took),
+        ]);
         self.after(&figures)
     }
 
@@ -248,7 +279,7 @@ impl<'a> Engine<'a> {
                 ("skipped".to_owned(), self.health.skipped() as f64),
                 ("memory_gb".to_owned(), memory::held().unwrap_or(0) as f64 / 1e9),
             ];
-            self.log.line(done, &[figures, &more].concat())?;
+            self.line(done, &[figures, &more].concat())?;
         }
         self.display.step(done, figures);
         let validated = due(plan.validate_every) && self.validate(done)?;
@@ -270,18 +301,29 @@ impl<'a> Engine<'a> {
 
     /// Whether this is the best model so far.
     fn validate(&mut self, step: usize) -> Result<bool> {
+        let score = if self.ranks.is_first() { self.measured(step)? } else { 0.0 };
+        let score = self.ranks.told(score);
+        let better = self.best.is_none_or(|(_, best)| score >= best);
+        if better {
+            self.best = Some((step, score));
+        }
+        Ok(better)
+    }
+
+    /// The score of a validation, whose figures are told and logged.
+    fn measured(&mut self, step: usize) -> Result<f64> {
         self.swap_average()?;
         let validation = self.task.validate();
         self.swap_average()?;
         let Validation { score, figures } = validation?;
         let text: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         self.display.say(&format!("step {step}: {}", text.join(", ")));
-        self.log.line(step, &figures)?;
-        let better = self.best.is_none_or(|(_, best)| score >= best);
-        if better {
-            self.best = Some((step, score));
-        }
-        Ok(better)
+        self.line(step, &figures)?;
+        Ok(score)
+    }
+
+    fn line<N: AsRef<str>>(&mut self, step: usize, figures: &[(N, f64)]) -> Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.line(step, figures))
     }
 
     /// Puts the weights' average in their place, or the weights back.
@@ -298,6 +340,9 @@ impl<'a> Engine<'a> {
     /// Has a copy of everything written while the training goes on.
     fn save(&mut self) -> Result<()> {
         self.saved = self.step;
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         let mut optimizer = self.adamw.state()?;
         optimizer.append(&mut self.task.state()?);
         let mut weights = copies(self.task.params(), "")?;
@@ -322,12 +367,22 @@ fn taken(tensors: &mut Named, prefix: &str) -> Named {
     own.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
 }
 
-/// Adds the loss and its parts, times their share, to figures that begin with the loss.
-fn add(figures: &mut Vec<(String, f64)>, loss: &StepLoss, share: f64) -> Result<()> {
-    let parts =
-        [("loss", &loss.total)].into_iter().chain(loss.parts.iter().map(|(name, part)| (*name, part)));
-    for (name, part) in parts {
-        let value = share * f64::from(part.to_scalar::<f32>()?);
+/// Adds figures up over all ranks.
+fn sum_over(ranks: &Ranks, figures: &mut [(String, f64)]) {
+    if ranks.size() > 1 {
+        let mut values: Vec<f32> = figures.iter().map(|(_, value)| *value as f32).collect();
+        ranks.sum(&mut values);
+        figures.iter_mut().zip(values).for_each(|((_, value), sum)| *value = f64::from(sum));
+    }
+}
+
+/// Adds the loss and its parts, times `weight`, to figures that begin with the loss.
+fn add(figures: &mut Vec<(String, f64)>, loss: &StepLoss, weight: f64) -> Result<()> {
+    let whole = ("loss", &loss.total, loss.share);
+    let beside = loss.beside.iter().map(|beside| ("loss", beside, 1.0));
+    let parts = loss.parts.iter().map(|(name, part)| (*name, part, loss.share));
+    for (name, part, share) in std::iter::once(whole).chain(beside).chain(parts) {
+        let value = weight * share * f64::from(part.to_scalar::<f32>()?);
         match figures.iter_mut().find(|(known, _)| known == name) {
             Some((_, sum)) => *sum += value,
             None => figures.push((name.to_owned(), value)),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
+use super::Host;
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::live::Live;
 use super::named::{self, Named};
 use super::queries::{Batch, Order, Source};
 use super::rehearsal::{self, Rehearsal};
-use super::stop::Stop;
 use super::teacher::{Lesson, Scores, Teacher, rivals};
 use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
@@ -34,6 +34,7 @@ use crate::nn::adamw::Group;
 use crate::nn::dropout::Dropout;
 use crate::nn::params::Params;
 use crate::nn::tensors;
+use crate::ranks::Ranks;
 use crate::retriever::Query;
 use crate::retriever::build::Model;
 use crate::rng::{self, Rng};
@@ -52,15 +53,15 @@ pub fn train(
     index: &Index,
     run: &RunFolder,
     resume: bool,
-    device: &Device,
-    stop: &Stop,
+    host: &Host,
 ) -> Result<()> {
-    let task = Joint::fresh(config, prepared, index, device)?;
+    host.ranks.check(config.train.batch)?;
+    let task = Joint::fresh(config, prepared, index, host.device, &host.ranks)?;
     tracing::info!("a decoder of {} parameters", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
     }
-    engine::train(&task, plan(&config.train), run, resume, stop)
+    engine::train(&task, plan(&config.train), run, resume, host.stop, &host.ranks)
 }
 
 /// What that will take, by a few steps of which nothing is kept.
@@ -68,7 +69,8 @@ pub fn train(
 /// # Errors
 /// What the data or the steps report.
 pub fn rehearse(config: &Config, prepared: &Prepared, index: &Index, device: &Device) -> Result<Rehearsal> {
-    rehearsal::rehearse(&Joint::fresh(config, prepared, index, device)?, plan(&config.train))
+    let task = Joint::fresh(config, prepared, index, device, &Ranks::alone())?;
+    rehearsal::rehearse(&task, plan(&config.train))
 }
 
 fn plan(section: &Train) -> Plan {
@@ -111,6 +113,7 @@ struct Joint<'a> {
     config: &'a Config,
     prepared: &'a Prepared,
     device: &'a Device,
+    ranks: Ranks,
 }
 
 /// What a step asks.
@@ -140,8 +143,9 @@ impl<'a> Joint<'a> {
         prepared: &'a Prepared,
         index: &'a Index,
         device: &'a Device,
+        ranks: &Ranks,
     ) -> Result<Self> {
-        Self::new(config, prepared, index, Model::fresh(config, index, device)?, device)
+        Self::new(config, prepared, index, Model::fresh(config, index, device)?, (device, ranks))
     }
 
     fn new(
@@ -149,7 +153,7 @@ impl<'a> Joint<'a> {
         prepared: &'a Prepared,
         index: &'a Index,
         model: Model,
-        device: &'a Device,
+        (device, ranks): (&'a Device, &Ranks),
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
         if config.tune.reassign_every > 0 && index.meta.gates.suffix {
@@ -160,7 +164,7 @@ impl<'a> Joint<'a> {
         }
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
         let order = Arc::new(Order::new(config, corpus)?);
-        let live = Live::open(config, prepared, &index.align, order.clone(), device)?;
+        let live = Live::open(config, prepared, &index.align, order.clone(), (device, ranks))?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
             None => model.params.clone(),
@@ -182,7 +186,16 @@ impl<'a> Joint<'a> {
             prepared,
             model,
             device,
+            ranks: ranks.clone(),
         })
+    }
+
+    /// The name of a random stream that each rank has of its own.
+    fn own(&self, stream: &str) -> String {
+        match self.ranks.rank() {
+            0 => stream.to_owned(),
+            rank => format!("{stream} of rank {rank}"),
+        }
     }
 
     /// The images as they are named now.
@@ -275,16 +288,16 @@ impl<'a> Joint<'a> {
     /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
     fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, "rivals", step as u64);
+        let mut rng = rng::stream(self.seed, &self.own("rivals"), step as u64);
         let named = self.named();
         let mut lessons = self.lessons(&named, &named.spoken, (captions, &asked.rows[0]), &mut rng)?;
         lessons.extend(self.lessons(&named, &named.seen, (images, &asked.rows[1]), &mut rng)?);
-        let mut dropout_rng = rng::stream(self.seed, "dropout", step as u64);
+        let mut dropout_rng = rng::stream(self.seed, &self.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } =
             self.scored(&named.catalogue, queries, &lessons, &mut dropout)?;
         let mut total = listwise(&scores, &hidden, &mass)?;
-        let mut parts = Vec::new();
+        let (mut parts, mut beside) = (Vec::new(), None);
         let weights =
             [&self.section.margin, &self.section.consistency].map(|w| w.at(step / self.section.accumulate));
         if weights[0] > 0.0 {
@@ -298,27 +311,37 @@ impl<'a> Joint<'a> {
             let others = self.model.dsi.step_scores(&siblings, &candidates.first(count)?, &mut dropout)?;
             let of_captions = |x: &Tensor| x.narrow(0, 0, count)?.contiguous();
             let consistency = consistency(&of_captions(&scores)?, &others, &of_captions(&hidden)?)?;
-            total = (total + (&consistency * weights[1])?)?;
+            // A mean over captions, whose share of a rank may be another than its share of queries.
+            let share = count as f64 / self.source.captions_a_step() as f64;
+            beside = Some((&consistency * (weights[1] * share))?);
             parts.push(("consistency", consistency));
         }
-        Ok(StepLoss { total, parts, pairs: queries.count() })
+        Ok(StepLoss { total, parts, pairs: queries.count(), share: 1.0, beside })
     }
 
     /// The loss with CLIP's own beside it, where that has a weight at this step.
     fn with_contrastive(&self, loss: StepLoss, step: usize, captions: &Batch) -> Result<StepLoss> {
         let weight = self.contrastive.at(step / self.section.accumulate);
-        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && captions.gold.len() > 1) else {
+        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && self.source.captions_a_step() > 1)
+        else {
             return Ok(loss);
         };
         let contrastive = live.contrastive(captions, step)?;
-        let total = (loss.total + (&contrastive * weight)?)?;
+        let weighed = (&contrastive * weight)?;
+        // Every rank has all of it, with the gradients of its own rows: its value counts once.
+        let weighed = if self.ranks.is_first() { weighed } else { (&weighed - weighed.detach())? };
+        let beside = Some(match loss.beside {
+            Some(beside) => (beside + weighed)?,
+            None => weighed,
+        });
         let parts = [loss.parts, vec![("contrastive", contrastive)]].concat();
-        Ok(StepLoss { total, parts, ..loss })
+        Ok(StepLoss { beside, parts, ..loss })
     }
 
     /// Another caption of each caption's image.
     fn siblings(&self, captions: &Batch, step: usize) -> Result<Queries> {
-        let siblings = self.source.siblings(captions, step);
+        let own = self.ranks.share(self.source.captions_a_step());
+        let siblings = self.source.siblings(step)[own].to_vec();
         let rows = match &self.live {
             Some(live) => live.spoken(&siblings)?,
             None => tensors::from_matrix(&self.source.caption_rows(&siblings), self.device)?,
@@ -329,12 +352,12 @@ impl<'a> Joint<'a> {
     /// The classical objective, on the gold docid alone.
     fn classical(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, "dropout", step as u64);
+        let mut rng = rng::stream(self.seed, &self.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
         let candidates = self.named().catalogue.candidates(&gold, self.device)?;
         let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
-        Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count() })
+        Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count(), share: 1.0, beside: None })
     }
 }
 
@@ -352,7 +375,12 @@ impl Task for Joint<'_> {
 
     fn loss(&self, step: usize) -> Result<StepLoss> {
         self.rename(step)?;
-        let (captions, images) = (self.source.captions(step), self.source.images(step));
+        let part = |batch: Batch| {
+            let own = self.ranks.share(batch.gold.len());
+            batch.part(own)
+        };
+        let (captions, images) = (part(self.source.captions(step)), part(self.source.images(step)));
+        let share = (captions.gold.len() + images.gold.len()) as f64 / self.section.batch as f64;
         let rows = [self.rows(&captions, step)?, self.rows(&images, step)?];
         let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
         let filled: Vec<&Tensor> = rows.iter().filter(|rows| rows.elem_count() > 0).collect();
@@ -362,7 +390,7 @@ impl Task for Joint<'_> {
             Loss::Listwise => self.ranking(step, &asked)?,
             Loss::CrossEntropy => self.classical(step, &asked)?,
         };
-        self.with_contrastive(loss, step, &asked.captions)
+        self.with_contrastive(StepLoss { share, ..loss }, step, &asked.captions)
     }
 
     /// The grounding (W, α) has a learning rate of its own and is not pulled to zero; biases, norms, embeddings

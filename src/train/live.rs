@@ -26,6 +26,7 @@ use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::nn::tensors;
+use crate::ranks::Ranks;
 use crate::rng;
 
 /// Captions that a validation embeds at once.
@@ -43,6 +44,7 @@ pub struct Live<'a> {
     align: &'a Align,
     seed: u64,
     device: &'a Device,
+    ranks: Ranks,
 }
 
 /// The part of the encoder that a configuration trains.
@@ -60,7 +62,7 @@ impl<'a> Live<'a> {
         prepared: &'a Prepared,
         align: &'a Align,
         order: Arc<Order>,
-        device: &'a Device,
+        (device, ranks): (&'a Device, &Ranks),
     ) -> Result<Option<Self>> {
         if !config.tunes() {
             return Ok(None);
@@ -71,17 +73,9 @@ impl<'a> Live<'a> {
             whole.clip.recompute();
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        let shown = Shown::new(config, corpus, &whole.preprocess, order)?;
-        Ok(Some(Self {
-            whole,
-            section: &config.tune,
-            corpus,
-            before,
-            shown,
-            align,
-            seed: config.seed,
-            device,
-        }))
+        let shown = Shown::new(config, corpus, &whole.preprocess, order, ranks)?;
+        let (section, seed, ranks) = (&config.tune, config.seed, ranks.clone());
+        Ok(Some(Self { whole, section, corpus, before, shown, align, seed, device, ranks }))
     }
 
     /// Time that steps have waited for photos since this was last asked.
@@ -144,7 +138,32 @@ impl<'a> Live<'a> {
             _ => self.photos(&batch.gold, &self.shown.of(step)?.1, None)?,
         };
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
-        contrastive_loss(&images, &self.captions(&captions)?, &scale)
+        // The temperature is every rank's: one of them has its gradient.
+        let scale = if self.ranks.is_first() { scale } else { scale.detach() };
+        let texts = self.captions(&captions)?;
+        contrastive_loss(&self.among_all(&images)?, &self.among_all(&texts)?, &scale)
+    }
+
+    /// Rows of all ranks, in order: those of others as numbers, this one's as they are.
+    fn among_all(&self, own: &Tensor) -> Result<Tensor> {
+        if self.ranks.size() == 1 {
+            return Ok(own.clone());
+        }
+        let (count, width) = own.dims2()?;
+        let mut counts = vec![0.0f32; self.ranks.size()];
+        counts[self.ranks.rank()] = count as f32;
+        self.ranks.sum(&mut counts);
+        let before = counts[..self.ranks.rank()].iter().sum::<f32>() as usize;
+        let all = counts.iter().sum::<f32>() as usize;
+        let mut numbers = vec![0.0f32; all * width];
+        let flat = own.detach().flatten_all()?.to_vec1::<f32>()?;
+        numbers[before * width..(before + count) * width].copy_from_slice(&flat);
+        self.ranks.sum(&mut numbers);
+        let numbers = Tensor::from_vec(numbers, (all, width), self.device)?;
+        let after = before + count;
+        let parts = [numbers.narrow(0, 0, before)?, own.clone(), numbers.narrow(0, after, all - after)?];
+        let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
+        Ok(Tensor::cat(&filled, 0)?)
     }
 
     /// The encoder's own unit rows of captions, as it is now.

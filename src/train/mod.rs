@@ -16,3 +16,25 @@ mod saver;
 mod shown;
 pub mod stop;
 pub mod teacher;
+
+use candle_core::Device;
+
+use self::stop::Stop;
+use crate::ranks::Ranks;
+
+/// What a training runs on, and who may stop it.
+pub struct Host<'a> {
+    /// Where tensors live.
+    pub device: &'a Device,
+    /// The user's wish to stop.
+    pub stop: &'a Stop,
+    /// The processes that train together.
+    pub ranks: Ranks,
+}
+
+impl<'a> Host<'a> {
+    /// This process alone.
+    pub fn alone(device: &'a Device, stop: &'a Stop) -> Self {
+        Self { device, stop, ranks: Ranks::alone() }
+    }
+}

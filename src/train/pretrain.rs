@@ -25,6 +25,7 @@ use crate::model::clip::{Clip, ClipConfig, Trained, Whole, decays, part};
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::to_matrix;
+use crate::ranks::Ranks;
 use crate::rng;
 use crate::run::RunFolder;
 
@@ -59,7 +60,7 @@ pub fn pretrain(
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let epochs = Epochs::new(config.seed, "pretrain order", train.len());
     let task = Contrastive { whole, train, val, epochs, section, seed: config.seed };
-    engine::train(&task, plan(section), run, resume, stop)?;
+    engine::train(&task, plan(section), run, resume, stop, &Ranks::alone())?;
     task.write_best(run, out)
 }
 
@@ -199,7 +200,13 @@ impl Task for Contrastive<'_> {
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
         let total =
             contrastive_loss(&self.images(&self.train, &items)?, &self.whole.captions(&captions)?, &scale)?;
-        Ok(StepLoss { total, parts: vec![("logit_scale", scale.exp()?)], pairs: items.len() })
+        Ok(StepLoss {
+            total,
+            parts: vec![("logit_scale", scale.exp()?)],
+            pairs: items.len(),
+            share: 1.0,
+            beside: None,
+        })
     }
 
     /// No decay for biases, norms, embeddings and the temperature.

@@ -1,5 +1,6 @@
 //! What a training step asks: captions and images, as they are, moved, or mixed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -30,6 +31,26 @@ pub struct Batch {
     pub captions: Vec<Option<usize>>,
     /// What became of the encoder's rows on the way to `rows`.
     pub moves: Moves,
+}
+
+impl Batch {
+    /// Some of its queries.
+    pub fn part(self, rows: Range<usize>) -> Self {
+        if rows.len() == self.gold.len() {
+            return self;
+        }
+        let chosen: Vec<usize> = rows.clone().collect();
+        Self {
+            rows: self.rows.select(&chosen),
+            modalities: self.modalities[rows.clone()].to_vec(),
+            gold: self.gold[rows.clone()].to_vec(),
+            captions: self.captions[rows.clone()].to_vec(),
+            moves: Moves {
+                scale: self.moves.scale[rows].to_vec(),
+                offset: self.moves.offset.select(&chosen),
+            },
+        }
+    }
 }
 
 /// How queries are made of their captions' and photos' own aligned rows x: normalise(a·x + b).
@@ -142,6 +163,11 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Caption queries of a step, of all ranks together.
+    pub fn captions_a_step(&self) -> usize {
+        self.order.counts[0]
+    }
+
     /// Caption queries of a step, a share of them drawn towards their images.
     pub fn captions(&self, step: usize) -> Batch {
         let pairs = self.order.captions(step);
@@ -177,15 +203,16 @@ impl<'a> Source<'a> {
         views.draw(gold, &mut rng::stream(self.seed, "views", step as u64))
     }
 
-    /// For each query of a caption batch another caption of the same image (itself, where there is no other).
-    pub fn siblings(&self, batch: &Batch, step: usize) -> Vec<usize> {
+    /// For each caption query of a step another caption of the same image (itself, where there is no other).
+    pub fn siblings(&self, step: usize) -> Vec<usize> {
+        let pairs = self.order.captions(step);
         let mut rng = rng::stream(self.seed, "siblings", step as u64);
-        let sibling = |(&gold, caption): (&usize, &Option<usize>)| {
-            let all = self.corpus.captions_of(gold.into());
-            let others: Vec<usize> = all.clone().filter(|other| Some(*other) != *caption).collect();
+        let sibling = |pair: &TrainPair| {
+            let (own, all) = (pair.caption().index(), self.corpus.captions_of(pair.image()));
+            let others: Vec<usize> = all.clone().filter(|&other| other != own).collect();
             if others.is_empty() { all.start } else { others[rng.random_range(0..others.len())] }
         };
-        batch.gold.iter().zip(&batch.captions).map(sibling).collect()
+        pairs.iter().map(sibling).collect()
     }
 
     /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.

@@ -13,6 +13,7 @@ use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::model::features::photos_of;
+use crate::ranks::{Ranks, share};
 use crate::rng;
 
 /// Photos as squares; none where one could not be read.
@@ -40,20 +41,31 @@ impl Shown {
     ///
     /// # Errors
     /// When the image tower is trained and the corpus has no photos.
-    pub fn new(config: &Config, corpus: &Corpus, preprocess: &Preprocess, order: Arc<Order>) -> Result<Self> {
+    pub fn new(
+        config: &Config,
+        corpus: &Corpus,
+        preprocess: &Preprocess,
+        order: Arc<Order>,
+        ranks: &Ranks,
+    ) -> Result<Self> {
         let (tune, seed, accumulate) = (config.tune.clone(), config.seed, config.train.accumulate);
         let photos = match tune.image {
             Depth::None => Vec::new(),
             _ => photos_of(corpus, corpus.images())?,
         };
         let preprocess = preprocess.clone();
+        // Of the ranks only two numbers go to the thread that decodes.
+        let (rank, size) = (ranks.rank(), ranks.size());
+        let shares = move |items: usize| share(rank, size, items);
         let make = move |step: usize| -> Made {
             if photos.is_empty() {
                 return [Vec::new(), Vec::new()];
             }
             let chosen = |rows: &[usize]| rows.iter().map(|&row| &photos[row]).collect::<Vec<&Photo>>();
-            let asking = chosen(&order.images(step));
-            let draw = |n: usize| rng::stream(seed, &format!("photo {n}"), step as u64);
+            let asking = order.images(step);
+            let own = shares(asking.len());
+            let asking = chosen(&asking[own.clone()]);
+            let draw = |n: usize| rng::stream(seed, &format!("photo {}", own.start + n), step as u64);
             let asking = match tune.augment {
                 true => view_batch(&asking, &preprocess, &draw),
                 false => decode_batch(&asking, &preprocess),
@@ -62,7 +74,7 @@ impl Shown {
                 return [asking, Vec::new()];
             }
             let spoken: Vec<usize> = order.captions(step).iter().map(|pair| pair.image().row()).collect();
-            [asking, decode_batch(&chosen(&spoken), &preprocess)]
+            [asking, decode_batch(&chosen(&spoken[shares(spoken.len())]), &preprocess)]
         };
         Ok(Self {
             ahead: Ahead::new(make),
@@ -132,7 +144,8 @@ mod tests {
             let config = Config::parse("", Path::new("x"), &sets).unwrap();
             let order = Arc::new(Order::new(&config, &corpus).unwrap());
             let gold = [order.images(0), order.captions(0).iter().map(|pair| pair.image().row()).collect()];
-            let shown = Shown::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order).unwrap();
+            let shown =
+                Shown::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Ranks::alone()).unwrap();
             (shown.of(0), gold)
         };
         let (photos, gold) = shown("data.on_bad_image=skip");

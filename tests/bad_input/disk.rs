@@ -9,6 +9,7 @@ use dsi::config::Config;
 use dsi::error::Result;
 use dsi::model::features;
 use dsi::run::RunFolder;
+use dsi::train::Host;
 use dsi::train::stop::Stop;
 use dsi::{index, train};
 
@@ -52,7 +53,7 @@ fn a_full_disk_is_named_and_the_run_goes_on_when_there_is_room() {
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
     let index = index::open(config, &prepared, run, &Device::Cpu)?;
-    train::joint::train(config, &prepared, &index, run, false, &Device::Cpu, stop)
+    train::joint::train(config, &prepared, &index, run, false, &Host::alone(&Device::Cpu, stop))
 }
 
 /// None, with a word about it, where no file system may be mounted.

@@ -37,7 +37,7 @@ impl Task for Toy {
     fn loss(&self, batch: usize) -> Result<StepLoss> {
         let wanted = if (self.bad)(batch) { f64::NAN } else { 3.0 };
         let total = (&self.x - wanted)?.sqr()?.sum_all()?;
-        Ok(StepLoss { total, parts: Vec::new(), pairs: 1 })
+        Ok(StepLoss { total, parts: Vec::new(), pairs: 1, share: 1.0, beside: None })
     }
 
     fn group(&self, _: &str) -> Group {
@@ -79,11 +79,11 @@ fn trained(plan: Plan, bad: fn(usize) -> bool, broken: bool) -> Result<Checkpoin
     if broken {
         let stop = Stop::default();
         stop.request();
-        while let Err(Error::Stopped(_)) = train(&toy, plan, &run, resume, &stop) {
+        while let Err(Error::Stopped(_)) = train(&toy, plan, &run, resume, &stop, &Ranks::alone()) {
             (toy, resume) = (Toy::new(bad), true);
         }
     } else {
-        train(&toy, plan, &run, false, &Stop::default())?;
+        train(&toy, plan, &run, false, &Stop::default(), &Ranks::alone())?;
     }
     Checkpoint::read(&run.checkpoints(), Which::Last)
 }

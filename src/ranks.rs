@@ -1,0 +1,235 @@
+//! The processes that train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
+//!
+//! Every rank does the same step on a share of its queries; gradients are added up between them. What is written, shown and
+//! measured is the first rank's business. State belongs to no rank, so a run may go on with any number of them.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// Numbers that are sent at once: four megabytes, enough to use a network and few enough to overlap.
+#[cfg(feature = "mpi")]
+const BUCKET: usize = 1 << 20;
+
+/// This process among those that train together.
+#[derive(Clone, Default)]
+pub struct Ranks {
+    rank: usize,
+    /// One less than their number.
+    others: usize,
+    #[cfg(feature = "mpi")]
+    world: Option<std::rc::Rc<World>>,
+}
+
+/// Rank and number of ranks, as the launcher tells every process that it starts.
+pub fn launched() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let pairs = [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")];
+    pairs.into_iter().find_map(|(rank, size)| Some((number(rank)?, number(size)?)))
+}
+
+/// The share of so many items that one of `size` ranks has.
+pub fn share(rank: usize, size: usize, items: usize) -> Range<usize> {
+    rank * items / size..(rank + 1) * items / size
+}
+
+impl Ranks {
+    /// This process alone.
+    pub fn alone() -> Self {
+        Self::default()
+    }
+
+    /// This process among those that the launcher has started with it; alone where there was none.
+    ///
+    /// # Errors
+    /// When there are several and this program cannot speak with them.
+    pub fn join() -> Result<Self> {
+        match launched() {
+            Some((_, size)) if size > 1 => Self::several(),
+            _ => Ok(Self::alone()),
+        }
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    fn several() -> Result<Self> {
+        Err(Error::input(
+            "started as one of several ranks, and this program was built without them: build it with --features mpi, or \
+             start it alone",
+        ))
+    }
+
+    /// The number of this rank.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.others + 1
+    }
+
+    /// Whether this is the one that writes, shows and measures.
+    pub fn is_first(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// This rank's share of so many items.
+    pub fn share(&self, items: usize) -> Range<usize> {
+        share(self.rank, self.size(), items)
+    }
+
+    /// What the first rank makes and writes before the others make it of what was written.
+    ///
+    /// # Errors
+    /// What `make` reports; the others then wait for whoever aborts.
+    pub fn in_turn<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.is_first() {
+            self.wait();
+        }
+        let made = make()?;
+        if self.is_first() {
+            self.wait();
+        }
+        Ok(made)
+    }
+
+    /// Whether every rank has something to do at each step with a batch of these parts.
+    ///
+    /// # Errors
+    /// When one has not: with the smallest batch that serves.
+    pub fn check(&self, batch: usize) -> Result<()> {
+        if batch >= self.size() {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "train.batch = {batch} is smaller than the {} ranks: each needs a query at least; set train.batch to {} or more, or \
+             start fewer ranks",
+            self.size(),
+            self.size()
+        )))
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+impl Ranks {
+    /// Adds numbers up over all ranks, in place.
+    pub fn sum(&self, _: &mut [f32]) {}
+
+    /// Whether any rank says so.
+    pub fn any(&self, own: bool) -> bool {
+        own
+    }
+
+    /// The first rank's number.
+    pub fn told(&self, own: f64) -> f64 {
+        own
+    }
+
+    /// Waits for all, without taking the processor from those that work.
+    pub fn wait(&self) {}
+
+    /// Ends all ranks.
+    pub fn abort(&self) -> ! {
+        std::process::exit(1)
+    }
+}
+
+#[cfg(feature = "mpi")]
+pub use over_mpi::World;
+
+#[cfg(feature = "mpi")]
+mod over_mpi {
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use mpi::Threading;
+    use mpi::collective::SystemOperation;
+    use mpi::environment::Universe;
+    use mpi::topology::SimpleCommunicator;
+    use mpi::traits::{Communicator, CommunicatorCollectives, Root};
+
+    use super::{BUCKET, Ranks};
+    use crate::error::{Error, Result};
+
+    /// The connection to the other ranks.
+    pub struct World {
+        all: SimpleCommunicator,
+        /// Ends the connection when it is dropped.
+        _universe: Universe,
+    }
+
+    impl Ranks {
+        pub(super) fn several() -> Result<Self> {
+            let failed = || Error::input("MPI could not be initialised");
+            let (universe, _) = mpi::initialize_with_threading(Threading::Funneled).ok_or_else(failed)?;
+            let all = universe.world();
+            let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
+            Ok(Self { rank, others, world: Some(Rc::new(World { all, _universe: universe })) })
+        }
+
+        /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
+        pub fn sum(&self, numbers: &mut [f32]) {
+            let Some(world) = &self.world else { return };
+            let own = numbers.to_vec();
+            mpi::request::scope(|scope| {
+                let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
+                let begun: Vec<_> = buckets
+                    .map(|(own, sum)| {
+                        world.all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum())
+                    })
+                    .collect();
+                begun.into_iter().for_each(|request| request.wait_without_status());
+            });
+        }
+
+        /// Whether any rank says so.
+        pub fn any(&self, own: bool) -> bool {
+            let Some(world) = &self.world else { return own };
+            let (own, mut any) = (i32::from(own), 0);
+            world.all.all_reduce_into(&own, &mut any, SystemOperation::max());
+            any > 0
+        }
+
+        /// The first rank's number.
+        pub fn told(&self, own: f64) -> f64 {
+            let Some(world) = &self.world else { return own };
+            self.wait();
+            let mut number = own;
+            world.all.process_at_rank(0).broadcast_into(&mut number);
+            number
+        }
+
+        /// Waits for all, without taking the processor from those that work.
+        pub fn wait(&self) {
+            let Some(world) = &self.world else { return };
+            let mut request = world.all.immediate_barrier();
+            while let Err(unfinished) = request.test() {
+                request = unfinished;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+
+        /// Ends all ranks.
+        pub fn abort(&self) -> ! {
+            match &self.world {
+                Some(world) => world.all.abort(1),
+                None => std::process::exit(1),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_all_items_once() {
+        for (items, size) in [(48, 1), (48, 2), (7, 3), (2, 4)] {
+            let shares = (0..size).map(|rank| share(rank, size, items));
+            assert_eq!(shares.flatten().collect::<Vec<_>>(), (0..items).collect::<Vec<_>>());
+        }
+        let refused = Ranks { others: 3, ..Ranks::alone() }.check(3).unwrap_err().to_string();
+        assert!(refused.contains("train.batch = 3") && refused.contains("4 ranks"), "{refused}");
+    }
+}

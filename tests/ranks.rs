@@ -1,0 +1,128 @@
+//! Several ranks, started by `mpirun`: the same weights as one has, one death is everybody's, and any number may go on.
+#![cfg(all(unix, feature = "mpi"))]
+
+mod fixture;
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use fixture::{Dsi, Space, TUNED, json_lines};
+
+/// Nothing that is drawn from a stream of each rank's own: dropout, rivals, patches.
+const SHARED: &[&str] = &[
+    "decoder.dropout=0",
+    "train.beam_negatives=0",
+    "tune.patch_dropout=0",
+    // What rounding does to a step of AdamW is in proportion to its rate.
+    "tune.text_lr=1e-4",
+    "tune.image_lr=1e-4",
+    "train.steps=20",
+    "train.batch=9",
+    "train.checkpoint_every=1",
+    "train.keep=100",
+    "eval.gallery=split",
+];
+
+/// `dsi train` under `mpirun`; says so where there is none.
+fn over(ranks: usize, command: Dsi) -> Option<Command> {
+    if Command::new("mpirun").arg("--version").output().is_err() {
+        println!("skipped: there is no mpirun here");
+        return None;
+    }
+    let mut launched = Command::new("mpirun");
+    launched.args([
+        "--oversubscribe",
+        "--mca",
+        "btl",
+        "self,vader,tcp",
+        "--mca",
+        "btl_tcp_if_include",
+        "lo",
+        "-np",
+    ]);
+    launched.arg(ranks.to_string()).arg(command.0.get_program()).args(command.0.get_args());
+    launched.current_dir(command.0.get_current_dir().unwrap()).env_remove("DSI_LOG").stdin(Stdio::null());
+    launched.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    Some(launched)
+}
+
+fn train(space: &Space, run: &str, more: &[&str]) -> Dsi {
+    space.dsi("train", &[TUNED, SHARED, more].concat()).out(run)
+}
+
+/// The furthest that two runs' weights are apart after a step. Key biases are left out: their gradient is zero by nature,
+/// and AdamW makes steps of its rounding.
+fn apart(space: &Space, step: usize, runs: [&str; 2]) -> f32 {
+    let file = format!("checkpoints/step-{step}/weights.safetensors");
+    let [a, b] =
+        runs.map(|run| candle_core::safetensors::load(space.path(run).join(&file), &Device::Cpu).unwrap());
+    assert_eq!(a.len(), b.len());
+    let compared = a.iter().filter(|(name, _)| !name.ends_with("k_proj.bias"));
+    let far = |(name, x): (&String, &candle_core::Tensor)| {
+        (x - &b[name]).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    compared.map(far).fold(0.0, f32::max)
+}
+
+#[test]
+fn two_and_three_ranks_give_the_weights_of_one() {
+    let space = Space::new();
+    train(&space, "one", &[]).output().succeeded();
+    for (ranks, run) in [(2, "two"), (3, "three")] {
+        let Some(mut launched) = over(ranks, train(&space, run, &[])) else { return };
+        let output = launched.output().unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{stderr}");
+        assert_eq!(stdout.matches("| retriever").count(), 2, "one report: {stdout}");
+        let far = apart(&space, 20, ["one", run]);
+        assert!(far < 1e-5, "{ranks} ranks: {far}");
+        let losses = |run: &str| -> Vec<f64> {
+            json_lines(&space.path(run).join("metrics.jsonl"))
+                .iter()
+                .filter_map(|l| l["loss"].as_f64())
+                .collect()
+        };
+        assert_eq!(losses(run).len(), 20, "one log");
+        assert!(losses("one").iter().zip(losses(run)).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn a_rank_that_dies_ends_the_others_and_any_number_goes_on() {
+    let space = Space::new();
+    let long = ["train.steps=60", "train.keep=2"];
+    let Some(mut launched) = over(2, train(&space, "run", &long)) else { return };
+    let mut launched = launched.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !space.path("run/checkpoints/step-5").exists() && launched.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = child_of(&launched);
+    assert!(Command::new("kill").args(["-KILL", &second]).status().unwrap().success());
+    let died = Instant::now();
+    let output = launched.wait_with_output().unwrap();
+    assert!(died.elapsed() < Duration::from_secs(10));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("rank"), "{stderr}");
+    train(&space, "run", &long).args(["--resume"]).output().succeeded();
+}
+
+/// The process of one rank that a launcher has started.
+fn child_of(launched: &Child) -> String {
+    let children = format!("/proc/{0}/task/{0}/children", launched.id());
+    fs::read_to_string(children).unwrap().split_whitespace().last().unwrap().to_owned()
+}
+
+#[test]
+fn a_batch_smaller_than_the_ranks_is_refused() {
+    let space = Space::new();
+    let Some(mut launched) = over(3, train(&space, "run", &["train.batch=2"])) else { return };
+    let output = launched.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{stderr}");
+    for part in ["train.batch = 2", "3 ranks", "of 3"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+}
