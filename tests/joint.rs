@@ -135,3 +135,10 @@ fn images_are_named_anew_as_the_encoder_moves() {
     let docids = |folder: &str| fs::read_to_string(space.path(folder).join("docids.jsonl")).unwrap();
     assert_ne!(docids("run/index"), docids("run/tuned/index"));
 }
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_device_that_was_not_built_for_is_refused_with_the_remedy() {
+    let parts = ["cuda:0", "--features cuda", "--device cpu"];
+    Space::new().dsi("train", &["device=cuda:0"]).output().refused(&parts);
+}

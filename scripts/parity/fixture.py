@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTokenizerFast
 
 import cases
+import gradients
 import photos
 import pictures
 import tokens
@@ -132,6 +133,8 @@ def main():
     transformers_case("quick-gelu", "quick_gelu", end, tokenizer, chosen, whole)
     transformers_case("gelu-sharded", "gelu", end, tokenizer, chosen, sharded)
     transformers_case("argmax-pickled", "quick_gelu", 2, tokenizer, chosen, pickled)
+    gradients.write(OUT / "quick-gelu")
+    gradients.write(OUT / "gelu-sharded")
     open_clip_case("open-clip", tokenizer, chosen)
     openai_case("openai", tokenizer, chosen)
 

@@ -14,7 +14,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -109,7 +109,13 @@ fn device(wanted: config::Device) -> Result<candle_core::Device> {
     Ok(match wanted {
         config::Device::Cpu => candle_core::Device::Cpu,
         config::Device::Auto => candle_core::Device::cuda_if_available(0)?,
-        config::Device::Cuda(ordinal) => candle_core::Device::new_cuda(ordinal)?,
+        config::Device::Cuda(_) if !cfg!(feature = "cuda") => {
+            bail!(
+                "device {wanted}: this program was built without CUDA; build it with --features cuda, or take --device cpu"
+            )
+        }
+        config::Device::Cuda(ordinal) => candle_core::Device::new_cuda(ordinal)
+            .with_context(|| format!("device {wanted} cannot be had; --device cpu always can"))?,
     })
 }
 

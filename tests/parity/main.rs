@@ -4,6 +4,7 @@
 //! `scripts/parity/run.sh` makes in the folder named by `DSI_PARITY`.
 
 mod encoder;
+mod gradients;
 mod photos;
 mod stock;
 mod tokens;
