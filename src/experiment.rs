@@ -6,7 +6,7 @@
 //! Where the encoder is trained too, a run ends with an encoder of its own and the index that goes with it
 //! ([`RunFolder::tuned`]): from then on the run is searched and measured with those.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use crate::config::{self, Config};
 use crate::data::{hub, leaks};
@@ -168,7 +168,7 @@ fn keep_tuned(
     let (_, weights) = best.parts();
     whole.params.trainable().assign(weights, &run.checkpoints())?;
     let encoder = run.tuned().join(ENCODER);
-    whole.write(&encoder)?;
+    whole.write(&encoder, DType::F32)?;
     let fingerprint = Encoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();
     index.of_encoder(fingerprint).write(&run.tuned().join(INDEX), &prepared.corpus)
 }

@@ -93,20 +93,22 @@ impl Ranks {
         Ok(made)
     }
 
-    /// Whether every rank has something to do at each step with a batch of these parts.
+    /// The name of a random stream that each rank has of its own; the first one's is that of a process alone.
+    pub fn own(&self, stream: &str) -> String {
+        if self.is_first() { stream.to_owned() } else { format!("{stream} of rank {}", self.rank) }
+    }
+
+    /// Whether all ranks have come to the same number; `what` it is of.
     ///
     /// # Errors
-    /// When one has not: with the smallest batch that serves.
-    pub fn check(&self, batch: usize) -> Result<()> {
-        if batch >= self.size() {
-            return Ok(());
+    /// When one has not.
+    pub fn agree(&self, what: &str, own: u32) -> Result<()> {
+        if self.any(self.told(f64::from(own)) != f64::from(own)) {
+            return Err(Error::input(format!(
+                "the ranks differ in {what}: do all hosts see the same run folder and the same photos?"
+            )));
         }
-        Err(Error::input(format!(
-            "train.batch = {batch} is smaller than the {} ranks: each needs a query at least; set train.batch to {} or more, or \
-             start fewer ranks",
-            self.size(),
-            self.size()
-        )))
+        Ok(())
     }
 }
 
@@ -229,7 +231,7 @@ mod tests {
             let shares = (0..size).map(|rank| share(rank, size, items));
             assert_eq!(shares.flatten().collect::<Vec<_>>(), (0..items).collect::<Vec<_>>());
         }
-        let refused = Ranks { others: 3, ..Ranks::alone() }.check(3).unwrap_err().to_string();
-        assert!(refused.contains("train.batch = 3") && refused.contains("4 ranks"), "{refused}");
+        assert_eq!(Ranks::alone().own("rivals"), "rivals");
+        assert!(Ranks::alone().agree("nothing", 7).is_ok());
     }
 }

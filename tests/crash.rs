@@ -3,6 +3,8 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -32,14 +34,19 @@ fn start(space: &Space, run: &str, how: &[&str]) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
 }
 
-fn go_on(space: &Space) -> &'static [&'static str] {
-    let trained = space.path("broken/checkpoints");
-    let any = fs::read_dir(trained).is_ok_and(|mut all| all.any(|e| is_checkpoint(&e.unwrap().path())));
-    if any { &["--resume"] } else { &["--force"] }
+/// How a run goes on of which checkpoints up to `seen` were there once; it may not have lost them.
+fn go_on(space: &Space, seen: &mut usize) -> &'static [&'static str] {
+    let newest = newest(space);
+    assert!(newest >= *seen, "step {seen} was there and the newest is {newest}");
+    *seen = newest;
+    if newest > 0 { &["--resume"] } else { &["--force"] }
 }
 
-fn is_checkpoint(path: &Path) -> bool {
-    path.file_name().unwrap().to_str().unwrap().starts_with("step-")
+/// The newest step that there is a checkpoint of; 0: none.
+fn newest(space: &Space) -> usize {
+    let Ok(all) = fs::read_dir(space.path("broken/checkpoints")) else { return 0 };
+    let step = |name: String| name.strip_prefix("step-")?.parse().ok();
+    all.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).max().unwrap_or(0)
 }
 
 /// What a run ends with: the weights, and what was measured with them.
@@ -67,39 +74,48 @@ fn fifty_kills_at_any_moment_lose_nothing() {
     finished(&space, "whole", &[]);
     let longest = began.elapsed();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
-    let (mut inside, mut killed) = (0, 0);
+    let (mut inside, mut killed, mut seen) = (0, 0, 0);
+    let checkpoints = space.path("broken/checkpoints");
     while killed < KILLS {
-        let mut child = start(&space, "broken", go_on(&space));
+        let how = go_on(&space, &mut seen);
+        let debris = half_written(&checkpoints);
+        let writes = || half_written(&checkpoints).difference(&debris).next().is_some();
+        let mut child = start(&space, "broken", how);
         let end = Instant::now() + longest.mul_f64(rng.random_range(0.0..0.6));
         // Every third one waits for a write to begin.
-        while Instant::now() < end || (killed % 3 == 0 && !writes(&space.path("broken/checkpoints"))) {
+        while Instant::now() < end || (killed % 3 == 0 && !writes()) {
             if child.try_wait().unwrap().is_some() {
                 break;
             }
             std::thread::sleep(Duration::from_micros(200));
         }
-        inside += usize::from(writes(&space.path("broken/checkpoints")));
+        let writing = writes();
         child.kill().unwrap();
         match child.wait().unwrap() {
-            status if status.signal() == Some(9) => killed += 1,
+            status if status.signal() == Some(9) => {
+                killed += 1;
+                inside += usize::from(writing);
+            }
             status => {
                 // It had ended: what it left must be right, and the next begins anew.
                 assert!(status.success(), "{status}");
                 assert_same_end(&space);
                 fs::remove_dir_all(space.path("broken")).unwrap();
+                seen = 0;
             }
         }
     }
     println!("{killed} kills, {inside} of them inside a write");
-    finished(&space, "broken", go_on(&space));
+    assert!(inside > 0);
+    finished(&space, "broken", go_on(&space, &mut seen));
     assert_same_end(&space);
 }
 
-/// Whether a checkpoint is half-written now.
-fn writes(checkpoints: &Path) -> bool {
-    fs::read_dir(checkpoints).is_ok_and(|mut all| {
-        all.any(|entry| entry.is_ok_and(|e| e.file_name().to_string_lossy().starts_with(".tmp")))
-    })
+/// What of checkpoints is half-written now, or was when something was killed.
+fn half_written(checkpoints: &Path) -> BTreeSet<OsString> {
+    let Ok(all) = fs::read_dir(checkpoints) else { return BTreeSet::new() };
+    let names = all.filter_map(|entry| Some(entry.ok()?.file_name()));
+    names.filter(|name| name.to_string_lossy().starts_with(".tmp")).collect()
 }
 
 #[test]
@@ -147,12 +163,13 @@ fn a_disk_that_fills_up_leaves_the_checkpoints_before() {
     let output = limited.current_dir(space.path("")).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && stderr.contains("cannot write"), "{stderr}");
-    for (file, bytes) in
-        before.iter().filter(|(file, _)| file.components().count() > 1 && !file.starts_with(".tmp"))
-    {
-        let path = space.path("broken/checkpoints").join(file);
-        assert!(!path.exists() || fs::read(path).unwrap() == *bytes, "{}", file.display());
+    for (file, bytes) in before.iter().filter(|(file, _)| file.to_string_lossy().starts_with("step-")) {
+        assert!(
+            fs::read(space.path("broken/checkpoints").join(file)).unwrap() == *bytes,
+            "{}",
+            file.display()
+        );
     }
-    finished(&space, "broken", go_on(&space));
+    finished(&space, "broken", &["--resume"]);
     assert_same_end(&space);
 }

@@ -40,8 +40,9 @@ fn a_run_that_tuned_its_encoder_is_searched_and_measured_with_it_alone() {
     tuned(&space, &[]).output().succeeded();
     let (before, after) = (weights(&space.path("clip")), weights(&space.path("run/tuned/encoder")));
     let moved = |name: &str| {
-        let sum = (&before[name] - &after[name]).unwrap().abs().unwrap().sum_all().unwrap();
-        sum.to_dtype(candle_core::DType::F32).unwrap().to_scalar::<f32>().unwrap() > 0.0
+        let before = before[name].to_dtype(candle_core::DType::F32).unwrap();
+        let sum = (before - &after[name]).unwrap().abs().unwrap().sum_all().unwrap();
+        sum.to_scalar::<f32>().unwrap() > 0.0
     };
     assert_eq!(before.len(), after.len());
     // The text tower has three blocks; its last one is trained, and all of the image tower.

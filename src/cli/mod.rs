@@ -58,6 +58,9 @@ pub fn run() -> Result<()> {
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     log.without_time().with_target(false).init();
+    if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
+        alone()?;
+    }
     match cli.command {
         Command::Data(command) => command.run(),
         Command::Pretrain(command) => command.run(),
@@ -101,6 +104,16 @@ impl ConfigArgs {
         let device = self.device.as_ref().map(|device| format!("device={device}"));
         let skip = self.allow_missing.then(|| "data.on_bad_image=skip".to_owned());
         self.set.iter().cloned().chain(seed).chain(device).chain(skip).collect()
+    }
+}
+
+/// Refuses to do the same work several times in one folder.
+fn alone() -> Result<()> {
+    match launched() {
+        Some((_, size)) if size > 1 => {
+            bail!("started as {size} ranks, and only dsi train works with several: start it alone")
+        }
+        _ => Ok(()),
     }
 }
 

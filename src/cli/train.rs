@@ -33,9 +33,9 @@ pub struct Train {
     /// Go on from the last checkpoint in the run folder, to exactly the weights an unbroken run would have.
     #[arg(long)]
     resume: bool,
-    /// Try a few steps, say what the training would take in memory and time, and end; nothing is kept.
+    /// Try a few steps, say what the training would take in memory and time, and end; no run is kept.
     #[arg(long, conflicts_with_all = ["resume", "force"])]
-    dry_run: bool,
+    pub dry_run: bool,
     /// Throw away what an earlier run left in the run folder.
     #[arg(long, conflicts_with = "resume")]
     force: bool,
@@ -51,6 +51,14 @@ impl Train {
             return put(told(&experiment::rehearse(&config, &prepared, &run, &device)?));
         }
         let ranks = Ranks::join()?;
+        if ranks.size() > 1 {
+            // The others would wait for this rank for ever.
+            let told = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                told(panic);
+                std::process::abort();
+            }));
+        }
         match self.work(&config, &run, &device, ranks.clone()) {
             // The others wait for this rank: they end with it.
             Err(error) if ranks.size() > 1 && !is_stop(&error) => {
@@ -88,7 +96,9 @@ fn told(found: &Rehearsal) -> String {
         table.push([(*part).to_owned(), count.to_string()]);
     }
     let minutes = found.total() / 60.0;
-    let memory = found.memory.map_or_else(String::new, |held| format!(", {:.1} GB held", held as f64 / 1e9));
+    let memory = found.memory.map_or_else(String::new, |held| {
+        format!(", {:.1} GB of this machine's memory held", held as f64 / 1e9)
+    });
     format!(
         "{table}\n{:.3} s a step, {:.1} s a validation{memory}\n{} steps with {} validations: {minutes:.1} minutes, and the \
          measurement at the end\n",

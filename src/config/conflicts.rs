@@ -40,6 +40,8 @@ const CONFLICTS: [Conflict; 16] = [
             "tune.augment",
             "tune.patch_dropout",
             "tune.recompute",
+            "train.batch",
+            "train.caption_share",
         ],
         tuned_terms_need_a_tower,
     ),
@@ -166,6 +168,21 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     let alone = |key: &str, tower: &str| format!("{key} without {tower}: there is nothing that it trains");
     if !tune.contrastive.is_zero() && !config.tunes() {
         return Some(alone("tune.contrastive", "tune.text or tune.image"));
+    }
+    let share = config.train.caption_share;
+    let captions = (config.train.batch as f64 * share).round() as usize;
+    if !tune.contrastive.is_zero() && captions < 2 {
+        return Some(format!(
+            "tune.contrastive needs two captions a step at least, and train.batch × train.caption_share is {captions}"
+        ));
+    }
+    if tune.text != Depth::None && captions == 0 {
+        return Some(
+            "tune.text with train.caption_share = 0: no caption is asked that would train it".into(),
+        );
+    }
+    if tune.image != Depth::None && captions == config.train.batch && tune.contrastive.is_zero() {
+        return Some("tune.image with train.caption_share = 1: no photo is asked that would train it".into());
     }
     if tune.recompute && !config.tunes() {
         return Some(alone("tune.recompute", "tune.text or tune.image"));

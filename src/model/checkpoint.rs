@@ -44,7 +44,7 @@ impl Which {
 }
 
 /// Where a run stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps taken.
     pub step: usize,
@@ -53,6 +53,12 @@ pub struct Progress {
     /// Steps among them that changed nothing, as their gradients were not finite.
     #[serde(default)]
     pub skipped: usize,
+    /// How many of them were the last ones.
+    #[serde(default)]
+    pub in_a_row: usize,
+    /// The step of the last validation that was better than all before; `best` may be a later one that is as good.
+    #[serde(default)]
+    pub improved: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,6 +159,13 @@ impl Checkpoint {
 /// What a checkpoint says of itself, when its files are as they were written.
 fn verified(at: &Path) -> Result<Meta> {
     let meta = read_meta(at)?;
+    let Progress { step, best, skipped, .. } = &meta.progress;
+    if at.file_name().and_then(|name| name.to_str()).and_then(step_of) != Some(*step)
+        || best.is_some_and(|(best, _)| best > *step)
+        || skipped > step
+    {
+        return Err(Error::file(at.join(META), "tells of another step than its folder, or of later ones"));
+    }
     for name in [WEIGHTS, OPTIMIZER] {
         let path = at.join(name);
         if meta.blake3.get(name) != Some(&hash(&path)?) {
@@ -258,6 +271,10 @@ fn prune(folder: &Path, step: usize, keep: usize) -> Result<()> {
         if path.is_dir() && !kept.contains(&path) {
             fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
+        // A pointer that a crash left half-written.
+        if path.is_file() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp")) {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
     }
     Ok(())
 }
@@ -271,7 +288,7 @@ mod tests {
         let tensor = Tensor::new(&[step as f32], &Device::Cpu).unwrap();
         let named = |name: &str| BTreeMap::from([(name.to_owned(), tensor.clone())]);
         Checkpoint {
-            progress: Progress { step, best: Some((best, 0.5)), skipped: 0 },
+            progress: Progress { step, best: Some((best, 0.5)), ..Progress::default() },
             weights: named("w"),
             optimizer: named("m.w"),
         }
@@ -323,9 +340,13 @@ mod tests {
         assert_eq!(Checkpoint::read(space, Which::Best).unwrap().progress.step, 10);
         checkpoint(25, 25).write(space, 3).unwrap();
         assert_eq!(steps(space).unwrap(), [10, 20, 25], "what lies ahead was damaged");
+        let meta = at(space, 25).join(META);
+        let text = fs::read_to_string(&meta).unwrap();
+        fs::write(&meta, text.replace("\"step\": 25", "\"step\": 26")).unwrap();
+        assert_eq!(resumed(), Ok(20), "a step that is not its folder's");
         damage(10, WEIGHTS);
-        damage(25, WEIGHTS);
-        assert!(resumed().unwrap_err().contains("truncated or altered"));
+        damage(20, WEIGHTS);
+        assert!(resumed().unwrap_err().contains("another step"));
     }
 
     #[test]

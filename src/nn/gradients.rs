@@ -51,15 +51,18 @@ impl Gradients {
                 slot.add(own, weight)?;
             }
         }
-        let inside = recompute::take_found();
-        if inside.is_empty() {
-            return Ok(());
+        // A block may have been run more than once: its gradients are summed before they are weighed, as outside.
+        let mut inside: HashMap<_, Tensor> = HashMap::new();
+        for (parameter, own) in recompute::take_found() {
+            let sum = match inside.remove(&parameter.id()) {
+                Some(sum) => (sum + own)?,
+                None => own,
+            };
+            inside.insert(parameter.id(), sum);
         }
-        let places: HashMap<_, _> =
-            self.0.iter().enumerate().map(|(place, slot)| (slot.parameter.id(), place)).collect();
-        for (parameter, own) in inside {
-            if let Some(&place) = places.get(&parameter.id()) {
-                self.0[place].add(&own, weight)?;
+        for slot in self.0.iter_mut().filter(|_| !inside.is_empty()) {
+            if let Some(own) = inside.get(&slot.parameter.id()) {
+                slot.add(own, weight)?;
             }
         }
         Ok(())
@@ -79,11 +82,14 @@ impl Gradients {
             None => Ok::<_, Error>(vec![0.0; slot.parameter.elem_count()]),
         };
         let mut numbers = self.0.iter().map(flat).collect::<Result<Vec<_>>>()?.concat();
+        // Behind them, who has any: what no rank reached keeps having none.
+        numbers.extend(self.0.iter().map(|slot| f32::from(u8::from(slot.sum.is_some()))));
         ranks.sum(&mut numbers);
-        let mut rest = numbers.as_slice();
-        for slot in &mut self.0 {
+        let (mut rest, reached) = numbers.split_at(numbers.len() - self.0.len());
+        for (slot, &reached) in self.0.iter_mut().zip(reached) {
             let (own, others) = rest.split_at(slot.parameter.elem_count());
-            slot.sum = Some(Tensor::from_slice(own, slot.parameter.shape(), slot.parameter.device())?);
+            let sum = || Tensor::from_slice(own, slot.parameter.shape(), slot.parameter.device());
+            slot.sum = (reached > 0.0).then(sum).transpose()?;
             rest = others;
         }
         Ok(())

@@ -46,7 +46,7 @@ pub struct StepLoss {
 
 impl StepLoss {
     /// What the ranks' gradients are taken of, and then added up.
-    fn objective(&self) -> Result<Tensor> {
+    pub(super) fn objective(&self) -> Result<Tensor> {
         let own = if self.share == 1.0 { self.total.clone() } else { (&self.total * self.share)? };
         Ok(match &self.beside {
             Some(beside) => (own + beside)?,
@@ -145,6 +145,8 @@ struct Engine<'a> {
     /// Steps of the run so far.
     step: usize,
     best: Option<(usize, f64)>,
+    /// The step of the last validation that was better than all before.
+    improved: usize,
     health: Health,
     /// The step of the newest checkpoint.
     saved: usize,
@@ -200,7 +202,7 @@ pub fn train(
 impl<'a> Engine<'a> {
     fn start(task: &'a dyn Task, plan: Plan, run: &RunFolder, resume: bool, ranks: Ranks) -> Result<Self> {
         let mut adamw = AdamW::new(task.params())?;
-        let mut progress = Progress { step: 0, best: None, skipped: 0 };
+        let mut progress = Progress::default();
         let folder = run.checkpoints();
         let mut averaged = None;
         if resume {
@@ -210,10 +212,11 @@ impl<'a> Engine<'a> {
             }
             task.params().assign(weights, &folder)?;
             task.restore(&mut optimizer, &folder)?;
-            adamw.restore(optimizer, found.step - found.skipped, &folder)?;
+            adamw.restore(optimizer, found.step.saturating_sub(found.skipped), &folder)?;
             tracing::info!("resuming at step {} of {}", found.step, plan.steps);
             progress = found;
         }
+        ranks.agree("the checkpoint they go on from", progress.step as u32)?;
         let mut ema = (plan.ema > 0.0).then(|| Ema::new(task.params(), plan.ema)).transpose()?;
         if let (Some(ema), Some(averaged)) = (&mut ema, averaged) {
             ema.restore(averaged, &folder)?;
@@ -225,7 +228,8 @@ impl<'a> Engine<'a> {
             ema,
             step: progress.step,
             best: progress.best,
-            health: Health::new(plan.max_skipped, progress.skipped),
+            improved: progress.improved,
+            health: Health::new(plan.max_skipped, progress.skipped, progress.in_a_row),
             saved: progress.step,
             saver: Saver::new(folder, plan.keep),
             log: ranks.is_first().then(|| Log::open(&run.metrics(), progress.step)).transpose()?,
@@ -303,6 +307,9 @@ impl<'a> Engine<'a> {
     fn validate(&mut self, step: usize) -> Result<bool> {
         let score = if self.ranks.is_first() { self.measured(step)? } else { 0.0 };
         let score = self.ranks.told(score);
+        if self.best.is_none_or(|(_, best)| score > best) {
+            self.improved = step;
+        }
         let better = self.best.is_none_or(|(_, best)| score >= best);
         if better {
             self.best = Some((step, score));
@@ -333,7 +340,7 @@ impl<'a> Engine<'a> {
 
     /// Whether validations have not improved for as long as the plan bears.
     fn is_stale(&self) -> bool {
-        let since = self.best.map_or(0, |(best, _)| self.step - best);
+        let since = self.best.map_or(0, |_| self.step.saturating_sub(self.improved));
         self.plan.patience > 0 && since >= self.plan.patience * self.plan.validate_every
     }
 
@@ -343,14 +350,20 @@ impl<'a> Engine<'a> {
         if !self.ranks.is_first() {
             return Ok(());
         }
+        // One copy of everything at a time: that of the write before is gone first.
+        self.saver.finish()?;
         let mut optimizer = self.adamw.state()?;
         optimizer.append(&mut self.task.state()?);
-        let mut weights = copies(self.task.params(), "")?;
-        if let Some(ema) = &self.ema {
-            optimizer.append(&mut copies(self.task.params(), RAW)?);
-            weights = ema.state();
-        }
-        let progress = Progress { step: self.step, best: self.best, skipped: self.health.skipped() };
+        let weights = match &self.ema {
+            Some(ema) => {
+                optimizer.append(&mut copies(self.task.params(), RAW)?);
+                ema.state()
+            }
+            None => copies(self.task.params(), "")?,
+        };
+        let (step, best, improved) = (self.step, self.best, self.improved);
+        let (skipped, in_a_row) = (self.health.skipped(), self.health.in_a_row());
+        let progress = Progress { step, best, improved, skipped, in_a_row };
         self.saver.save(Checkpoint { progress, weights, optimizer })
     }
 }

@@ -10,9 +10,14 @@ pub struct Health {
 }
 
 impl Health {
-    /// A training that has skipped so many steps already, and bears `max` in a row.
-    pub fn new(max: usize, skipped: usize) -> Self {
-        Self { max, skipped, in_a_row: 0 }
+    /// A training that has skipped so many steps already, the last of them in a row, and bears `max` in a row.
+    pub fn new(max: usize, skipped: usize, in_a_row: usize) -> Self {
+        Self { max, skipped, in_a_row }
+    }
+
+    /// Steps skipped one after the other up to now.
+    pub fn in_a_row(&self) -> usize {
+        self.in_a_row
     }
 
     /// Steps skipped so far.
@@ -67,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_few_bad_steps_are_skipped_and_many_in_a_row_are_the_end() {
-        let mut health = Health::new(2, 5);
+        let mut health = Health::new(2, 5, 0);
         let squares = [("a.weight", 1.0), ("b.weight", f64::NAN)];
         assert!(health.admits(0, 1.0, 2.0, &[]).unwrap());
         assert!(!health.admits(1, f64::INFINITY, 2.0, &[]).unwrap());

@@ -55,7 +55,6 @@ pub fn train(
     resume: bool,
     host: &Host,
 ) -> Result<()> {
-    host.ranks.check(config.train.batch)?;
     let task = Joint::fresh(config, prepared, index, host.device, &host.ranks)?;
     tracing::info!("a decoder of {} parameters", task.model.params.count());
     if let Some(live) = &task.live {
@@ -164,6 +163,7 @@ impl<'a> Joint<'a> {
         }
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
         let order = Arc::new(Order::new(config, corpus)?);
+        order.check(ranks)?;
         let live = Live::open(config, prepared, &index.align, order.clone(), (device, ranks))?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
@@ -190,14 +190,6 @@ impl<'a> Joint<'a> {
         })
     }
 
-    /// The name of a random stream that each rank has of its own.
-    fn own(&self, stream: &str) -> String {
-        match self.ranks.rank() {
-            0 => stream.to_owned(),
-            rank => format!("{stream} of rank {rank}"),
-        }
-    }
-
     /// The images as they are named now.
     fn named(&self) -> Rc<Named> {
         self.named.borrow().clone()
@@ -217,6 +209,7 @@ impl<'a> Joint<'a> {
             return Ok(());
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
+        self.ranks.agree("the docids of the images", named::hash(&docids))?;
         let index = Index { docids, ..named.index().clone() };
         *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
         Ok(())
@@ -288,11 +281,11 @@ impl<'a> Joint<'a> {
     /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
     fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.own("rivals"), step as u64);
+        let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), step as u64);
         let named = self.named();
         let mut lessons = self.lessons(&named, &named.spoken, (captions, &asked.rows[0]), &mut rng)?;
         lessons.extend(self.lessons(&named, &named.seen, (images, &asked.rows[1]), &mut rng)?);
-        let mut dropout_rng = rng::stream(self.seed, &self.own("dropout"), step as u64);
+        let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } =
             self.scored(&named.catalogue, queries, &lessons, &mut dropout)?;
@@ -352,7 +345,7 @@ impl<'a> Joint<'a> {
     /// The classical objective, on the gold docid alone.
     fn classical(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.own("dropout"), step as u64);
+        let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
         let candidates = self.named().catalogue.candidates(&gold, self.device)?;

@@ -1,7 +1,7 @@
 //! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
 //!
-//! What teaches it stays as it was: docids, alignment and the teacher's distribution are those of the encoder before its
-//! training. A tower that is not trained is not asked; the rows it gave once serve.
+//! What teaches it stays as it was: alignment and the teacher's distribution are those of the encoder before its training, and so
+//! are the docids unless they are re-assigned on the way. A tower that is not trained is not asked; the rows it gave once serve.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,10 +178,10 @@ impl<'a> Live<'a> {
         Ok(Matrix::new(self.before.captions.width(), rows))
     }
 
-    /// The encoder's own unit rows of all images, as it is now; photos that can no longer be read keep the rows they had.
+    /// The encoder's own unit rows of all images, as it is now.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When a photo can no longer be read, unless such are to be skipped: they keep the rows they had.
     pub fn gallery(&self) -> Result<Matrix> {
         if self.section.image == Depth::None {
             return Ok(self.before.images.clone());
@@ -191,7 +191,7 @@ impl<'a> Live<'a> {
         for some in images.chunks(AT_ONCE) {
             let squares =
                 decode_batch(&photos_of(self.corpus, some.iter().copied())?, &self.whole.preprocess);
-            let squares: Vec<_> = squares.into_iter().map(Result::ok).collect();
+            let squares = self.shown.sound(squares)?;
             let some: Vec<usize> = some.iter().map(|image| image.row()).collect();
             rows.extend_from_slice(tensors::to_matrix(&self.photos(&some, &squares, None)?.detach())?.data());
         }
@@ -219,7 +219,7 @@ impl<'a> Live<'a> {
         }
         let rows = match step.filter(|_| self.section.patch_dropout > 0.0) {
             Some(step) => {
-                let mut rng = rng::stream(self.seed, "patches", step as u64);
+                let mut rng = rng::stream(self.seed, &self.ranks.own("patches"), step as u64);
                 self.whole.photos_without(self.section.patch_dropout, &read, &mut rng)?
             }
             None => self.whole.photos(&read)?,

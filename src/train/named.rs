@@ -80,6 +80,13 @@ impl Named {
     }
 }
 
+/// Some bits of a hash of docids.
+pub fn hash(docids: &DocidSet) -> u32 {
+    let mut hasher = blake3::Hasher::new();
+    docids.iter().flat_map(|docid| docid.codes()).for_each(|code| _ = hasher.update(&code.to_le_bytes()));
+    hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
+}
+
 /// Docids as a tensor (images, levels) for a checkpoint.
 ///
 /// # Errors

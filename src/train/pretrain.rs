@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 
 use self::examples::{Examples, Room};
@@ -175,7 +175,7 @@ impl Contrastive<'_> {
             ),
             step => tracing::info!("step {step} was the best on val"),
         }
-        self.whole.write(out)
+        self.whole.write(out, DType::F16)
     }
 }
 

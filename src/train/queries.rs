@@ -17,6 +17,7 @@ use crate::model::features::Prepared;
 use crate::model::modality::Modality;
 use crate::model::views::Views;
 use crate::nn::tensors;
+use crate::ranks::Ranks;
 use crate::rng::{self, Rng};
 
 /// Queries of one kind in a step.
@@ -108,6 +109,23 @@ impl Order {
             pairs,
             memorised,
         })
+    }
+
+    /// Whether every rank has queries of each kind that steps have.
+    ///
+    /// # Errors
+    /// When one has not.
+    pub fn check(&self, ranks: &Ranks) -> Result<()> {
+        let [captions, photos] = self.counts;
+        if self.counts.iter().all(|&count| count == 0 || count >= ranks.size()) {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "train.batch = {} makes {captions} caption and {photos} photo queries a step, too few for {} ranks: each needs one \
+             of both; raise train.batch, or start fewer ranks",
+            captions + photos,
+            ranks.size()
+        )))
     }
 
     /// The captions that ask at a step, with their images.

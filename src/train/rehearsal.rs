@@ -50,7 +50,8 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
     for step in 0..STEPS {
         let (began, mut gradients) = (Instant::now(), Gradients::of(task.params()));
         for batch in 0..plan.accumulate {
-            gradients.add(&task.loss(step * plan.accumulate + batch)?.total.backward()?, 1.0)?;
+            let loss = task.loss(step * plan.accumulate + batch)?;
+            gradients.add(&loss.objective()?.backward()?, 1.0)?;
         }
         adamw.update(&gradients, 1.0, |_| Group { lr: 0.0, decay: 0.0 })?;
         seconds.push(began.elapsed().as_secs_f64());

@@ -105,7 +105,11 @@ impl Shown {
         self.ahead.waited()
     }
 
-    fn sound(&self, photos: Vec<Result<Vec<u8>>>) -> Result<Squares> {
+    /// Photos without their faults, each of which is told once, or ends the training.
+    ///
+    /// # Errors
+    /// The first fault, unless faults are to be skipped.
+    pub fn sound(&self, photos: Vec<Result<Vec<u8>>>) -> Result<Squares> {
         photos.into_iter().map(|photo| photo.map(Some).or_else(|fault| self.fault(fault))).collect()
     }
 

@@ -59,6 +59,7 @@ fn compare(case: &str, folder: &Path) {
         // The same vector added to every key changes no softmax: gradients of zero, up to rounding.
         let whole = if name.ends_with("k_proj.bias") { 1.0 } else { norm(&b) };
         let relative = norm(&apart) / whole;
+        assert!(relative.is_finite(), "{case}: {name}");
         if relative > worst.0 {
             worst = (relative, name);
         }

@@ -64,12 +64,13 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Writes a CLIP; weights are rounded to f16, half the size at no loss that retrieval would notice.
+/// Writes a CLIP, its weights in `dtype`: f16 is half the size at no loss that retrieval would notice, f32 is every bit that was
+/// trained.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(folder: &Path, params: &Params, config: &ClipConfig) -> Result<()> {
-    let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(DType::F16)?));
+pub fn write(folder: &Path, params: &Params, config: &ClipConfig, dtype: DType) -> Result<()> {
+    let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(dtype)?));
     let rounded = params.iter().map(half).collect::<Result<BTreeMap<_, _>>>()?;
     tensors::write(&folder.join(layout::WEIGHTS[0].file), &rounded)?;
     let path = folder.join(CONFIG);
@@ -181,7 +182,7 @@ mod tests {
         let clip = Clip::new(&builder.root(), &tiny()).unwrap();
         let params = builder.finish(Path::new("x")).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &params, &tiny()).unwrap();
+        write(folder.path(), &params, &tiny(), DType::F16).unwrap();
         let (back, _, config) = read(folder.path(), Trained::NOTHING, &Device::Cpu).unwrap();
         assert_eq!(config, tiny());
         let (a, b) = (value(&loss(&clip, DType::F32)), value(&loss(&back, DType::F32)));

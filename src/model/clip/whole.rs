@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
 use super::{Clip, ClipConfig, TokenBatch, Trained, folder};
@@ -84,16 +84,16 @@ impl Whole {
         pixels(photos, &self.preprocess, self.clip.logit_scale.device())
     }
 
-    /// Writes a folder in transformers' layout, whatever layout it was read from. The preprocessing comes last: with
+    /// Writes a folder in transformers' layout, whatever layout it was read from, weights in `dtype`. The preprocessing comes last: with
     /// it the folder is complete.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path, dtype: DType) -> Result<()> {
         let mut shape = self.shape.clone();
         // Left out, transformers would look for CLIP's own end token in any vocabulary.
         shape.text_config.eos_token_id = Some(self.tokens.end_id());
-        folder::write(path, &self.params, &shape)?;
+        folder::write(path, &self.params, &shape, dtype)?;
         self.tokens.save(path)?;
         let json = self.preprocess.to_json();
         file::write_atomic(&path.join(PREPROCESSOR), |file| writeln!(file, "{json}"))
