@@ -118,7 +118,9 @@ fn child_of(launched: &Child) -> String {
 #[test]
 fn a_batch_smaller_than_the_ranks_is_refused() {
     let space = Space::new();
-    let Some(mut launched) = over(3, train(&space, "run", &["train.batch=4", "tune.contrastive=0"])) else { return };
+    let Some(mut launched) = over(3, train(&space, "run", &["train.batch=4", "tune.contrastive=0"])) else {
+        return;
+    };
     let output = launched.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{stderr}");

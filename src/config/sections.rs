@@ -420,8 +420,20 @@ section! {
         weight_decay: f64 = 0.1,
         /// Steps over which the learning rate rises to its peak.
         warmup: usize = 200,
+        /// What becomes of the learning rate after that.
+        schedule: Course = Course::Cosine,
+        /// Batches whose gradients, averaged, make a step. Negatives are those of one batch.
+        accumulate: usize = 1,
         /// Largest norm of a step's gradient.
         clip_norm: f64 = 1.0,
+        /// Decay of a moving average of the weights, which is validated and kept in their place; 0: none.
+        ema: f64 = 0.0,
+        /// Steps in a row that may be skipped because their loss or gradient is not finite.
+        max_skipped: usize = 10,
+        /// Validations without a better one after which the training ends; 0: it takes all its steps.
+        patience: usize = 0,
+        /// Newest checkpoints that are kept, beside the best.
+        keep: usize = 2,
         /// The folder that gets the model, in Hugging Face's layout.
         out: String = "data/scenes-clip".into(),
         /// Steps between log lines.

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
-use crate::model::clip::contrastive::contrastive_loss;
+use crate::model::clip::contrastive::contrastive_loss_of;
 use crate::model::clip::{Clip, Side, Trained, Whole, blocks_above, decays, side};
 use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
@@ -141,7 +141,12 @@ impl<'a> Live<'a> {
         // The temperature is every rank's: one of them has its gradient.
         let scale = if self.ranks.is_first() { scale } else { scale.detach() };
         let texts = self.captions(&captions)?;
-        contrastive_loss(&self.among_all(&images)?, &self.among_all(&texts)?, &scale)
+        // Whole numbers up to 2²⁴ are exact in f32: more images than any corpus here has.
+        let owners: Vec<f32> = batch.gold.iter().map(|&image| image as f32).collect();
+        let owners = self.among_all(&Tensor::from_vec(owners, (batch.gold.len(), 1), self.device)?)?;
+        let owners: Vec<usize> =
+            owners.flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| x as usize).collect();
+        contrastive_loss_of(&self.among_all(&images)?, &self.among_all(&texts)?, &scale, &owners)
     }
 
     /// Rows of all ranks, in order: those of others as numbers, this one's as they are.

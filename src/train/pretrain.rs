@@ -10,7 +10,7 @@ use rand::Rng as _;
 use self::examples::{Examples, Room};
 use super::engine::{self, Plan, StepLoss, Task, Validation};
 use super::stop::Stop;
-use crate::config::{Config, Course, Pretrain};
+use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
 use crate::data::preprocess::Preprocess;
@@ -94,12 +94,12 @@ fn plan(section: &Pretrain) -> Plan {
     Plan {
         steps: section.steps,
         warmup: section.warmup,
-        course: Course::Cosine,
-        accumulate: 1,
-        ema: 0.0,
-        max_skipped: 10,
-        patience: 0,
-        keep: 2,
+        course: section.schedule,
+        accumulate: section.accumulate,
+        ema: section.ema,
+        max_skipped: section.max_skipped,
+        patience: section.patience,
+        keep: section.keep,
         clip_norm: section.clip_norm,
         log_every: section.log_every,
         validate_every: section.validate_every,
