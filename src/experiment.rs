@@ -61,10 +61,10 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Res
     features::prepare(&config.data, &encoder, device)
 }
 
-/// Trains as [`train`] does, and measures. The run folder gets everything.
+/// Trains as [`train()`] does, and measures. The run folder gets everything.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train()`].
 pub fn run(
     config: &Config,
     prepared: &Prepared,
