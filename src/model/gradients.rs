@@ -7,9 +7,9 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::align::Side;
 use super::catalogue::Catalogue;
-use super::clip::config::{TextConfig, VisionConfig};
+use super::clip::config::tiny;
 use super::clip::contrastive::contrastive_loss;
-use super::clip::{Clip, ClipConfig, TokenBatch};
+use super::clip::{Clip, TokenBatch};
 use super::decoder::Shape;
 use super::dsi::{Dsi, Queries, Scoring};
 use super::grounding::Books;
@@ -31,28 +31,6 @@ struct Joint {
     side: Side,
 }
 
-fn clip_shape() -> ClipConfig {
-    let text = TextConfig {
-        vocab_size: 11,
-        hidden_size: 8,
-        intermediate_size: 12,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        max_position_embeddings: 7,
-        ..Default::default()
-    };
-    let vision = VisionConfig {
-        hidden_size: 8,
-        intermediate_size: 12,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        image_size: 8,
-        patch_size: 4,
-        ..Default::default()
-    };
-    ClipConfig { projection_dim: WIDTH, text_config: text, vision_config: vision, ..Default::default() }
-}
-
 /// Numbers without a pattern, in [−1, 1).
 fn numbers(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + salt * 53) % 101) as f32 / 50.5 - 1.0).collect()
@@ -64,7 +42,7 @@ fn joint() -> (Joint, Params) {
     let books = (0..2).map(|salt| Matrix::new(WIDTH, numbers(3 * WIDTH, salt))).collect();
     let books = Codebooks::new(books).unwrap();
     let builder = Builder::fresh_f64(5);
-    let clip = Clip::new(&builder.root().sub("encoder"), &clip_shape()).unwrap();
+    let clip = Clip::new(&builder.root().sub("encoder"), &tiny(WIDTH)).unwrap();
     let shape =
         Shape { query: WIDTH, width: 8, layers: 1, heads: 2, memory: 2, codes: vec![3, 3], silent: false };
     let ground = Books::new(&books, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();

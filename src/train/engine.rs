@@ -3,18 +3,15 @@
 //! A [`Task`] knows what a step's loss is; the engine knows everything else. Ctrl-C is looked at between steps:
 //! the run is saved and can be resumed to exactly the weights it would have had.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-use candle_core::Tensor;
+use std::time::Instant;
 
 use super::display::Display;
+use super::figures;
 use super::health::Health;
 use super::log::Log;
 use super::saver::Saver;
 use super::stop::Stop;
-use crate::config::Course;
+use super::task::{Plan, Task, Tensors, Validation};
 use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::checkpoint::{Checkpoint, Progress};
@@ -27,115 +24,6 @@ use crate::run::RunFolder;
 
 /// What the optimiser's file calls the weights themselves, where the checkpoint's are their average.
 const RAW: &str = "raw.";
-
-type Named = BTreeMap<String, Tensor>;
-
-/// The loss of one backward pass.
-pub struct StepLoss {
-    /// The scalar to minimise: a mean over this rank's pairs.
-    pub total: Tensor,
-    /// What stands beside it and is no such mean: of all ranks it is the plain sum.
-    pub beside: Option<Tensor>,
-    /// Its parts, by name, for the log.
-    pub parts: Vec<(&'static str, Tensor)>,
-    /// Training pairs it was computed on.
-    pub pairs: usize,
-    /// Their share of the pairs of all ranks.
-    pub share: f64,
-}
-
-impl StepLoss {
-    /// What the ranks' gradients are taken of, and then added up.
-    pub(super) fn objective(&self) -> Result<Tensor> {
-        let own = if self.share == 1.0 { self.total.clone() } else { (&self.total * self.share)? };
-        Ok(match &self.beside {
-            Some(beside) => (own + beside)?,
-            None => own,
-        })
-    }
-}
-
-/// What a validation found.
-pub struct Validation {
-    /// What the best checkpoint has most of.
-    pub score: f64,
-    /// Figures for the log and the screen.
-    pub figures: Vec<(&'static str, f64)>,
-}
-
-/// Something to be trained.
-pub trait Task {
-    /// All trainable parameters.
-    fn params(&self) -> &Params;
-    /// Whether the parameters are worth something before the first step: then they are measured, and may stay the
-    /// best.
-    fn is_trained(&self) -> bool {
-        false
-    }
-    /// The loss of the batch `batch` (zero-based; a step has one or, where gradients are accumulated, several), a function
-    /// of the seed, the batch and the parameters only.
-    ///
-    /// # Errors
-    /// When data cannot be read or shapes do not fit.
-    fn loss(&self, batch: usize) -> Result<StepLoss>;
-    /// Peak learning rate and weight decay of a parameter.
-    fn group(&self, parameter: &str) -> Group;
-    /// What a training must know beside its parameters to go on; names must differ from those of parameters.
-    ///
-    /// # Errors
-    /// When the device refuses.
-    fn state(&self) -> Result<Named> {
-        Ok(Named::new())
-    }
-    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint, which `origin` names.
-    ///
-    /// # Errors
-    /// When it does not fit.
-    fn restore(&self, state: &mut Named, origin: &Path) -> Result<()> {
-        let _ = (state, origin);
-        Ok(())
-    }
-    /// Time that losses have waited for data since this was last asked.
-    fn waited(&self) -> Duration {
-        Duration::ZERO
-    }
-    /// The part of the model that a parameter belongs to, for the log.
-    fn part(&self, parameter: &str) -> &'static str;
-    /// Measures the model on the val split.
-    ///
-    /// # Errors
-    /// When data cannot be read or shapes do not fit.
-    fn validate(&self) -> Result<Validation>;
-}
-
-/// How long, how often, and how far.
-#[derive(Debug, Clone, Copy)]
-pub struct Plan {
-    /// Steps of the whole run.
-    pub steps: usize,
-    /// Steps over which the learning rate rises.
-    pub warmup: usize,
-    /// What becomes of it then.
-    pub course: Course,
-    /// Batches whose gradients make a step.
-    pub accumulate: usize,
-    /// Largest global norm of a gradient.
-    pub clip_norm: f64,
-    /// Decay of the weights' moving average, which is then what is validated and kept; 0: none.
-    pub ema: f64,
-    /// Steps in a row whose gradient may fail to be finite, less one.
-    pub max_skipped: usize,
-    /// Validations without a better one after which the run ends; 0: it never does so.
-    pub patience: usize,
-    /// Newest checkpoints that are kept beside the best.
-    pub keep: usize,
-    /// Steps between log lines.
-    pub log_every: usize,
-    /// Steps between validations.
-    pub validate_every: usize,
-    /// Steps between checkpoints.
-    pub checkpoint_every: usize,
-}
 
 struct Engine<'a> {
     task: &'a dyn Task,
@@ -245,11 +133,11 @@ impl<'a> Engine<'a> {
         for batch in 0..self.plan.accumulate {
             let loss = self.task.loss(self.step * self.plan.accumulate + batch)?;
             gradients.add(&loss.objective()?.backward()?, share)?;
-            add(&mut figures, &loss, share)?;
+            figures::add(&mut figures, &loss, share)?;
             pairs += loss.pairs;
         }
         gradients.sum_over(&self.ranks)?;
-        sum_over(&self.ranks, &mut figures);
+        figures::sum_over(&self.ranks, &mut figures);
         let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
         let squares = gradients.squares()?;
         let whole = norm(&squares);
@@ -265,7 +153,7 @@ impl<'a> Engine<'a> {
         }
         self.step += 1;
         figures.extend([("lr_factor".into(), factor), ("grad_norm".into(), whole)]);
-        figures.extend(self.by_part(&squares));
+        figures.extend(figures::by_part(self.task, &squares));
         let (waited, took) = (self.task.waited().as_secs_f64(), began.elapsed().as_secs_f64());
         figures.extend([
             ("pairs_per_s".into(), (pairs * self.ranks.size()) as f64 / took),
@@ -288,19 +176,6 @@ impl<'a> Engine<'a> {
         self.display.step(done, figures);
         let validated = due(plan.validate_every) && self.validate(done)?;
         if validated || due(plan.checkpoint_every) || self.is_stale() { self.save() } else { Ok(()) }
-    }
-
-    /// The gradient's norm over each part of the model.
-    fn by_part(&self, squares: &[(&str, f64)]) -> Vec<(String, f64)> {
-        let mut parts: Vec<(&str, f64)> = Vec::new();
-        for (name, square) in squares {
-            let part = self.task.part(name);
-            match parts.iter_mut().find(|(known, _)| *known == part) {
-                Some((_, sum)) => *sum += square,
-                None => parts.push((part, *square)),
-            }
-        }
-        parts.into_iter().map(|(part, sum)| (format!("grad_norm_{part}"), sum.sqrt())).collect()
     }
 
     /// Whether this is the best model so far.
@@ -368,40 +243,16 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn copies(params: &Params, prefix: &str) -> Result<Named> {
+fn copies(params: &Params, prefix: &str) -> Result<Tensors> {
     params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), tensor.copy()?.detach()))).collect()
 }
 
 /// Takes out what has this prefix, and the prefix off.
-fn taken(tensors: &mut Named, prefix: &str) -> Named {
+fn taken(tensors: &mut Tensors, prefix: &str) -> Tensors {
     let (own, others) = std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
     *tensors = others;
-    let own: Named = own;
+    let own: Tensors = own;
     own.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
-}
-
-/// Adds figures up over all ranks.
-fn sum_over(ranks: &Ranks, figures: &mut [(String, f64)]) {
-    if ranks.size() > 1 {
-        let mut values: Vec<f32> = figures.iter().map(|(_, value)| *value as f32).collect();
-        ranks.sum(&mut values);
-        figures.iter_mut().zip(values).for_each(|((_, value), sum)| *value = f64::from(sum));
-    }
-}
-
-/// Adds the loss and its parts, times `weight`, to figures that begin with the loss.
-fn add(figures: &mut Vec<(String, f64)>, loss: &StepLoss, weight: f64) -> Result<()> {
-    let whole = ("loss", &loss.total, loss.share);
-    let beside = loss.beside.iter().map(|beside| ("loss", beside, 1.0));
-    let parts = loss.parts.iter().map(|(name, part)| (*name, part, loss.share));
-    for (name, part, share) in std::iter::once(whole).chain(beside).chain(parts) {
-        let value = weight * share * f64::from(part.to_scalar::<f32>()?);
-        match figures.iter_mut().find(|(known, _)| known == name) {
-            Some((_, sum)) => *sum += value,
-            None => figures.push((name.to_owned(), value)),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

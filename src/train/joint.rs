@@ -1,4 +1,6 @@
-//! `dsi train`: the decoder learns (caption→docid) and (image→docid) together.
+//! `dsi train`: the decoder learns (caption→docid) and (image→docid) together, and the encoder with it where that is wanted.
+
+mod objective;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,35 +11,31 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
+use self::objective::Asked;
 use super::Host;
-use super::engine::{self, Plan, StepLoss, Task, Validation};
+use super::engine;
 use super::live::Live;
 use super::named::{self, Named};
 use super::queries::{Batch, Order, Source};
 use super::rehearsal::{self, Rehearsal};
-use super::teacher::{Lesson, Scores, Teacher, rivals};
+use super::task::{Plan, StepLoss, Task, Validation};
+use super::teacher::Scores;
 use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
-use crate::model::catalogue::{Candidates, Catalogue};
 use crate::model::checkpoint::ENCODER;
 use crate::model::clip::part;
 use crate::model::dsi::Queries;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
-use crate::model::lookahead::LookAhead;
-use crate::model::losses::{PrefixTargets, consistency, cross_entropy, listwise, margin};
 use crate::model::modality::Modality;
-use crate::model::search::{Settings, beams};
 use crate::nn::adamw::Group;
-use crate::nn::dropout::Dropout;
 use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::ranks::Ranks;
 use crate::retriever::Query;
 use crate::retriever::build::Model;
-use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
 /// Val captions that a validation asks at most: enough to choose a checkpoint by.
@@ -113,26 +111,6 @@ struct Joint<'a> {
     prepared: &'a Prepared,
     device: &'a Device,
     ranks: Ranks,
-}
-
-/// What a step asks.
-struct Asked {
-    captions: Batch,
-    images: Batch,
-    /// Aligned unit rows of both.
-    rows: [Tensor; 2],
-    /// Both together.
-    queries: Queries,
-}
-
-/// What the listwise loss and those beside it are computed from: the step scores of a few candidates a query.
-struct Scored {
-    candidates: Candidates,
-    /// (queries, candidates, levels)
-    scores: Tensor,
-    /// [`PrefixTargets`] of the same shape.
-    hidden: Tensor,
-    mass: Tensor,
 }
 
 impl<'a> Joint<'a> {
@@ -221,136 +199,6 @@ impl<'a> Joint<'a> {
             Some(live) => live.queries(batch, step),
             None => tensors::from_matrix(&batch.rows, self.device),
         }
-    }
-
-    /// Candidates and targets of a batch, whose queries have these rows.
-    fn lessons(
-        &self,
-        named: &Named,
-        teacher: &Teacher,
-        (batch, rows): (&Batch, &Tensor),
-        rng: &mut Rng,
-    ) -> Result<Vec<Lesson>> {
-        let (count, queries) = (self.section.beam_negatives, batch.gold.len());
-        let told = self.told.as_ref();
-        if count == 0 || queries == 0 {
-            return teacher.lessons(batch, &vec![Vec::new(); queries], told);
-        }
-        let queries = Queries::of(rows.detach(), &batch.modalities)?;
-        let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &named.catalogue));
-        let settings = Settings {
-            beam: self.beam,
-            geometry: None,
-            lookahead: lookahead.as_ref(),
-            leaves: &[],
-            wildcard: 1.0,
-        };
-        let kept = beams(&self.model.dsi, teacher.trie(), &queries, settings)?;
-        let rivals: Vec<Vec<usize>> =
-            kept.iter().map(|beams| rivals(beams, teacher.trie(), count, rng)).collect();
-        teacher.lessons(batch, &rivals, told)
-    }
-
-    /// Hard candidates, what the model makes of them, and the mass that each of their prefixes should get.
-    fn scored(
-        &self,
-        catalogue: &Catalogue,
-        queries: &Queries,
-        lessons: &[Lesson],
-        dropout: &mut Dropout,
-    ) -> Result<Scored> {
-        let docids = catalogue.docids();
-        let (gold, even) = (self.section.target_gold as f32, self.section.label_smoothing as f32);
-        let target = |lesson: &Lesson| {
-            let codes: Vec<&[u32]> =
-                lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
-            PrefixTargets::new(&codes, &lesson.mass, gold, even)
-        };
-        let targets: Vec<PrefixTargets> = lessons.iter().map(target).collect();
-        let images: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.images.clone()).collect();
-        let candidates = catalogue.candidates(&images, self.device)?;
-        let scores = self.model.dsi.step_scores(queries, &candidates, dropout)?;
-        let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {
-            let values: Vec<f32> = targets.iter().flat_map(part).copied().collect();
-            Tensor::from_vec(values, scores.shape(), self.device)
-        };
-        let (hidden, mass) = (tensor(|t| &t.hidden)?, tensor(|t| &t.mass)?);
-        Ok(Scored { candidates, scores, hidden, mass })
-    }
-
-    /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
-    fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
-        let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), step as u64);
-        let named = self.named();
-        let mut lessons = self.lessons(&named, &named.spoken, (captions, &asked.rows[0]), &mut rng)?;
-        lessons.extend(self.lessons(&named, &named.seen, (images, &asked.rows[1]), &mut rng)?);
-        let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
-        let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
-        let Scored { candidates, scores, hidden, mass } =
-            self.scored(&named.catalogue, queries, &lessons, &mut dropout)?;
-        let mut total = listwise(&scores, &hidden, &mass)?;
-        let (mut parts, mut beside) = (Vec::new(), None);
-        let weights =
-            [&self.section.margin, &self.section.consistency].map(|w| w.at(step / self.section.accumulate));
-        if weights[0] > 0.0 {
-            let margin = margin(&scores, &hidden, self.section.margin_size)?;
-            total = (total + (&margin * weights[0])?)?;
-            parts.push(("margin", margin));
-        }
-        if weights[1] > 0.0 && !captions.gold.is_empty() {
-            let count = captions.gold.len();
-            let siblings = self.siblings(captions, step)?;
-            let others = self.model.dsi.step_scores(&siblings, &candidates.first(count)?, &mut dropout)?;
-            let of_captions = |x: &Tensor| x.narrow(0, 0, count)?.contiguous();
-            let consistency = consistency(&of_captions(&scores)?, &others, &of_captions(&hidden)?)?;
-            // A mean over captions, whose share of a rank may be another than its share of queries.
-            let share = count as f64 / self.source.captions_a_step() as f64;
-            beside = Some((&consistency * (weights[1] * share))?);
-            parts.push(("consistency", consistency));
-        }
-        Ok(StepLoss { total, parts, pairs: queries.count(), share: 1.0, beside })
-    }
-
-    /// The loss with CLIP's own beside it, where that has a weight at this step.
-    fn with_contrastive(&self, loss: StepLoss, step: usize, captions: &Batch) -> Result<StepLoss> {
-        let weight = self.contrastive.at(step / self.section.accumulate);
-        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && self.source.captions_a_step() > 1)
-        else {
-            return Ok(loss);
-        };
-        let contrastive = live.contrastive(captions, step)?;
-        let weighed = (&contrastive * weight)?;
-        // Every rank has all of it, with the gradients of its own rows: its value counts once.
-        let weighed = if self.ranks.is_first() { weighed } else { (&weighed - weighed.detach())? };
-        let beside = Some(match loss.beside {
-            Some(beside) => (beside + weighed)?,
-            None => weighed,
-        });
-        let parts = [loss.parts, vec![("contrastive", contrastive)]].concat();
-        Ok(StepLoss { beside, parts, ..loss })
-    }
-
-    /// Another caption of each caption's image.
-    fn siblings(&self, captions: &Batch, step: usize) -> Result<Queries> {
-        let own = self.ranks.share(self.source.captions_a_step());
-        let siblings = self.source.siblings(step)[own].to_vec();
-        let rows = match &self.live {
-            Some(live) => live.spoken(&siblings)?,
-            None => tensors::from_matrix(&self.source.caption_rows(&siblings), self.device)?,
-        };
-        Queries::of(rows, &captions.modalities)
-    }
-
-    /// The classical objective, on the gold docid alone.
-    fn classical(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
-        let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
-        let mut dropout = Dropout::new(self.dropout, &mut rng);
-        let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-        let candidates = self.named().catalogue.candidates(&gold, self.device)?;
-        let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
-        Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count(), share: 1.0, beside: None })
     }
 }
 

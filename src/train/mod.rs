@@ -4,6 +4,7 @@
 mod ahead;
 mod display;
 pub mod engine;
+mod figures;
 mod health;
 pub mod joint;
 pub mod live;
@@ -15,6 +16,7 @@ pub mod rehearsal;
 mod saver;
 mod shown;
 pub mod stop;
+pub mod task;
 pub mod teacher;
 
 use candle_core::Device;

@@ -8,8 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 
 use self::examples::{Examples, Room};
-use super::engine::{self, Plan, StepLoss, Task, Validation};
+use super::engine;
 use super::stop::Stop;
+use super::task::{Plan, StepLoss, Task, Validation};
 use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::engine::{Plan, Task};
+use super::task::{Plan, Task};
 use crate::error::Result;
 use crate::memory;
 use crate::nn::adamw::{AdamW, Group};

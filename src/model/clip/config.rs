@@ -189,6 +189,33 @@ impl ClipConfig {
     }
 }
 
+/// A CLIP small enough for finite differences.
+#[cfg(test)]
+pub fn tiny(projection: usize) -> ClipConfig {
+    ClipConfig {
+        projection_dim: projection,
+        text_config: TextConfig {
+            vocab_size: 11,
+            hidden_size: 8,
+            intermediate_size: 12,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            max_position_embeddings: 7,
+            ..Default::default()
+        },
+        vision_config: VisionConfig {
+            hidden_size: 8,
+            intermediate_size: 12,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            image_size: 8,
+            patch_size: 4,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,31 +85,6 @@ mod tests {
     use crate::model::clip::contrastive::contrastive_loss;
     use crate::model::clip::{TokenBatch, config};
 
-    fn tiny() -> ClipConfig {
-        ClipConfig {
-            projection_dim: 6,
-            text_config: config::TextConfig {
-                vocab_size: 11,
-                hidden_size: 8,
-                intermediate_size: 12,
-                num_hidden_layers: 2,
-                num_attention_heads: 2,
-                max_position_embeddings: 7,
-                ..Default::default()
-            },
-            vision_config: config::VisionConfig {
-                hidden_size: 8,
-                intermediate_size: 12,
-                num_hidden_layers: 2,
-                num_attention_heads: 2,
-                image_size: 8,
-                patch_size: 4,
-                ..Default::default()
-            },
-            ..Default::default()
-        }
-    }
-
     fn loss(clip: &Clip, dtype: DType) -> Tensor {
         let pixels: Vec<f32> = (0..3 * 3 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
         let pixels = Tensor::from_vec(pixels, (3, 3, 8, 8), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
@@ -129,12 +104,12 @@ mod tests {
     #[test]
     fn every_parameter_has_the_gradient_of_finite_differences() {
         let builder = Builder::fresh_f64(3);
-        let clip = Clip::new(&builder.root(), &tiny()).unwrap();
+        let clip = Clip::new(&builder.root(), &config::tiny(6)).unwrap();
         let params = builder.finish(Path::new("x")).unwrap();
         let exact = loss(&clip, DType::F64).backward().unwrap();
 
         let fused_builder = Builder::fresh(3, &Device::Cpu);
-        let fused_clip = Clip::new(&fused_builder.root(), &tiny()).unwrap();
+        let fused_clip = Clip::new(&fused_builder.root(), &config::tiny(6)).unwrap();
         let fused_params = fused_builder.finish(Path::new("x")).unwrap();
         let fused = loss(&fused_clip, DType::F32).backward().unwrap();
 
@@ -179,16 +154,16 @@ mod tests {
     #[test]
     fn a_folder_round_trips_and_names_what_is_wrong() {
         let builder = Builder::fresh(3, &Device::Cpu);
-        let clip = Clip::new(&builder.root(), &tiny()).unwrap();
+        let clip = Clip::new(&builder.root(), &config::tiny(6)).unwrap();
         let params = builder.finish(Path::new("x")).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &params, &tiny(), DType::F16).unwrap();
+        write(folder.path(), &params, &config::tiny(6), DType::F16).unwrap();
         let (back, _, config) = read(folder.path(), Trained::NOTHING, &Device::Cpu).unwrap();
-        assert_eq!(config, tiny());
+        assert_eq!(config, config::tiny(6));
         let (a, b) = (value(&loss(&clip, DType::F32)), value(&loss(&back, DType::F32)));
         assert!((a - b).abs() < 1e-2, "{a} {b}");
 
-        let wider = ClipConfig { projection_dim: 7, ..tiny() };
+        let wider = ClipConfig { projection_dim: 7, ..config::tiny(6) };
         let json = serde_json::to_string(&wider).unwrap();
         std::fs::write(folder.path().join(CONFIG), json).unwrap();
         let message = read(folder.path(), Trained::NOTHING, &Device::Cpu).unwrap_err().to_string();

@@ -3,11 +3,13 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::*;
+use crate::config::Course;
 use crate::model::checkpoint::Which;
 use crate::nn::params::{Builder, Init};
+use crate::train::task::StepLoss;
 
 /// x is to become 3; `bad` batches have a loss that is no number.
 struct Toy {

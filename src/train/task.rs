@@ -1,0 +1,122 @@
+//! What the engine trains: a [`Task`], whose losses it minimises by a [`Plan`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use candle_core::Tensor;
+
+use crate::config::Course;
+use crate::error::Result;
+use crate::nn::adamw::Group;
+use crate::nn::params::Params;
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// The loss of one backward pass.
+pub struct StepLoss {
+    /// The scalar to minimise: a mean over this rank's pairs.
+    pub total: Tensor,
+    /// What stands beside it and is no such mean: of all ranks it is the plain sum.
+    pub beside: Option<Tensor>,
+    /// Its parts, by name, for the log.
+    pub parts: Vec<(&'static str, Tensor)>,
+    /// Training pairs it was computed on.
+    pub pairs: usize,
+    /// Their share of the pairs of all ranks.
+    pub share: f64,
+}
+
+impl StepLoss {
+    /// What the ranks' gradients are taken of, and then added up.
+    pub(super) fn objective(&self) -> Result<Tensor> {
+        let own = if self.share == 1.0 { self.total.clone() } else { (&self.total * self.share)? };
+        Ok(match &self.beside {
+            Some(beside) => (own + beside)?,
+            None => own,
+        })
+    }
+}
+
+/// What a validation found.
+pub struct Validation {
+    /// What the best checkpoint has most of.
+    pub score: f64,
+    /// Figures for the log and the screen.
+    pub figures: Vec<(&'static str, f64)>,
+}
+
+/// Something to be trained.
+pub trait Task {
+    /// All trainable parameters.
+    fn params(&self) -> &Params;
+    /// Whether the parameters are worth something before the first step: then they are measured, and may stay the
+    /// best.
+    fn is_trained(&self) -> bool {
+        false
+    }
+    /// The loss of the batch `batch` (zero-based; a step has one or, where gradients are accumulated, several), a function
+    /// of the seed, the batch and the parameters only.
+    ///
+    /// # Errors
+    /// When data cannot be read or shapes do not fit.
+    fn loss(&self, batch: usize) -> Result<StepLoss>;
+    /// Peak learning rate and weight decay of a parameter.
+    fn group(&self, parameter: &str) -> Group;
+    /// What a training must know beside its parameters to go on; names must differ from those of parameters.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn state(&self) -> Result<Tensors> {
+        Ok(Tensors::new())
+    }
+    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint, which `origin` names.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    fn restore(&self, state: &mut Tensors, origin: &Path) -> Result<()> {
+        let _ = (state, origin);
+        Ok(())
+    }
+    /// Time that losses have waited for data since this was last asked.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// The part of the model that a parameter belongs to, for the log.
+    fn part(&self, parameter: &str) -> &'static str;
+    /// Measures the model on the val split.
+    ///
+    /// # Errors
+    /// When data cannot be read or shapes do not fit.
+    fn validate(&self) -> Result<Validation>;
+}
+
+/// How long, how often, and how far.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// Steps over which the learning rate rises.
+    pub warmup: usize,
+    /// What becomes of it then.
+    pub course: Course,
+    /// Batches whose gradients make a step.
+    pub accumulate: usize,
+    /// Largest global norm of a gradient.
+    pub clip_norm: f64,
+    /// Decay of the weights' moving average, which is then what is validated and kept; 0: none.
+    pub ema: f64,
+    /// Steps in a row whose gradient may fail to be finite, less one.
+    pub max_skipped: usize,
+    /// Validations without a better one after which the run ends; 0: it never does so.
+    pub patience: usize,
+    /// Newest checkpoints that are kept beside the best.
+    pub keep: usize,
+    /// Steps between log lines.
+    pub log_every: usize,
+    /// Steps between validations.
+    pub validate_every: usize,
+    /// Steps between checkpoints.
+    pub checkpoint_every: usize,
+}
