@@ -93,12 +93,12 @@ pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool
 ///
 /// # Errors
 /// What the gates, the data or the steps report.
-pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Rehearsal> {
+pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Host) -> Result<Rehearsal> {
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
     let at = if Index::exists(&run.index()) { run } else { &aside };
-    let index = index::open(config, prepared, at, device)?;
-    train::joint::rehearse(config, prepared, &index, device)
+    let index = index::open(config, prepared, at, host.device)?;
+    train::joint::rehearse(config, prepared, &index, host)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the

@@ -5,11 +5,14 @@
 
 use std::ops::Range;
 
+use candle_core::Tensor;
+
 use crate::error::{Error, Result};
 
-/// Numbers that are sent at once: four megabytes, enough to use a network and few enough to overlap.
 #[cfg(feature = "mpi")]
-const BUCKET: usize = 1 << 20;
+mod over_mpi;
+#[cfg(feature = "nccl")]
+mod over_nccl;
 
 /// This process among those that train together.
 #[derive(Clone, Default)]
@@ -18,7 +21,7 @@ pub struct Ranks {
     /// One less than their number.
     others: usize,
     #[cfg(feature = "mpi")]
-    world: Option<std::rc::Rc<World>>,
+    world: Option<std::rc::Rc<over_mpi::World>>,
 }
 
 /// Rank and number of ranks, as the launcher tells every process that it starts.
@@ -26,6 +29,12 @@ pub fn launched() -> Option<(usize, usize)> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
     let pairs = [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")];
     pairs.into_iter().find_map(|(rank, size)| Some((number(rank)?, number(size)?)))
+}
+
+/// The number of this process among those of its machine, as the launcher tells it; nought where there is none.
+pub fn local() -> usize {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"].into_iter().find_map(number).unwrap_or(0)
 }
 
 /// The share of so many items that one of `size` ranks has.
@@ -93,6 +102,23 @@ impl Ranks {
         Ok(made)
     }
 
+    /// The sum of a contiguous tensor over all ranks: from GPU to GPU with the feature `nccl`, else by way of memory.
+    ///
+    /// # Errors
+    /// When the device refuses, or a GPU cannot reach the others.
+    pub fn total(&self, own: &Tensor) -> Result<Tensor> {
+        if self.size() == 1 {
+            return Ok(own.clone());
+        }
+        #[cfg(feature = "nccl")]
+        if own.device().is_cuda() {
+            return self.total_of_gpus(own);
+        }
+        let mut numbers = own.flatten_all()?.to_vec1::<f32>()?;
+        self.sum(&mut numbers);
+        Ok(Tensor::from_vec(numbers, own.shape(), own.device())?)
+    }
+
     /// The name of a random stream that each rank has of its own; the first one's is that of a process alone.
     pub fn own(&self, stream: &str) -> String {
         if self.is_first() { stream.to_owned() } else { format!("{stream} of rank {}", self.rank) }
@@ -133,91 +159,6 @@ impl Ranks {
     /// Ends all ranks.
     pub fn abort(&self) -> ! {
         std::process::exit(1)
-    }
-}
-
-#[cfg(feature = "mpi")]
-pub use over_mpi::World;
-
-#[cfg(feature = "mpi")]
-mod over_mpi {
-    use std::rc::Rc;
-    use std::time::Duration;
-
-    use mpi::Threading;
-    use mpi::collective::SystemOperation;
-    use mpi::environment::Universe;
-    use mpi::topology::SimpleCommunicator;
-    use mpi::traits::{Communicator, CommunicatorCollectives, Root};
-
-    use super::{BUCKET, Ranks};
-    use crate::error::{Error, Result};
-
-    /// The connection to the other ranks.
-    pub struct World {
-        all: SimpleCommunicator,
-        /// Ends the connection when it is dropped.
-        _universe: Universe,
-    }
-
-    impl Ranks {
-        pub(super) fn several() -> Result<Self> {
-            let failed = || Error::input("MPI could not be initialised");
-            let (universe, _) = mpi::initialize_with_threading(Threading::Funneled).ok_or_else(failed)?;
-            let all = universe.world();
-            let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
-            Ok(Self { rank, others, world: Some(Rc::new(World { all, _universe: universe })) })
-        }
-
-        /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
-        pub fn sum(&self, numbers: &mut [f32]) {
-            let Some(world) = &self.world else { return };
-            let own = numbers.to_vec();
-            mpi::request::scope(|scope| {
-                let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
-                let begun: Vec<_> = buckets
-                    .map(|(own, sum)| {
-                        world.all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum())
-                    })
-                    .collect();
-                begun.into_iter().for_each(|request| request.wait_without_status());
-            });
-        }
-
-        /// Whether any rank says so.
-        pub fn any(&self, own: bool) -> bool {
-            let Some(world) = &self.world else { return own };
-            let (own, mut any) = (i32::from(own), 0);
-            world.all.all_reduce_into(&own, &mut any, SystemOperation::max());
-            any > 0
-        }
-
-        /// The first rank's number.
-        pub fn told(&self, own: f64) -> f64 {
-            let Some(world) = &self.world else { return own };
-            self.wait();
-            let mut number = own;
-            world.all.process_at_rank(0).broadcast_into(&mut number);
-            number
-        }
-
-        /// Waits for all, without taking the processor from those that work.
-        pub fn wait(&self) {
-            let Some(world) = &self.world else { return };
-            let mut request = world.all.immediate_barrier();
-            while let Err(unfinished) = request.test() {
-                request = unfinished;
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        }
-
-        /// Ends all ranks.
-        pub fn abort(&self) -> ! {
-            match &self.world {
-                Some(world) => world.all.abort(1),
-                None => std::process::exit(1),
-            }
-        }
     }
 }
 

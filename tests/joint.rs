@@ -114,6 +114,17 @@ fn recomputing_changes_no_bit() {
     assert!(weights("true") == weights("false"));
 }
 
+/// What is told to do when a device is out of memory.
+#[test]
+fn a_run_may_go_on_in_smaller_batches_of_the_same_steps() {
+    let space = Space::new();
+    let run = |sets: &[&str]| tuned(&space, &[&["train.steps=2", "tune.contrastive=0"], sets].concat());
+    let resumed = |sets: &[&str]| run(sets).args(["--resume"]).output();
+    run(&[]).output().succeeded(); // of 8 queries each
+    resumed(&["train.batch=4", "train.accumulate=2"]).succeeded();
+    resumed(&["train.batch=4"]).refused(&["train.accumulate: 1 here, 2 there"]);
+}
+
 #[test]
 fn a_dry_run_says_what_it_would_take_and_keeps_nothing() {
     let space = Space::new();

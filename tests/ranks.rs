@@ -15,6 +15,7 @@ const SHARED: &[&str] = &[
     "decoder.dropout=0",
     "train.beam_negatives=0",
     "tune.patch_dropout=0",
+    "tune.dropout=0",
     // What rounding does to a step of AdamW is in proportion to its rate.
     "tune.text_lr=1e-4",
     "tune.image_lr=1e-4",

@@ -12,6 +12,7 @@ use dsi::data::open;
 use dsi::error::Error;
 use dsi::model::encoder::Encoder;
 use dsi::run::RunFolder;
+use dsi::train::Host;
 use dsi::train::pretrain::pretrain;
 use dsi::train::stop::Stop;
 use fixture::{Space, assert_same, contents, copy, json_lines, repository};
@@ -123,7 +124,7 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
     if stop {
         wish.request();
     }
-    pretrain(config, corpus, run, resume, &Device::Cpu, &wish)
+    pretrain(config, corpus, run, resume, &Host::alone(&Device::Cpu, &wish))
 }
 
 #[test]

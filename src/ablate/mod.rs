@@ -103,7 +103,8 @@ fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Repor
     run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
-        return experiment::run(&run.config, prepared, &run.folder, resume, &Host::alone(device, stop));
+        let host = Host::new(run.config.precision, device, stop)?;
+        return experiment::run(&run.config, prepared, &run.folder, resume, &host);
     };
     // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
     run.keep_lender(lender)?;

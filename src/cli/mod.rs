@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Config};
 use crate::eval::report::Report;
 use crate::eval::table::{difference_table, report_table};
+use crate::nn::device;
 use crate::ranks::launched;
 use crate::train::stop::Stop;
 
@@ -119,17 +120,13 @@ fn alone() -> Result<()> {
 
 /// The candle device a configuration means.
 fn device(wanted: config::Device) -> Result<candle_core::Device> {
-    Ok(match wanted {
-        config::Device::Cpu => candle_core::Device::Cpu,
-        config::Device::Auto => candle_core::Device::cuda_if_available(0)?,
-        config::Device::Cuda(_) if !cfg!(feature = "cuda") => {
-            bail!(
-                "device {wanted}: this program was built without CUDA; build it with --features cuda, or take --device cpu"
-            )
-        }
-        config::Device::Cuda(ordinal) => candle_core::Device::new_cuda(ordinal)
-            .with_context(|| format!("device {wanted} cannot be had; --device cpu always can"))?,
-    })
+    match wanted {
+        config::Device::Cpu => Ok(candle_core::Device::Cpu),
+        config::Device::Auto => Ok(device::best()),
+        config::Device::Cuda(ordinal) => device::cuda(ordinal).with_context(|| {
+            format!("device {wanted} cannot be had; the CPU always can (--device cpu, or --set device=cpu)")
+        }),
+    }
 }
 
 /// Ctrl-C asks a training loop to save and stop; the second one, or one with nothing to save, ends the program.

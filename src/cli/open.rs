@@ -17,12 +17,21 @@ use crate::run::RunFolder;
 pub const OF_A_RUN: [&str; 5] = ["seed", "index", "decoder", "train", "tune"];
 /// What decides a training that goes on: with the weights, the search that rivals and the best checkpoint come from. A
 /// finished run may be searched in any way.
-pub const OF_A_TRAINING: [&str; 8] =
-    ["seed", "index", "decoder", "train", "tune", "search.beam", "search.lookahead", "search.wildcard"];
+pub const OF_A_TRAINING: [&str; 9] = [
+    "seed",
+    "precision",
+    "index",
+    "decoder",
+    "train",
+    "tune",
+    "search.beam",
+    "search.lookahead",
+    "search.wildcard",
+];
 /// What decides an index that nothing is trained on yet.
 const OF_AN_INDEX: [&str; 2] = ["seed", "index"];
 /// What decides a pretrained CLIP.
-pub const OF_A_CLIP: [&str; 3] = ["seed", "data", "pretrain"];
+pub const OF_A_CLIP: [&str; 4] = ["seed", "precision", "data", "pretrain"];
 
 /// The run folder meant by `--out`.
 pub fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
@@ -79,7 +88,8 @@ pub fn open_run<'a>(
                 "{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out"
             );
         }
-        let differences = config.differences(&before, if trained { decides } else { &OF_AN_INDEX });
+        let differences =
+            config.batched_as(&before).differences(&before, if trained { decides } else { &OF_AN_INDEX });
         if !differences.is_empty() {
             bail!(
                 "{at} holds a run of another configuration; choose another --out, or --force:\n  {}",

@@ -9,7 +9,7 @@ use super::open::{OF_A_CLIP, Start, open_run};
 use super::{ConfigArgs, device, stop_on_ctrl_c};
 use crate::data::{self, leaks};
 use crate::run::RunFolder;
-use crate::train;
+use crate::train::{self, Host};
 
 /// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
 /// layout.
@@ -43,8 +43,9 @@ impl Pretrain {
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let device = device(config.device)?;
         let stop = stop_on_ctrl_c()?;
+        let host = Host::new(config.precision, &device, &stop)?;
         opening.begin()?;
-        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &device, &stop)?;
+        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &host)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use candle_core::Device;
 use clap::Args;
 
 use super::open::{OF_A_TRAINING, Opening, Start, open_run, run_folder};
@@ -46,11 +45,14 @@ impl Train {
         let config = self.config.load()?;
         let run = run_folder(self.out.clone(), &config);
         let device = device(config.device)?;
+        let stop = stop_on_ctrl_c()?;
+        let host = Host::new(config.precision, &device, &stop)?;
         if self.dry_run {
             let prepared = experiment::prepare(&config, &device)?;
-            return put(told(&experiment::rehearse(&config, &prepared, &run, &device)?));
+            return put(told(&experiment::rehearse(&config, &prepared, &run, &host)?));
         }
         let ranks = Ranks::join()?;
+        let host = Host { ranks: ranks.clone(), ..host };
         if ranks.size() > 1 {
             // The others would wait for this rank for ever.
             let told = std::panic::take_hook();
@@ -59,7 +61,7 @@ impl Train {
                 std::process::abort();
             }));
         }
-        match self.work(&config, &run, &device, ranks.clone()) {
+        match self.work(&config, &run, &host) {
             // The others wait for this rank: they end with it.
             Err(error) if ranks.size() > 1 && !is_stop(&error) => {
                 eprintln!("error: rank {} of {}: {error:#}", ranks.rank(), ranks.size());
@@ -69,15 +71,14 @@ impl Train {
         }
     }
 
-    fn work(self, config: &Config, run: &RunFolder, device: &Device, ranks: Ranks) -> Result<()> {
-        let stop = stop_on_ctrl_c()?;
-        let host = Host { device, stop: &stop, ranks };
+    fn work(self, config: &Config, run: &RunFolder, host: &Host) -> Result<()> {
+        let device = host.device;
         let start = Start::from_flags(self.resume, self.force);
         let opening =
             host.ranks.is_first().then(|| open_run(run, config, start, &OF_A_TRAINING)).transpose()?;
         let prepared = host.ranks.in_turn(|| experiment::prepare(config, device))?;
         opening.map_or(Ok(()), Opening::begin)?;
-        experiment::train(config, &prepared, run, self.resume, &host)?;
+        experiment::train(config, &prepared, run, self.resume, host)?;
         if host.ranks.is_first() {
             print_report(&experiment::measure_own(config, &prepared, run, device)?, false)?;
         }

@@ -81,6 +81,19 @@ choice! {
 }
 
 choice! {
+    /// The numbers that transformer blocks compute with in a training. Parameters, norms, losses and the optimiser are f32
+    /// whatever it is (mixed precision, Micikevicius et al. 2018), and so is what is measured.
+    Precision {
+        /// bf16 on CUDA, f32 on the CPU.
+        Auto = "auto",
+        /// 32 bits.
+        F32 = "f32",
+        /// 16 bits with the range of 32: for CUDA.
+        Bf16 = "bf16",
+    }
+}
+
+choice! {
     /// What turns captions and photos into embeddings.
     EncoderKind {
         /// A CLIP model in Hugging Face's layout.

@@ -39,6 +39,7 @@ const CONFLICTS: [Conflict; 16] = [
             "tune.contrastive",
             "tune.augment",
             "tune.patch_dropout",
+            "tune.dropout",
             "tune.recompute",
             "train.batch",
             "train.caption_share",
@@ -184,8 +185,9 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     if tune.image != Depth::None && captions == config.train.batch && tune.contrastive.is_zero() {
         return Some("tune.image with train.caption_share = 1: no photo is asked that would train it".into());
     }
-    if tune.recompute && !config.tunes() {
-        return Some(alone("tune.recompute", "tune.text or tune.image"));
+    let blocks = given(&[("tune.recompute", tune.recompute), ("tune.dropout", tune.dropout > 0.0)]);
+    if let Some(blocks) = blocks.filter(|_| !config.tunes()) {
+        return Some(alone(&blocks, "tune.text or tune.image"));
     }
     let photos = given(&[("tune.augment", tune.augment), ("tune.patch_dropout", tune.patch_dropout > 0.0)])?;
     (tune.image == Depth::None).then(|| alone(&photos, "tune.image"))

@@ -24,7 +24,8 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub use choices::{
-    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Precision, Regime,
+    Seconds, Split,
 };
 pub use depth::Depth;
 pub use schedule::Schedule;
@@ -108,6 +109,17 @@ impl Config {
             .filter(|key| here.get(*key) != there.get(*key))
             .map(|key| format!("{key}: {} here, {} there", show(here.get(key)), show(there.get(key))))
             .collect()
+    }
+
+    /// The same in batches of another size, where its steps are the same: half as large, twice as many. (The contrastive loss
+    /// would have fewer negatives.)
+    pub fn batched_as(&self, other: &Self) -> Self {
+        let mut config = self.clone();
+        let pairs = |train: &Train| train.batch * train.accumulate;
+        if self.tune.contrastive.is_zero() && pairs(&self.train) == pairs(&other.train) {
+            (config.train.batch, config.train.accumulate) = (other.train.batch, other.train.accumulate);
+        }
+        config
     }
 
     /// All sections, without the keys that mean nothing here: reading those back would be a conflict.

@@ -5,7 +5,8 @@ use std::fmt;
 use toml::Value;
 
 use super::choices::{
-    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Regime, Seconds, Split,
+    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Precision, Regime,
+    Seconds, Split,
 };
 use super::depth::Depth;
 use super::schedule::Schedule;
@@ -56,6 +57,7 @@ const HEADS: Rule = Count(1, 128);
 pub const RULES: &[(&str, Rule)] = &[
     ("seed", SEED),
     ("device", DEVICE),
+    ("precision", OneOf(Precision::WORDS)),
 
     ("data.name", NAME),
     ("data.kind", OneOf(DataKind::WORDS)),
@@ -159,6 +161,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("tune.contrastive", Weight),
     ("tune.augment", Flag),
     ("tune.patch_dropout", Real(0.0, 0.9)),
+    ("tune.dropout", Real(0.0, 0.9)),
     ("tune.recompute", Flag),
     ("tune.reassign_every", STEPS_OR_NONE),
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::{DataKind, Device, EncoderKind, Family, Gallery, OnBadImage, OnLeak, Seconds, Split};
+use super::choices::{
+    DataKind, Device, EncoderKind, Family, Gallery, OnBadImage, OnLeak, Precision, Seconds, Split,
+};
 
 /// Declares a struct of the configuration and its `Default` together, so that a key is written once.
 macro_rules! section {
@@ -36,6 +38,8 @@ section! {
         seed: u64 = 0,
         /// Where tensors live.
         device: Device = Device::Auto,
+        /// What transformer blocks compute with in a training.
+        precision: Precision = Precision::Auto,
         /// The corpus.
         data: Data = Data::default(),
         /// What turns captions and photos into embeddings.

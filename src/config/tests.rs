@@ -30,7 +30,7 @@ fn problem(text: &str) -> String {
 
 fn all_names() -> Vec<&'static str> {
     let mut names = rules::sections();
-    names.extend(["seed", "device"]);
+    names.extend(["seed", "device", "precision"]);
     names
 }
 

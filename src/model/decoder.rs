@@ -1,13 +1,13 @@
 //! The autoregressive decoder: a causal transformer over the levels of a docid that attends to a memory made of
 //! the query. A token embedding and an output head *per level*; positions are levels.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use crate::error::Result;
 use crate::nn::activation::Activation;
 use crate::nn::attention::{Attention, Shape as AttentionShape};
 use crate::nn::dropout::Dropout;
-use crate::nn::layers::{Embedding, LayerNorm, Linear};
+use crate::nn::layers::{Embedding, LayerNorm, Linear, residual};
 use crate::nn::params::{Init, Scope};
 
 const EPS: f64 = 1e-5;
@@ -42,6 +42,8 @@ struct Block {
     norm3: LayerNorm,
     fc1: Linear,
     fc2: Linear,
+    /// What attention and mlp compute with; the residual stream and the norms keep the type of x.
+    compute: DType,
 }
 
 /// The decoder's parameters.
@@ -92,11 +94,18 @@ impl Block {
             norm3: LayerNorm::new(&scope.sub("norm3"), width, EPS)?,
             fc1: Linear::new(&scope.sub("fc1"), width, 4 * width, Init::Normal((width as f32).powf(-0.5)))?,
             fc2: Linear::new(&scope.sub("fc2"), 4 * width, width, Init::Normal(std_out))?,
+            compute: scope.dtype(),
         })
     }
 
+    /// `norm` of x, as attention and mlp take it.
+    fn normed(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+        Ok(norm.forward(x)?.to_dtype(self.compute)?)
+    }
+
     fn mlp(&self, x: &Tensor) -> Result<Tensor> {
-        self.fc2.forward(&Activation::QuickGelu.forward(&self.fc1.forward(&self.norm3.forward(x)?)?)?)
+        let hidden = self.fc1.forward(&self.normed(&self.norm3, x)?)?;
+        self.fc2.forward(&Activation::QuickGelu.forward(&hidden)?)
     }
 }
 
@@ -130,6 +139,11 @@ impl Decoder {
         })
     }
 
+    /// From now on its blocks compute with this type, whatever that of the parameters.
+    pub fn compute_in(&mut self, dtype: DType) {
+        self.blocks.iter_mut().for_each(|block| block.compute = dtype);
+    }
+
     /// Where the parameters live.
     pub fn device(&self) -> &Device {
         self.start.device()
@@ -150,7 +164,8 @@ impl Decoder {
         let memory = self.to_memory.forward(&scaled)?.reshape(((), self.shape.memory, self.shape.width))?;
         let told = memory.broadcast_add(&self.modality.forward(modalities)?.unsqueeze(1)?)?;
         let memory = self.memory_norm.forward(&told)?; // (queries, m, d)
-        Ok(Memory(self.blocks.iter().map(|block| block.memory.keys_values(&memory)).collect::<Result<_>>()?))
+        let packed = |block: &Block| block.memory.keys_values(&memory.to_dtype(block.compute)?);
+        Ok(Memory(self.blocks.iter().map(packed).collect::<Result<_>>()?))
     }
 
     /// Teacher forcing: the states before each level of each candidate. codes (queries, candidates, levels) →
@@ -169,13 +184,13 @@ impl Decoder {
         let x = Tensor::cat(&inputs, 1)?.broadcast_add(&self.positions.weight)?; // (rows, levels, d)
         let mut x = dropout.apply(&x)?;
         for (block, kv) in self.blocks.iter().zip(&memory.0) {
-            let attended = block.itself.over_itself(&block.norm1.forward(&x)?, true)?;
-            x = (x + dropout.apply(&attended)?)?;
-            let beside =
-                block.norm2.forward(&x)?.reshape((queries, candidates * levels, self.shape.width))?;
+            let attended = block.itself.over_itself(&block.normed(&block.norm1, &x)?, true)?;
+            x = residual(&x, &dropout.apply(&attended)?)?;
+            let beside = block.normed(&block.norm2, &x)?;
+            let beside = beside.reshape((queries, candidates * levels, self.shape.width))?;
             let attended = block.memory.over(&beside, kv)?.reshape(x.shape())?;
-            x = (x + dropout.apply(&attended)?)?;
-            x = (&x + dropout.apply(&block.mlp(&x)?)?)?;
+            x = residual(&x, &dropout.apply(&attended)?)?;
+            x = residual(&x, &dropout.apply(&block.mlp(&x)?)?)?;
         }
         self.norm.forward(&x)
     }
@@ -201,16 +216,16 @@ impl Decoder {
         let mut x = token.broadcast_add(&position)?.unsqueeze(1)?; // (rows, 1, d)
         let mut grown = Vec::with_capacity(self.blocks.len());
         for (n, (block, kv)) in self.blocks.iter().zip(&memory.0).enumerate() {
-            let normed = block.norm1.forward(&x)?;
+            let normed = block.normed(&block.norm1, &x)?;
             let own = block.itself.keys_values(&normed)?;
             let own = match cache.0.get(n) {
                 Some(before) => Tensor::cat(&[before, &own], 1)?, // (rows, level + 1, 2d)
                 None => own,
             };
-            x = (&x + block.itself.over(&normed, &own)?)?;
-            let beside = block.norm2.forward(&x)?.reshape((queries, (), width))?; // beams side by side
-            x = (&x + block.memory.over(&beside, kv)?.reshape(x.shape())?)?;
-            x = (&x + block.mlp(&x)?)?;
+            x = residual(&x, &block.itself.over(&normed, &own)?)?;
+            let beside = block.normed(&block.norm2, &x)?.reshape((queries, (), width))?; // beams side by side
+            x = residual(&x, &block.memory.over(&beside, kv)?.reshape(x.shape())?)?;
+            x = residual(&x, &block.mlp(&x)?)?;
             grown.push(own);
         }
         cache.0 = grown;

@@ -1,6 +1,6 @@
 //! The joint model: a decoder, grounded in the codebooks or not, that scores docids for queries.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use super::catalogue::Candidates;
 use super::decoder::{Cache, Decoder, Memory, Shape};
@@ -98,6 +98,11 @@ impl Dsi {
             |(books, temperature)| Grounding::new(&scope.sub("grounding"), books, width, temperature);
         let grounding = grounding.map(ground).transpose()?;
         Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, plan, scoring })
+    }
+
+    /// From now on the decoder's blocks compute with this type, whatever that of the parameters.
+    pub fn compute_in(&mut self, dtype: DType) {
+        self.decoder.compute_in(dtype);
     }
 
     /// What a step contributes to a score.

@@ -120,7 +120,7 @@ impl AdamW {
                 let value = state.remove(&name).filter(|value| value.shape() == var.shape());
                 let value =
                     value.ok_or_else(|| Error::file(origin, format!("{name} is missing or misshapen")))?;
-                var.set(&value)?;
+                var.set(&value.to_device(var.device())?)?;
             }
         }
         if let Some(name) = state.keys().next() {

@@ -1,6 +1,6 @@
 //! Attention with its projections: over the own tokens, and over a memory.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use super::fused;
 use super::layers::{Linear, linear};
@@ -95,7 +95,7 @@ fn project(x: &Tensor, parts: &[&Linear]) -> Result<Tensor> {
     linear(x, &Tensor::cat(&weights, 0)?, Some(&Tensor::cat(&biases, 0)?))
 }
 
-/// The same attention from plain tensor operations: q (b, n, w), k and v (b, m, w) → (b, n, w).
+/// The same attention from plain tensor operations: q (b, n, w), k and v (b, m, w) → (b, n, w). The softmax is f32 at least.
 fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
     let (batch, queries, width) = q.dims3()?;
     let split = |x: &Tensor| -> candle_core::Result<Tensor> {
@@ -103,8 +103,10 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> R
     };
     let (q, k, v) = (split(q)?, split(k)?, split(v)?); // (batch, heads, ·, width / heads)
     let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
+    let scores = if scores.dtype() == DType::F64 { scores } else { scores.to_dtype(DType::F32)? };
     let scores = if causal { scores.broadcast_add(&hidden(queries, &scores)?)? } else { scores };
-    let attended = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
+    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
+    let attended = weights.matmul(&v)?;
     Ok(attended.transpose(1, 2)?.contiguous()?.reshape((batch, queries, width))?)
 }
 

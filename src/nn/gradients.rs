@@ -7,7 +7,7 @@ use candle_core::backprop::GradStore;
 
 use super::params::Params;
 use super::recompute;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ranks::Ranks;
 
 /// One gradient a parameter, where any backward pass reached it.
@@ -73,24 +73,26 @@ impl Gradients {
     /// # Errors
     /// When the device refuses.
     pub fn sum_over(&mut self, ranks: &Ranks) -> Result<()> {
-        if ranks.size() == 1 {
+        if ranks.size() == 1 || self.0.is_empty() {
             return Ok(());
         }
+        // Behind the gradients, who has any: what no rank reached keeps having none, and a rank whose queries did not reach
+        // what another's did has zeros to add.
+        let has = self.0.iter().map(|slot| f32::from(u8::from(slot.sum.is_some()))).collect::<Vec<_>>();
+        let count = has.len();
         let flat = |slot: &Slot| match &slot.sum {
-            Some(sum) => Ok(sum.flatten_all()?.to_vec1::<f32>()?),
-            // A rank whose queries did not reach it has zeros to add.
-            None => Ok::<_, Error>(vec![0.0; slot.parameter.elem_count()]),
+            Some(sum) => sum.flatten_all(),
+            None => slot.parameter.zeros_like()?.flatten_all(),
         };
-        let mut numbers = self.0.iter().map(flat).collect::<Result<Vec<_>>>()?.concat();
-        // Behind them, who has any: what no rank reached keeps having none.
-        numbers.extend(self.0.iter().map(|slot| f32::from(u8::from(slot.sum.is_some()))));
-        ranks.sum(&mut numbers);
-        let (mut rest, reached) = numbers.split_at(numbers.len() - self.0.len());
-        for (slot, &reached) in self.0.iter_mut().zip(reached) {
-            let (own, others) = rest.split_at(slot.parameter.elem_count());
-            let sum = || Tensor::from_slice(own, slot.parameter.shape(), slot.parameter.device());
-            slot.sum = (reached > 0.0).then(sum).transpose()?;
-            rest = others;
+        let mut all = self.0.iter().map(flat).collect::<candle_core::Result<Vec<_>>>()?;
+        all.push(Tensor::from_vec(has, count, self.0[0].parameter.device())?);
+        let sums = ranks.total(&Tensor::cat(&all, 0)?)?;
+        let mut at = sums.elem_count() - count;
+        let reached = sums.narrow(0, at, count)?.to_vec1::<f32>()?;
+        for (slot, &reached) in self.0.iter_mut().zip(&reached).rev() {
+            at -= slot.parameter.elem_count();
+            let sum = sums.narrow(0, at, slot.parameter.elem_count())?.reshape(slot.parameter.shape());
+            slot.sum = (reached > 0.0).then_some(sum).transpose()?;
         }
         Ok(())
     }
@@ -105,9 +107,15 @@ impl Gradients {
     /// # Errors
     /// When the device refuses.
     pub fn squares(&self) -> Result<Vec<(&str, f64)>> {
-        let square = |g: &Tensor| Ok::<_, Error>(f64::from(g.sqr()?.sum_all()?.to_scalar::<f32>()?));
-        let with = self.iter().filter_map(|(name, gradient)| Some((name, gradient?)));
-        with.map(|(name, gradient)| Ok((name, square(gradient)?))).collect()
+        let with = || self.iter().filter_map(|(name, gradient)| Some((name, gradient?)));
+        let sums: Vec<Tensor> =
+            with().map(|(_, g)| g.sqr()?.sum_all()).collect::<candle_core::Result<_>>()?;
+        if sums.is_empty() {
+            return Ok(Vec::new());
+        }
+        // All at once: a device is waited for once.
+        let sums = Tensor::stack(&sums, 0)?.to_vec1::<f32>()?;
+        Ok(with().map(|(name, _)| name).zip(sums.into_iter().map(f64::from)).collect())
     }
 }
 

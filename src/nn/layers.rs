@@ -42,22 +42,32 @@ impl Linear {
     }
 }
 
-/// x (…, in), weight (out, in), bias (out) → (…, out).
+/// x (…, in), weight (out, in), bias (out) → (…, out), computed in x's type: the weights are cast to it, their gradients back.
 ///
 /// # Errors
 /// When the widths differ.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let flat = x.reshape(((), x.dim(D::Minus1)?))?; // (rows, in)
+    let weight = weight.to_dtype(x.dtype())?;
+    let bias = bias.map(|bias| bias.to_dtype(x.dtype())).transpose()?;
     let out = match bias {
         Some(bias) if fused::serves(x) => {
             flat.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, fused::linear::Linear)?
         }
-        Some(bias) => flat.matmul(&weight.t()?)?.broadcast_add(bias)?,
+        Some(bias) => flat.matmul(&weight.t()?)?.broadcast_add(&bias)?,
         None => flat.matmul(&weight.t()?)?,
     };
     *shape.last_mut().expect("invariant: a tensor with a last dimension") = out.dim(1)?;
     Ok(out.reshape(shape)?)
+}
+
+/// x + y, in x's type: how a block's result joins the residual stream.
+///
+/// # Errors
+/// When the shapes differ.
+pub fn residual(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    Ok((x + y.to_dtype(x.dtype())?)?)
 }
 
 /// Layer normalisation over the last dimension (Ba et al. 2016).

@@ -11,6 +11,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod device;
 pub mod dropout;
 pub mod ema;
 pub mod fused;

@@ -108,7 +108,12 @@ impl Builder {
 
     /// The same in f64, for gradient checks.
     pub fn fresh_f64(seed: u64) -> Self {
-        Self::with(Source::Seed(seed), |_| true, DType::F64, &Device::Cpu)
+        Self::fresh(seed, &Device::Cpu).of(DType::F64)
+    }
+
+    /// The same parameters in another type.
+    pub fn of(self, dtype: DType) -> Self {
+        Self { dtype, ..self }
     }
 
     /// Parameters from a file, converted to f32; those whose names are `trainable` become variables, others never see a
@@ -185,6 +190,11 @@ impl Scope<'_> {
     /// When the device refuses. A missing or wrong tensor of a file is reported by [`Builder::finish`].
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         self.builder.make(&self.full(name), &shape.into(), init)
+    }
+
+    /// The type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.builder.dtype
     }
 
     /// The trained parameters handed out below here so far.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use super::dense::Dense;
 use super::embedder::Embedder;
@@ -84,6 +84,11 @@ impl Model {
         let grounding = books.map(|books| (books, config.decoder.temperature));
         let dsi = Dsi::new(&builder.root(), shape, grounding, config.decoder.plan, scoring)?;
         Ok(Self { dsi: Arc::new(dsi), params: builder.finish("model".as_ref())? })
+    }
+
+    /// From now on its blocks compute with this type, whatever that of the parameters.
+    pub fn compute_in(&mut self, dtype: DType) {
+        Arc::make_mut(&mut self.dsi).compute_in(dtype);
     }
 
     /// The best model that a run has trained.

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use super::display::Display;
+use super::fault;
 use super::figures;
 use super::health::Health;
 use super::log::Log;
@@ -65,7 +66,8 @@ pub fn train(
         engine.save()?;
     }
     while engine.step < plan.steps && !engine.is_stale() {
-        engine.advance()?;
+        let step = engine.advance();
+        step.map_err(|why| fault::explained(why, engine.step, engine.saved, &task.lighter()))?;
         if ranks.any(stop.requested()) && engine.step < plan.steps {
             if engine.saved != engine.step {
                 engine.save()?;

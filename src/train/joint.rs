@@ -53,7 +53,7 @@ pub fn train(
     resume: bool,
     host: &Host,
 ) -> Result<()> {
-    let task = Joint::fresh(config, prepared, index, host.device, &host.ranks)?;
+    let task = Joint::fresh(config, prepared, index, host)?;
     tracing::info!("a decoder of {} parameters", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
@@ -65,8 +65,8 @@ pub fn train(
 ///
 /// # Errors
 /// What the data or the steps report.
-pub fn rehearse(config: &Config, prepared: &Prepared, index: &Index, device: &Device) -> Result<Rehearsal> {
-    let task = Joint::fresh(config, prepared, index, device, &Ranks::alone())?;
+pub fn rehearse(config: &Config, prepared: &Prepared, index: &Index, host: &Host) -> Result<Rehearsal> {
+    let task = Joint::fresh(config, prepared, index, host)?;
     rehearsal::rehearse(&task, plan(&config.train))
 }
 
@@ -119,19 +119,11 @@ impl<'a> Joint<'a> {
         config: &'a Config,
         prepared: &'a Prepared,
         index: &'a Index,
-        device: &'a Device,
-        ranks: &Ranks,
+        host: &'a Host<'a>,
     ) -> Result<Self> {
-        Self::new(config, prepared, index, Model::fresh(config, index, device)?, (device, ranks))
-    }
-
-    fn new(
-        config: &'a Config,
-        prepared: &'a Prepared,
-        index: &'a Index,
-        model: Model,
-        (device, ranks): (&'a Device, &Ranks),
-    ) -> Result<Self> {
+        let mut model = Model::fresh(config, index, host.device)?;
+        model.compute_in(host.compute);
+        let ranks = &host.ranks;
         let (corpus, section) = (&prepared.corpus, &config.train);
         if config.tune.reassign_every > 0 && index.meta.gates.suffix {
             return Err(Error::input(
@@ -142,7 +134,7 @@ impl<'a> Joint<'a> {
         let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
         let order = Arc::new(Order::new(config, corpus)?);
         order.check(ranks)?;
-        let live = Live::open(config, prepared, &index.align, order.clone(), (device, ranks))?;
+        let live = Live::open(config, prepared, &index.align, order.clone(), host)?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
             None => model.params.clone(),
@@ -163,7 +155,7 @@ impl<'a> Joint<'a> {
             config,
             prepared,
             model,
-            device,
+            device: host.device,
             ranks: ranks.clone(),
         })
     }
@@ -231,7 +223,11 @@ impl Task for Joint<'_> {
             Loss::Listwise => self.ranking(step, &asked)?,
             Loss::CrossEntropy => self.classical(step, &asked)?,
         };
-        self.with_contrastive(StepLoss { share, ..loss }, step, &asked.captions)
+        let mut loss = self.with_contrastive(StepLoss { share, ..loss }, step, &asked.captions)?;
+        if self.config.tune.reassign_every > 0 {
+            loss.parts.push(("perplexity", Tensor::new(self.named().perplexity as f32, self.device)?));
+        }
+        Ok(loss)
     }
 
     /// The grounding (W, α) has a learning rate of its own and is not pulled to zero; biases, norms, embeddings
@@ -263,6 +259,19 @@ impl Task for Joint<'_> {
 
     fn waited(&self) -> Duration {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
+    }
+
+    /// Batches half as large and twice as many make the same steps, unless a query's rivals are the others of its batch.
+    fn lighter(&self) -> String {
+        let (batch, accumulate) = (self.section.batch, self.section.accumulate);
+        let parts = (2..=batch).find(|parts| batch.is_multiple_of(*parts)).unwrap_or(1);
+        let how = if self.contrastive.is_zero() { "go on with --resume" } else { "begin again with" };
+        let recompute = match self.config.tunes() && !self.config.tune.recompute {
+            true => ", or begin again with --set tune.recompute=true",
+            false => "",
+        };
+        let (batch, accumulate) = (batch / parts, accumulate * parts);
+        format!("{how} --set train.batch={batch} --set train.accumulate={accumulate}{recompute}")
     }
 
     fn part(&self, parameter: &str) -> &'static str {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
+use super::Host;
 use super::queries::{Batch, Order};
 use super::shown::Shown;
 use crate::config::{Config, Depth, Tune};
@@ -20,14 +21,14 @@ use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::clip::contrastive::contrastive_loss_of;
-use crate::model::clip::{Clip, Side, Trained, Whole, blocks_above, decays, side};
+use crate::model::clip::{Clip, Noise, Side, Trained, Whole, blocks_above, decays, side};
 use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::ranks::Ranks;
-use crate::rng;
+use crate::rng::{self, Rng};
 
 /// Captions that a validation embeds at once.
 const AT_ONCE: usize = 64;
@@ -62,19 +63,21 @@ impl<'a> Live<'a> {
         prepared: &'a Prepared,
         align: &'a Align,
         order: Arc<Order>,
-        (device, ranks): (&'a Device, &Ranks),
+        host: &'a Host<'a>,
     ) -> Result<Option<Self>> {
         if !config.tunes() {
             return Ok(None);
         }
         let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
-        let mut whole = Whole::read(&folder, trained(&config.tune), device)?;
+        let mut whole = Whole::read(&folder, trained(&config.tune), host.device)?;
+        whole.clip.compute_in(host.compute);
         if config.tune.recompute {
             whole.clip.recompute();
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        let shown = Shown::new(config, corpus, &whole.preprocess, order, ranks)?;
-        let (section, seed, ranks) = (&config.tune, config.seed, ranks.clone());
+        let shown = Shown::new(config, corpus, &whole.preprocess, order, &host.ranks)?;
+        let (section, seed) = (&config.tune, config.seed);
+        let (device, ranks) = (host.device, host.ranks.clone());
         Ok(Some(Self { whole, section, corpus, before, shown, align, seed, device, ranks }))
     }
 
@@ -113,7 +116,7 @@ impl<'a> Live<'a> {
             return tensors::from_matrix(&batch.rows, self.device);
         }
         let own = match captions {
-            Some(captions) => self.captions(&captions)?,
+            Some(captions) => self.captions(&captions, Some(step))?,
             None => self.photos(&batch.gold, &self.shown.of(step)?.0, Some(step))?,
         };
         batch.moves.apply(&self.align.side(modality).forward(&own)?)
@@ -124,7 +127,7 @@ impl<'a> Live<'a> {
     /// # Errors
     /// When the device refuses.
     pub fn spoken(&self, captions: &[usize]) -> Result<Tensor> {
-        self.align.side(Modality::Caption).forward(&self.captions(captions)?)
+        self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
     /// CLIP's loss on a batch of captions and their photos.
@@ -140,7 +143,7 @@ impl<'a> Live<'a> {
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
         // The temperature is every rank's: one of them has its gradient.
         let scale = if self.ranks.is_first() { scale } else { scale.detach() };
-        let texts = self.captions(&captions)?;
+        let texts = self.captions(&captions, None)?;
         // Whole numbers up to 2²⁴ are exact in f32: more images than any corpus here has.
         let owners: Vec<f32> = batch.gold.iter().map(|&image| image as f32).collect();
         let owners = self.among_all(&Tensor::from_vec(owners, (batch.gold.len(), 1), self.device)?)?;
@@ -160,11 +163,9 @@ impl<'a> Live<'a> {
         self.ranks.sum(&mut counts);
         let before = counts[..self.ranks.rank()].iter().sum::<f32>() as usize;
         let all = counts.iter().sum::<f32>() as usize;
-        let mut numbers = vec![0.0f32; all * width];
-        let flat = own.detach().flatten_all()?.to_vec1::<f32>()?;
-        numbers[before * width..(before + count) * width].copy_from_slice(&flat);
-        self.ranks.sum(&mut numbers);
-        let numbers = Tensor::from_vec(numbers, (all, width), self.device)?;
+        let zeros = |rows: usize| Tensor::zeros((rows, width), own.dtype(), self.device);
+        let placed = Tensor::cat(&[zeros(before)?, own.detach(), zeros(all - before - count)?], 0)?;
+        let numbers = self.ranks.total(&placed)?;
         let after = before + count;
         let parts = [numbers.narrow(0, 0, before)?, own.clone(), numbers.narrow(0, after, all - after)?];
         let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
@@ -178,7 +179,7 @@ impl<'a> Live<'a> {
     pub fn embed(&self, captions: &[usize]) -> Result<Matrix> {
         let mut rows = Vec::new();
         for some in captions.chunks(AT_ONCE) {
-            rows.extend_from_slice(tensors::to_matrix(&self.captions(some)?.detach())?.data());
+            rows.extend_from_slice(tensors::to_matrix(&self.captions(some, None)?.detach())?.data());
         }
         Ok(Matrix::new(self.before.captions.width(), rows))
     }
@@ -203,8 +204,16 @@ impl<'a> Live<'a> {
         Ok(Matrix::new(self.before.images.width(), rows))
     }
 
+    /// What a step of training leaves out; nothing, where it is none.
+    fn noise<'r>(&self, step: Option<usize>, rng: &'r mut Rng) -> Noise<'r> {
+        match step {
+            Some(_) => Noise::new(self.section.patch_dropout, self.section.dropout, rng),
+            None => Noise::off(),
+        }
+    }
+
     /// The encoder's own unit rows (captions, width).
-    fn captions(&self, captions: &[usize]) -> Result<Tensor> {
+    fn captions(&self, captions: &[usize], step: Option<usize>) -> Result<Tensor> {
         if self.section.text == Depth::None {
             return tensors::from_matrix(&self.before.captions.select(captions), self.device);
         }
@@ -212,7 +221,9 @@ impl<'a> Live<'a> {
             .iter()
             .map(|&caption| self.whole.encode(self.corpus.caption(caption)))
             .collect::<Result<_>>()?;
-        self.whole.captions(&ids.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let mut rng = rng::stream(self.seed, &self.ranks.own("text dropout"), step.unwrap_or(0) as u64);
+        self.whole.captions(&ids, &mut self.noise(step, &mut rng))
     }
 
     /// The encoder's own unit rows (photos, width) of squares; a photo that could not be read keeps the row it had.
@@ -222,13 +233,8 @@ impl<'a> Live<'a> {
         if read.is_empty() {
             return before();
         }
-        let rows = match step.filter(|_| self.section.patch_dropout > 0.0) {
-            Some(step) => {
-                let mut rng = rng::stream(self.seed, &self.ranks.own("patches"), step as u64);
-                self.whole.photos_without(self.section.patch_dropout, &read, &mut rng)?
-            }
-            None => self.whole.photos(&read)?,
-        };
+        let mut rng = rng::stream(self.seed, &self.ranks.own("patches"), step.unwrap_or(0) as u64);
+        let rows = self.whole.photos(&read, &mut self.noise(step, &mut rng))?;
         if read.len() == squares.len() {
             return Ok(rows);
         }

@@ -10,6 +10,7 @@ use candle_core::{Device, Tensor};
 use super::teacher::Teacher;
 use crate::config::Config;
 use crate::data::corpus::Split;
+use crate::docid::gates::GateReport;
 use crate::docid::trie::Trie;
 use crate::docid::{Docid, DocidSet, assign};
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub struct Named {
     pub seen: Teacher,
     /// The decoder alone over all images.
     pub validation: Box<dyn Retriever>,
+    /// Perplexity of the codes, the mean over levels: how many are in use, as it were.
+    pub perplexity: f64,
 }
 
 impl Named {
@@ -59,6 +62,7 @@ impl Named {
             spoken: teacher(&corpus.images_in(Split::Train)),
             seen: teacher(&corpus.memorised(section.regime)),
             validation: parts.build(Kind::Decoder, &everything),
+            perplexity: perplexity(&index.docids),
             index,
         })
     }
@@ -78,6 +82,11 @@ impl Named {
         let docids = codes.into_iter().map(Docid::new).collect();
         Some((DocidSet::new(docids, self.index.docids.codes_per_level().to_vec()).ok()?, changed))
     }
+}
+
+fn perplexity(docids: &DocidSet) -> f64 {
+    let levels = GateReport::new(docids, docids.levels(), None).levels;
+    levels.iter().map(|level| level.perplexity).sum::<f64>() / levels.len() as f64
 }
 
 /// Some bits of a hash of docids.

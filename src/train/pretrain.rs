@@ -3,13 +3,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 
 use self::examples::{Examples, Room};
+use super::Host;
+use super::ahead::Ahead;
 use super::engine;
-use super::stop::Stop;
 use super::task::{Plan, StepLoss, Task, Validation};
 use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
@@ -22,11 +25,10 @@ use crate::matrix::Matrix;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
-use crate::model::clip::{Clip, ClipConfig, Trained, Whole, decays, part};
+use crate::model::clip::{Clip, ClipConfig, Noise, Trained, Whole, decays, part};
 use crate::nn::adamw::Group;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::to_matrix;
-use crate::ranks::Ranks;
 use crate::rng;
 use crate::run::RunFolder;
 
@@ -40,28 +42,21 @@ const VALIDATED_AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
-pub fn pretrain(
-    config: &Config,
-    corpus: &Corpus,
-    run: &RunFolder,
-    resume: bool,
-    device: &Device,
-    stop: &Stop,
-) -> Result<()> {
+pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, host: &Host) -> Result<()> {
     let section = &config.pretrain;
     let out = Path::new(&section.out);
     verify::photos_are_there(corpus, config.data.on_bad_image)?;
-    let whole = match section.init.is_empty() {
-        true => fresh(section, corpus, config.seed, run, device)?,
-        false => from_another(section, out, device)?,
+    let mut whole = match section.init.is_empty() {
+        true => fresh(section, corpus, config.seed, run, host.device)?,
+        false => from_another(section, out, host.device)?,
     };
+    whole.clip.compute_in(host.compute);
     tracing::info!("a CLIP of {} parameters, {} tokens", whole.params.count(), whole.tokens.vocab_size());
     let mut room = Room::ALL;
     let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
-    let epochs = Epochs::new(config.seed, "pretrain order", train.len());
-    let task = Contrastive { whole, train, val, epochs, section, seed: config.seed };
-    engine::train(&task, plan(section), run, resume, stop, &Ranks::alone())?;
+    let task = Contrastive::new(whole, train, val, section, config.seed);
+    engine::train(&task, plan(section), run, resume, host.stop, &host.ranks)?;
     task.write_best(run, out)
 }
 
@@ -137,18 +132,27 @@ fn shape(section: &Pretrain, tokens: &Tokens) -> ClipConfig {
 
 struct Contrastive<'a> {
     whole: Whole,
-    train: Examples,
+    train: Arc<Examples>,
     val: Examples,
-    epochs: Epochs,
+    epochs: Arc<Epochs>,
+    /// The photos of each batch, ahead of it.
+    coming: Ahead<Result<Vec<Arc<[u8]>>>>,
     section: &'a Pretrain,
     seed: u64,
 }
 
-impl Contrastive<'_> {
-    fn images(&self, examples: &Examples, items: &[usize]) -> Result<Tensor> {
-        let photos = examples.photos(items, &self.whole)?;
+impl<'a> Contrastive<'a> {
+    fn new(whole: Whole, train: Examples, val: Examples, section: &'a Pretrain, seed: u64) -> Self {
+        let epochs = Arc::new(Epochs::new(seed, "pretrain order", train.len()));
+        let train = Arc::new(train);
+        let (order, photos, batch) = (epochs.clone(), train.clone(), section.batch);
+        let coming = Ahead::new(move |step| photos.photos(&order.batch(step, batch)));
+        Self { whole, train, val, epochs, coming, section, seed }
+    }
+
+    fn images(&self, photos: &[Arc<[u8]>]) -> Result<Tensor> {
         let photos: Vec<&[u8]> = photos.iter().map(AsRef::as_ref).collect();
-        self.whole.photos(&photos)
+        self.whole.photos(&photos, &mut Noise::off())
     }
 
     /// Never more at once than training, which takes more memory an item, can take.
@@ -161,7 +165,7 @@ impl Contrastive<'_> {
         let items: Vec<usize> = (0..self.val.len()).collect();
         let mut rows = Vec::new();
         for batch in items.chunks(self.validated_at_once()) {
-            rows.extend_from_slice(to_matrix(&self.images(&self.val, batch)?)?.data());
+            rows.extend_from_slice(to_matrix(&self.images(&self.val.photos(batch)?)?)?.data());
         }
         Ok(Matrix::new(self.whole.shape.projection_dim, rows))
     }
@@ -199,8 +203,11 @@ impl Task for Contrastive<'_> {
         };
         let captions: Vec<&[u32]> = items.iter().map(|&i| draw(i)).collect();
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
-        let total =
-            contrastive_loss(&self.images(&self.train, &items)?, &self.whole.captions(&captions)?, &scale)?;
+        let total = contrastive_loss(
+            &self.images(&self.coming.of(step)?)?,
+            &self.whole.captions(&captions, &mut Noise::off())?,
+            &scale,
+        )?;
         Ok(StepLoss {
             total,
             parts: vec![("logit_scale", scale.exp()?)],
@@ -213,6 +220,14 @@ impl Task for Contrastive<'_> {
     /// No decay for biases, norms, embeddings and the temperature.
     fn group(&self, parameter: &str) -> Group {
         Group { lr: self.section.lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
+    }
+
+    fn lighter(&self) -> String {
+        format!("begin again with --set pretrain.batch={}", self.section.batch.div_ceil(2))
+    }
+
+    fn waited(&self) -> Duration {
+        self.coming.waited()
     }
 
     fn part(&self, parameter: &str) -> &'static str {
@@ -229,7 +244,7 @@ impl Task for Contrastive<'_> {
         let mut ranks = Vec::with_capacity(asked.len());
         for batch in asked.chunks(self.validated_at_once()) {
             let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| *ids).collect();
-            let scores = to_matrix(&self.whole.captions(&ids)?)?.mul_transposed(&images);
+            let scores = to_matrix(&self.whole.captions(&ids, &mut Noise::off())?)?.mul_transposed(&images);
             let rank = |(row, &(gold, _)): (&[f32], &(usize, &[u32]))| {
                 1 + row.iter().filter(|&&score| score > row[gold]).count()
             };

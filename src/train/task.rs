@@ -83,6 +83,8 @@ pub trait Task {
     fn waited(&self) -> Duration {
         Duration::ZERO
     }
+    /// The settings with which a step takes less memory.
+    fn lighter(&self) -> String;
     /// The part of the model that a parameter belongs to, for the log.
     fn part(&self, parameter: &str) -> &'static str;
     /// Measures the model on the val split.

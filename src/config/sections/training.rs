@@ -98,6 +98,8 @@ section! {
         augment: bool = false,
         /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).
         patch_dropout: f64 = 0.0,
+        /// Share of what the towers' blocks add to their tokens that is left out of a step (dropout).
+        dropout: f64 = 0.0,
         /// Whether what lies inside the towers' blocks is computed again in the backward pass instead of held (gradient
         /// checkpointing): less memory, a third more time.
         recompute: bool = false,

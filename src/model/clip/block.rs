@@ -1,13 +1,15 @@
 //! The pre-norm transformer block that both towers stack.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use super::noise::Noise;
 use crate::error::Result;
 use crate::nn::activation::Activation;
 use crate::nn::attention::{Attention, Shape};
-use crate::nn::layers::{LayerNorm, Linear};
+use crate::nn::dropout::Dropout;
+use crate::nn::layers::{LayerNorm, Linear, residual};
 use crate::nn::params::{Init, Scope};
-use crate::nn::recompute;
+use crate::nn::recompute::{self, Block as _};
 
 /// The shape of a stack of blocks.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +32,7 @@ pub struct Stack {
 
 /// x ← x + attention(norm(x)); x ← x + mlp(norm(x)).
 #[derive(Debug, Clone)]
-struct Block {
+pub(super) struct Block {
     norm1: LayerNorm,
     attention: Attention,
     norm2: LayerNorm,
@@ -38,6 +40,8 @@ struct Block {
     fc2: Linear,
     activation: Activation,
     causal: bool,
+    /// What attention and mlp compute with; the residual stream and the norms keep the type of x.
+    compute: DType,
 }
 
 impl Block {
@@ -54,19 +58,17 @@ impl Block {
             fc2: Linear::new(&mlp.sub("fc2"), stack.mlp, stack.width, Init::Normal(std_out))?,
             activation: stack.activation,
             causal: stack.causal,
+            compute: scope.dtype(),
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = (x + self.attention.over_itself(&self.norm1.forward(x)?, self.causal)?)?;
-        let hidden = self.activation.forward(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        Ok((&x + self.fc2.forward(&hidden)?)?)
-    }
-}
-
-impl recompute::Block for Block {
-    fn run(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward(x)
+    /// `dropout`: of what is added to x.
+    pub(super) fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
+        let normed = self.norm1.forward(x)?.to_dtype(self.compute)?;
+        let x = residual(x, &dropout.apply(&self.attention.over_itself(&normed, self.causal)?)?)?;
+        let normed = self.norm2.forward(&x)?.to_dtype(self.compute)?;
+        let hidden = self.activation.forward(&self.fc1.forward(&normed)?)?;
+        residual(&x, &dropout.apply(&self.fc2.forward(&hidden)?)?)
     }
 }
 
@@ -93,14 +95,19 @@ impl Encoder {
         Ok(Self { blocks: (0..stack.layers).map(block).collect::<Result<_>>()?, recomputes: false })
     }
 
+    /// From now on the blocks compute with this type.
+    pub fn compute_in(&mut self, dtype: DType) {
+        self.blocks.iter_mut().for_each(|(block, _)| block.compute = dtype);
+    }
+
     /// (batch, tokens, width) → the same shape.
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.blocks.iter().try_fold(x.clone(), |x, (block, variables)| match self.recomputes {
-            true => recompute::recomputed(block, variables, &x),
-            false => block.forward(&x),
+    pub fn forward(&self, x: &Tensor, noise: &mut Noise) -> Result<Tensor> {
+        self.blocks.iter().try_fold(x.clone(), |x, (block, variables)| {
+            let block = noise.within(block);
+            if self.recomputes { recompute::recomputed(&block, variables, &x) } else { block.run(&x) }
         })
     }
 }

@@ -8,6 +8,7 @@ mod block;
 pub mod config;
 pub mod contrastive;
 pub mod folder;
+mod noise;
 mod open_clip;
 mod openai;
 mod text;
@@ -16,9 +17,10 @@ mod vision;
 mod weights;
 mod whole;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 pub use config::ClipConfig;
+pub use noise::Noise;
 pub use text::TokenBatch;
 pub use trained::{Side, Trained, blocks_above, decays, part, side};
 pub use whole::{Whole, pixels};
@@ -26,7 +28,6 @@ pub use whole::{Whole, pixels};
 use crate::error::Result;
 use crate::nn::layers::Linear;
 use crate::nn::params::{Init, Scope};
-use crate::rng::Rng;
 use text::TextTower;
 use vision::VisionTower;
 
@@ -73,12 +74,26 @@ impl Clip {
         self.vision.encoder.recomputes = true;
     }
 
+    /// From now on its blocks compute with this type, whatever that of the parameters.
+    pub fn compute_in(&mut self, dtype: DType) {
+        self.text.encoder.compute_in(dtype);
+        self.vision.encoder.compute_in(dtype);
+    }
+
     /// Captions → (batch, projection), not normalised.
     ///
     /// # Errors
     /// When a caption is longer than the model's positions.
     pub fn embed_text(&self, captions: &TokenBatch) -> Result<Tensor> {
-        self.text_projection.forward(&self.text.forward(captions)?)
+        self.embed_text_with(&mut Noise::off(), captions)
+    }
+
+    /// The same in a training that leaves something out.
+    ///
+    /// # Errors
+    /// As [`Self::embed_text`].
+    pub fn embed_text_with(&self, noise: &mut Noise, captions: &TokenBatch) -> Result<Tensor> {
+        self.text_projection.forward(&self.text.forward(captions, noise)?)
     }
 
     /// Normalised pixels (batch, channels, side, side) → (batch, projection), not normalised.
@@ -86,14 +101,14 @@ impl Clip {
     /// # Errors
     /// When the photos are not of the model's size.
     pub fn embed_images(&self, pixels: &Tensor) -> Result<Tensor> {
-        self.visual_projection.forward(&self.vision.forward(pixels)?)
+        self.embed_images_with(&mut Noise::off(), pixels)
     }
 
-    /// The same of a share of each photo's patches, drawn from `rng`: cheaper steps of training.
+    /// The same in a training that leaves something out.
     ///
     /// # Errors
     /// As [`Self::embed_images`].
-    pub fn embed_without(&self, dropped: f64, pixels: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-        self.visual_projection.forward(&self.vision.forward_without(dropped, pixels, rng)?)
+    pub fn embed_images_with(&self, noise: &mut Noise, pixels: &Tensor) -> Result<Tensor> {
+        self.visual_projection.forward(&self.vision.forward(pixels, noise)?)
     }
 }

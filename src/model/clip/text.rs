@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use super::block::{Encoder, Stack};
 use super::config::TextConfig;
+use super::noise::Noise;
 use crate::error::{Error, Result};
 use crate::nn::layers::{Embedding, LayerNorm};
 use crate::nn::params::{Init, Scope};
@@ -81,7 +82,7 @@ impl TextTower {
     ///
     /// # Errors
     /// When a caption is longer than the positions there are.
-    pub fn forward(&self, batch: &TokenBatch) -> Result<Tensor> {
+    pub fn forward(&self, batch: &TokenBatch, noise: &mut Noise) -> Result<Tensor> {
         let (count, device) = (batch.ends.len(), self.tokens.weight.device());
         let longest = batch.ids.len() / count.max(1);
         if longest > self.positions.weight.dim(0)? {
@@ -93,7 +94,7 @@ impl TextTower {
         let ids = Tensor::from_slice(&batch.ids, (count, longest), device)?;
         let positions = self.positions.weight.narrow(0, 0, longest)?;
         let x = self.tokens.forward(&ids)?.broadcast_add(&positions)?; // (batch, tokens, width)
-        let x = self.encoder.forward(&x)?.flatten_to(1)?;
+        let x = self.encoder.forward(&x, noise)?.flatten_to(1)?;
         let rows: Vec<u32> =
             batch.ends.iter().enumerate().map(|(i, end)| (i * longest) as u32 + end).collect();
         self.norm.forward(&x.index_select(&Tensor::from_vec(rows, count, device)?, 0)?)

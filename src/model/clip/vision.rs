@@ -5,6 +5,7 @@ use candle_core::Tensor;
 
 use super::block::{Encoder, Stack};
 use super::config::VisionConfig;
+use super::noise::Noise;
 use crate::error::Result;
 use crate::nn::layers::{Embedding, LayerNorm};
 use crate::nn::params::{Init, Scope};
@@ -57,27 +58,15 @@ impl VisionTower {
     ///
     /// # Errors
     /// When the photos are not of the model's size.
-    pub fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        self.read(&self.embedded(pixels)?)
-    }
-
-    /// The same of a share of each photo's patches, drawn from `rng` (FLIP, Li et al. 2023).
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn forward_without(&self, dropped: f64, pixels: &Tensor, rng: &mut Rng) -> Result<Tensor> {
-        let x = self.embedded(pixels)?;
-        let (batch, tokens, width) = x.dims3()?;
-        let kept = (((tokens - 1) as f64 * (1.0 - dropped)).round() as usize).max(1);
-        let rows = (0..batch).flat_map(|photo| {
-            let mut patches = rand::seq::index::sample(rng, tokens - 1, kept).into_vec();
-            patches.sort_unstable();
-            let of_photo = std::iter::once(0).chain(patches.into_iter().map(|patch| patch + 1));
-            of_photo.map(move |token| (photo * tokens + token) as u32).collect::<Vec<_>>()
-        });
-        let rows = Tensor::from_vec(rows.collect::<Vec<u32>>(), batch * (kept + 1), x.device())?;
-        let x = x.reshape((batch * tokens, width))?.index_select(&rows, 0)?;
-        self.read(&x.reshape((batch, kept + 1, width))?)
+    pub fn forward(&self, pixels: &Tensor, noise: &mut Noise) -> Result<Tensor> {
+        let tokens = self.embedded(pixels)?;
+        let share = noise.patches;
+        let tokens = match noise.of_patches() {
+            Some(rng) => kept(&tokens, 1.0 - share, rng)?,
+            None => tokens,
+        };
+        let x = self.encoder.forward(&self.pre_norm.forward(&tokens)?, noise)?;
+        self.post_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
     }
 
     /// The class token and the patches with their positions: (batch, 1 + grid², width).
@@ -85,12 +74,6 @@ impl VisionTower {
         let patches = self.patches(pixels)?; // (batch, grid², width)
         let class = self.class.broadcast_as((pixels.dim(0)?, 1, self.class.elem_count()))?;
         Ok(Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?)
-    }
-
-    /// Tokens (batch, tokens, width), the class token first → its state (batch, width).
-    fn read(&self, tokens: &Tensor) -> Result<Tensor> {
-        let x = self.encoder.forward(&self.pre_norm.forward(tokens)?)?;
-        self.post_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
     }
 
     /// A convolution whose stride is its kernel is a multiplication of cut-out patches; twice as fast here.
@@ -102,4 +85,19 @@ impl VisionTower {
             cut.permute(vec![0, 2, 4, 1, 3, 5])?.reshape((batch * grid * grid, channels * side * side))?;
         Ok(flat.matmul(&self.patch.flatten_from(1)?.t()?)?.reshape((batch, grid * grid, ()))?)
     }
+}
+
+/// Tokens (batch, tokens, width) → the class token, which comes first, and this share of the patches, in their order.
+fn kept(tokens: &Tensor, share: f64, rng: &mut Rng) -> Result<Tensor> {
+    let (batch, count, width) = tokens.dims3()?;
+    let kept = (((count - 1) as f64 * share).round() as usize).max(1);
+    let rows = (0..batch).flat_map(|photo| {
+        let mut patches = rand::seq::index::sample(rng, count - 1, kept).into_vec();
+        patches.sort_unstable();
+        let of_photo = std::iter::once(0).chain(patches.into_iter().map(|patch| patch + 1));
+        of_photo.map(move |token| (photo * count + token) as u32).collect::<Vec<_>>()
+    });
+    let rows = Tensor::from_vec(rows.collect::<Vec<u32>>(), batch * (kept + 1), tokens.device())?;
+    let chosen = tokens.reshape((batch * count, width))?.index_select(&rows, 0)?;
+    Ok(chosen.reshape((batch, kept + 1, width))?)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
-use super::{Clip, ClipConfig, TokenBatch, Trained, folder};
+use super::{Clip, ClipConfig, Noise, TokenBatch, Trained, folder};
 use crate::data::layout::PREPROCESSOR;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::nn::params::Params;
 use crate::nn::tensors::unit_rows;
-use crate::rng::Rng;
 
 /// What turns captions and photos into embeddings.
 pub struct Whole {
@@ -60,24 +59,16 @@ impl Whole {
     ///
     /// # Errors
     /// When the device refuses.
-    pub fn captions(&self, captions: &[&[u32]]) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_text(&TokenBatch::new(captions.iter().copied()))?)
+    pub fn captions(&self, captions: &[&[u32]], noise: &mut Noise) -> Result<Tensor> {
+        unit_rows(&self.clip.embed_text_with(noise, &TokenBatch::new(captions.iter().copied()))?)
     }
 
     /// Preprocessed photos → unit rows (photos, projection).
     ///
     /// # Errors
     /// When the device refuses.
-    pub fn photos(&self, photos: &[&[u8]]) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_images(&self.pixels(photos)?)?)
-    }
-
-    /// The same with a share of each photo's patches left out.
-    ///
-    /// # Errors
-    /// As [`Self::photos`].
-    pub fn photos_without(&self, dropped: f64, photos: &[&[u8]], rng: &mut Rng) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_without(dropped, &self.pixels(photos)?, rng)?)
+    pub fn photos(&self, photos: &[&[u8]], noise: &mut Noise) -> Result<Tensor> {
+        unit_rows(&self.clip.embed_images_with(noise, &self.pixels(photos)?)?)
     }
 
     fn pixels(&self, photos: &[&[u8]]) -> Result<Tensor> {

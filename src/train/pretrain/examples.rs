@@ -2,15 +2,16 @@
 //!
 //! A corpus of photos may be larger than memory. Each photo is decoded once at the start, in parallel, so that a
 //! broken one is found before anything is trained; its bytes are kept while there is [`Room`], and whatever lies beyond
-//! is decoded again for each batch. Decoding is a function of the file: what is kept changes the speed and nothing else.
+//! is decoded again for each batch, ahead of it. Decoding is a function of the file: what is kept changes the speed and nothing else.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::config::OnBadImage;
 use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::{self, Photo};
+use crate::data::preprocess::Preprocess;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::clip::Whole;
@@ -28,16 +29,16 @@ impl Room {
     pub const ALL: Self = Self(1 << 30);
 
     /// The bytes, where there is room for them.
-    fn keep(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    fn keep(&mut self, bytes: Vec<u8>) -> Option<Arc<[u8]>> {
         self.0 = self.0.checked_sub(bytes.len())?;
-        Some(bytes)
+        Some(bytes.into())
     }
 }
 
 /// A photo and, where there was room for it, its square.
 struct Example {
     photo: Photo,
-    square: Option<Vec<u8>>,
+    square: Option<Arc<[u8]>>,
 }
 
 /// One split.
@@ -45,6 +46,7 @@ pub struct Examples {
     photos: Vec<Example>,
     /// The captions of each photo, in tokens.
     captions: Vec<Vec<Vec<u32>>>,
+    preprocess: Preprocess,
 }
 
 impl Examples {
@@ -74,7 +76,8 @@ impl Examples {
             let captions = corpus.captions_of(images[place]);
             captions.map(|caption| whole.tokens.encode(corpus.caption(caption), context)).collect()
         };
-        Ok(Self { photos, captions: kept.iter().map(encode).collect::<Result<_>>()? })
+        let captions = kept.iter().map(encode).collect::<Result<_>>()?;
+        Ok(Self { photos, captions, preprocess: whole.preprocess.clone() })
     }
 
     /// Number of photos.
@@ -91,10 +94,10 @@ impl Examples {
     ///
     /// # Errors
     /// When a photo that could be read at the start no longer can.
-    pub fn photos(&self, items: &[usize], whole: &Whole) -> Result<Vec<Cow<'_, [u8]>>> {
+    pub fn photos(&self, items: &[usize]) -> Result<Vec<Arc<[u8]>>> {
         let square = |&item: &usize| match &self.photos[item] {
-            Example { square: Some(square), .. } => Ok(Cow::Borrowed(square.as_slice())),
-            Example { photo, .. } => Ok(Cow::Owned(whole.preprocess.apply(&photos::read(photo)?))),
+            Example { square: Some(square), .. } => Ok(square.clone()),
+            Example { photo, .. } => Ok(self.preprocess.apply(&photos::read(photo)?).into()),
         };
         items.par_iter().map(square).collect()
     }
@@ -149,8 +152,7 @@ mod tests {
             let mut room = Room(squares_of_room * 3 * side * side);
             let read = Examples::read(&corpus, Split::Train, &whole, &mut room, OnBadImage::Error).unwrap();
             assert_eq!(read.photos.iter().filter(|e| e.square.is_some()).count(), squares_of_room.min(5));
-            let photos = read.photos(&[4, 0, 2], &whole).unwrap();
-            photos.into_iter().map(Cow::into_owned).collect::<Vec<_>>()
+            read.photos(&[4, 0, 2]).unwrap()
         };
         assert_eq!(squares(9), squares(0));
         assert_eq!(squares(9), squares(3));

@@ -1,0 +1,92 @@
+//! Between processes, by MPI.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use mpi::Threading;
+use mpi::collective::SystemOperation;
+use mpi::environment::Universe;
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives, Root};
+
+use super::Ranks;
+use crate::error::{Error, Result};
+
+/// Numbers that are sent at once: four megabytes, enough to use a network and few enough to overlap.
+const BUCKET: usize = 1 << 20;
+
+/// The connection to the other ranks.
+pub struct World {
+    pub(super) all: SimpleCommunicator,
+    /// That of their GPUs, once it was needed.
+    #[cfg(feature = "nccl")]
+    pub(super) gpus: super::over_nccl::Gpus,
+    /// Ends the connection when it is dropped.
+    _universe: Universe,
+}
+
+impl Ranks {
+    pub(super) fn several() -> Result<Self> {
+        let failed = || Error::input("MPI could not be initialised");
+        let (universe, _) = mpi::initialize_with_threading(Threading::Funneled).ok_or_else(failed)?;
+        let all = universe.world();
+        let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
+        let world = World {
+            all,
+            #[cfg(feature = "nccl")]
+            gpus: Default::default(),
+            _universe: universe,
+        };
+        Ok(Self { rank, others, world: Some(Rc::new(world)) })
+    }
+
+    /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
+    pub fn sum(&self, numbers: &mut [f32]) {
+        let Some(world) = &self.world else { return };
+        let own = numbers.to_vec();
+        mpi::request::scope(|scope| {
+            let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
+            let begun: Vec<_> = buckets
+                .map(|(own, sum)| {
+                    world.all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum())
+                })
+                .collect();
+            begun.into_iter().for_each(|request| request.wait_without_status());
+        });
+    }
+
+    /// Whether any rank says so.
+    pub fn any(&self, own: bool) -> bool {
+        let Some(world) = &self.world else { return own };
+        let (own, mut any) = (i32::from(own), 0);
+        world.all.all_reduce_into(&own, &mut any, SystemOperation::max());
+        any > 0
+    }
+
+    /// The first rank's number.
+    pub fn told(&self, own: f64) -> f64 {
+        let Some(world) = &self.world else { return own };
+        self.wait();
+        let mut number = own;
+        world.all.process_at_rank(0).broadcast_into(&mut number);
+        number
+    }
+
+    /// Waits for all, without taking the processor from those that work.
+    pub fn wait(&self) {
+        let Some(world) = &self.world else { return };
+        let mut request = world.all.immediate_barrier();
+        while let Err(unfinished) = request.test() {
+            request = unfinished;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Ends all ranks.
+    pub fn abort(&self) -> ! {
+        match &self.world {
+            Some(world) => world.all.abort(1),
+            None => std::process::exit(1),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What differs by device, on a GPU where there is one (`cargo test --features cuda`); elsewhere these say that they were
+//! skipped. Gradients of the whole model are compared in `src/model/gradients.rs`, in the same way.
+
+mod fixture;
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor, Var};
+use dsi::error::Result;
+use dsi::nn::adamw::{AdamW, Group};
+use dsi::nn::gradients::Gradients;
+use dsi::nn::params::{Builder, Init, Params};
+use dsi::nn::recompute::{Block, recomputed};
+use dsi::nn::{device, fused};
+use fixture::{RENAMED, Space, TUNED, json_lines};
+
+/// The GPU, or none with the reason on the screen.
+fn gpu() -> Option<Device> {
+    device::cuda(0).map_err(|why| eprintln!("skipped: {why}")).ok()
+}
+
+fn parameters(device: &Device) -> (Params, Tensor) {
+    let builder = Builder::fresh(4, device);
+    let weight = builder.root().param("weight", (5, 5), Init::Normal(1.0)).unwrap();
+    (builder.finish(Path::new("p")).unwrap(), weight)
+}
+
+#[derive(Clone)]
+struct Squared(Tensor);
+
+impl Block for Squared {
+    fn run(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.matmul(&self.0)?.sqr()?)
+    }
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn assert_near(a: &[f32], b: &[f32], what: &str) {
+    let size = b.iter().fold(0f32, |size, x| size.max(x.abs()));
+    a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() <= 1e-5 * size, "{what}: {a} {b}"));
+}
+
+/// A recomputed block's result, the gradients of its input and its parameter, and the parameter after three steps along them,
+/// the last of them by a restored optimiser.
+fn trained(device: &Device) -> Vec<Vec<f32>> {
+    let (params, weight) = parameters(device);
+    let x: Vec<f32> = (0..10).map(|i| (i as f32).sin()).collect();
+    let x = Var::from_vec(x, (2, 5), device).unwrap();
+    let mut adamw = AdamW::new(&params).unwrap();
+    let mut told = Vec::new();
+    for step in 0..3 {
+        let y = recomputed(&Squared(weight.clone()), std::slice::from_ref(&weight), &x).unwrap();
+        let found = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let mut gradients = Gradients::of(&params);
+        gradients.add(&found, 1.0).unwrap();
+        told.extend([numbers(&y), numbers(found.get(&x).unwrap())]);
+        told.push(gradients.squares().unwrap().iter().map(|(_, square)| *square as f32).collect());
+        if step == 2 {
+            let state = adamw.state().unwrap().into_iter();
+            let written = state.map(|(name, moment)| (name, moment.to_device(&Device::Cpu).unwrap()));
+            adamw.restore(written.collect(), 2, Path::new("optimizer")).unwrap();
+        }
+        adamw.update(&gradients, 0.5, |_| Group { lr: 0.1, decay: 0.1 }).unwrap();
+        told.push(numbers(&weight));
+    }
+    told
+}
+
+#[test]
+fn recomputed_blocks_and_the_optimiser_do_there_what_they_do_here() {
+    let here = trained(&Device::Cpu);
+    let Some(gpu) = gpu() else { return };
+    assert!(!fused::serves(&Tensor::zeros(1, candle_core::DType::F32, &gpu).unwrap()));
+    for (there, here) in trained(&gpu).iter().zip(&here) {
+        assert_near(there, here, "GPU");
+    }
+}
+
+/// The main job with everything trained: by the GPU in f32 it is the CPU's, in bf16 nearly so; saved there, it goes on here.
+#[test]
+fn a_joint_training_on_a_gpu_is_that_of_the_cpu() {
+    if gpu().is_none() {
+        return;
+    }
+    let space = Space::new();
+    let trained = |sets: &[&str], out: &str, more: &[&str]| {
+        let sets =
+            [TUNED, &["train.log_every=1", "train.steps=4", "train.checkpoint_every=2"], more, sets].concat();
+        space.dsi("train", &sets).out(out)
+    };
+    let losses = |out: &str| -> Vec<f64> {
+        let lines = json_lines(&space.path(out).join("metrics.jsonl"));
+        lines.iter().filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    trained(&[], "cpu", &[]).output().succeeded();
+    for (precision, bound) in [("f32", 1e-3), ("bf16", 0.05)] {
+        trained(&["device=cuda:0", &format!("precision={precision}")], precision, &[]).output().succeeded();
+        let (there, here) = (losses(precision), losses("cpu"));
+        assert_eq!(there.len(), here.len());
+        let apart = there.iter().zip(&here).map(|(a, b)| (a - b).abs() / b.abs()).fold(0.0, f64::max);
+        assert!(apart < bound, "{precision}: {there:?} {here:?}");
+    }
+    space.dsi("train", &[RENAMED, &["device=cuda:0"]].concat()).out("renamed").output().succeeded();
+    for device in ["cuda:0", "cpu"] {
+        let search =
+            space.run("search").of("bf16").args(["a small red cube", "--set", &format!("device={device}")]);
+        search.output().succeeded();
+    }
+}
+
+#[test]
+fn sixteen_bits_are_refused_on_the_cpu() {
+    let parts = ["bf16", "precision=f32", "--device cuda:0"];
+    Space::new().dsi("train", &["precision=bf16"]).output().refused(&parts);
+}
