@@ -18,6 +18,7 @@ use crate::model::clip::Whole;
 use crate::model::encoder::Encoder;
 use crate::model::features::{self, Prepared};
 use crate::model::index::Index;
+use crate::ranks::Ranks;
 use crate::retriever::build::{Model, Parts};
 use crate::run::RunFolder;
 use crate::train::Host;
@@ -31,13 +32,13 @@ use crate::{eval, index, train};
 const ENCODER: &str = "encoder";
 const INDEX: &str = "index";
 
-/// The corpus and embeddings of a configuration, which must be fit to train on and to measure with.
+/// The corpus and embeddings of a configuration, which must be fit to train on and to measure with; each rank embeds a share.
 ///
 /// # Errors
 /// When they cannot be read, the splits leak into each other, the evaluated split is empty, or `train.teacher` is of another
 /// corpus.
-pub fn prepare(config: &Config, device: &Device) -> Result<Prepared> {
-    let prepared = features::prepare(&config.data, &config.encoder, device)?;
+pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<Prepared> {
+    let prepared = features::prepare_over(&config.data, &config.encoder, device, ranks)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
     eval::require(config, &prepared.corpus)?;
     Scores::open(&config.train, &prepared.corpus)?;

@@ -49,8 +49,10 @@ fn over(ranks: usize, command: Dsi) -> Option<Command> {
     Some(launched)
 }
 
+/// Each run embeds the corpus anew: by shares, where it has several ranks.
 fn train(space: &Space, run: &str, more: &[&str]) -> Dsi {
-    space.dsi("train", &[TUNED, SHARED, more].concat()).out(run)
+    let cache = format!("encoder.cache={}", space.path(run).with_extension("cache").display());
+    space.dsi("train", &[TUNED, SHARED, more, &[&cache]].concat()).out(run)
 }
 
 /// The furthest that two runs' weights are apart after a step. Key biases are left out: their gradient is zero by nature,

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
 use crate::model::features::Prepared;
+use crate::ranks::Ranks;
 use crate::train::Host;
 use crate::train::stop::Stop;
 use crate::{eval, experiment};
@@ -123,7 +124,7 @@ impl Corpus<'_> {
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {
             Some(held) => held,
-            None => (key, experiment::prepare(config, self.device)?),
+            None => (key, experiment::prepare(config, self.device, &Ranks::alone())?),
         };
         eval::require(config, &held.1.corpus)?;
         Ok(&self.held.insert(held).1)

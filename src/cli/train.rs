@@ -48,7 +48,7 @@ impl Train {
         let stop = stop_on_ctrl_c()?;
         let host = Host::new(config.precision, &device, &stop)?;
         if self.dry_run {
-            let prepared = experiment::prepare(&config, &device)?;
+            let prepared = experiment::prepare(&config, &device, &host.ranks)?;
             return put(told(&experiment::rehearse(&config, &prepared, &run, &host)?));
         }
         let ranks = Ranks::join()?;
@@ -76,7 +76,7 @@ impl Train {
         let start = Start::from_flags(self.resume, self.force);
         let opening =
             host.ranks.is_first().then(|| open_run(run, config, start, &OF_A_TRAINING)).transpose()?;
-        let prepared = host.ranks.in_turn(|| experiment::prepare(config, device))?;
+        let prepared = experiment::prepare(config, device, &host.ranks)?;
         opening.map_or(Ok(()), Opening::begin)?;
         experiment::train(config, &prepared, run, self.resume, host)?;
         if host.ranks.is_first() {

@@ -22,6 +22,7 @@ pub struct Encoder {
     tokens: Tokens,
     preprocess: Preprocess,
     context: usize,
+    width: usize,
     batch: usize,
     device: Device,
     fingerprint: String,
@@ -54,13 +55,18 @@ impl Encoder {
     pub fn open(path: &Path, batch: usize, device: &Device) -> Result<Self> {
         let Whole { clip, shape, tokens, preprocess, .. } = Whole::read(path, Trained::NOTHING, device)?;
         let fingerprint = fingerprint(path, &preprocess)?;
-        let context = shape.text_config.max_position_embeddings;
-        Ok(Self { clip, tokens, preprocess, context, batch, device: device.clone(), fingerprint })
+        let (context, width) = (shape.text_config.max_position_embeddings, shape.projection_dim);
+        Ok(Self { clip, tokens, preprocess, context, width, batch, device: device.clone(), fingerprint })
     }
 
     /// Hash of weights, shape, tokenizer and preprocessing: equal encoders give equal embeddings.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Width of its rows.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Captions → unit rows (caption, width). `done` hears how many more are finished.
@@ -80,7 +86,7 @@ impl Encoder {
             batch.iter().zip(embedded.iter()).for_each(|(&i, row)| rows[i] = row.to_vec());
             done(batch.len());
         }
-        stack(rows)
+        Ok(Matrix::new(self.width, rows.concat()))
     }
 
     /// Photos → a unit row (width) each, or why it could not be read. `done` hears how many more are finished.
@@ -160,11 +166,6 @@ impl Encoder {
     fn unit(&self, x: &Tensor) -> Result<Matrix> {
         Ok(tensors::to_matrix(x)?.normalized())
     }
-}
-
-fn stack(rows: Vec<Vec<f32>>) -> Result<Matrix> {
-    let width = rows.first().map_or(1, Vec::len);
-    Ok(Matrix::new(width, rows.concat()))
 }
 
 fn fingerprint(path: &Path, preprocess: &Preprocess) -> Result<String> {

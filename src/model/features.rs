@@ -16,6 +16,7 @@ use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::nn::tensors;
 use crate::progress;
+use crate::ranks::Ranks;
 
 /// A corpus, its embeddings, and what made them.
 pub struct Prepared {
@@ -38,9 +39,25 @@ pub struct Prepared {
 /// # Errors
 /// When the corpus or the encoder cannot be read, or a photo cannot and is not to be skipped.
 pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<Prepared> {
-    let bar = progress::bar(data.train + data.val + data.test, "drawing scenes");
-    let corpus = open::open(data, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    prepare_over(data, encoder, device, &Ranks::alone())
+}
+
+/// The same by several ranks, each of which embeds a share; all of them get everything.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_over(
+    data: &Data,
+    encoder: &EncoderConfig,
+    device: &Device,
+    ranks: &Ranks,
+) -> Result<Prepared> {
+    let corpus = ranks.in_turn(|| {
+        let bar = progress::bar(data.train + data.val + data.test, "drawing scenes");
+        let corpus = open::open(data, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        Ok(corpus)
+    })?;
     let kept = corpus.proportional(data.limit);
     if encoder.kind == EncoderKind::Features {
         let root = Path::new(&data.root);
@@ -55,13 +72,14 @@ pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<
             cache: None,
         });
     }
-    let model = Encoder::open(&hub::folder(&encoder.path, &encoder.revision)?, encoder.batch, device)?;
+    let folder = ranks.in_turn(|| hub::folder(&encoder.path, &encoder.revision))?;
+    let model = Encoder::open(&folder, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
     verify::photos_are_there(&corpus, data.on_bad_image)?;
     let photos = photos_of(&corpus, corpus.images())?;
     let hashes = photos::hashes(&photos);
     let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &hashes, &model)));
-    let (kept, corpus, embeddings) = embed(corpus, &photos, &model, &path, data.on_bad_image)?;
+    let (kept, corpus, embeddings) = embed(corpus, &photos, &model, (&path, data.on_bad_image), ranks)?;
     let photos = kept.into_iter().map(|image| hashes[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
     let (encoder, cache) = (Some(Arc::new(model)), Some(path));
@@ -86,26 +104,60 @@ fn embed(
     corpus: Corpus,
     photos: &[Photo],
     model: &Encoder,
-    cache: &Path,
-    on_bad: OnBadImage,
+    (cache, on_bad): (&Path, OnBadImage),
+    ranks: &Ranks,
 ) -> Result<(Vec<ImageIdx>, Corpus, Embeddings)> {
-    if let Some((kept, embeddings)) = read_cache(cache, &corpus) {
+    let cached = read_cache(cache, &corpus);
+    // One without it has all of them encode.
+    if !ranks.any(cached.is_none())
+        && let Some((kept, embeddings)) = cached
+    {
         report_skipped(corpus.len() - kept.len(), on_bad)?;
         let corpus = corpus.keeping(&kept)?;
         return Ok((kept, corpus, embeddings));
     }
     let bar = progress::bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
-    let rows = model.photos(photos, Sides::AsTaken, &|n| bar.inc(n as u64))?;
+    // Each rank stands for all.
+    let done = |n: usize| bar.inc((n * ranks.size()) as u64);
+    let own = ranks.share(photos.len());
+    let rows = model.photos(&photos[own.clone()], Sides::AsTaken, &done)?;
     let (kept, rows) = sound(rows, on_bad)?;
+    let rows = Matrix::new(model.width(), rows.concat());
+    let (kept, images) = gathered(kept.iter().map(|place| own.start + place), &rows, photos.len(), ranks);
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
-    let images = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
     let corpus = corpus.keeping(&kept)?;
     let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
-    let captions = model.captions(&captions, &|n| bar.inc(n as u64))?;
+    let own = ranks.share(captions.len());
+    let (_, captions) = gathered(own.clone(), &model.captions(&captions[own], &done)?, captions.len(), ranks);
     bar.finish_and_clear();
     let embeddings = Embeddings { images, captions };
-    write_cache(cache, &kept, &embeddings)?;
+    if ranks.is_first() {
+        write_cache(cache, &kept, &embeddings)?;
+    }
     Ok((kept, corpus, embeddings))
+}
+
+/// Rows that each rank has some of, `own` being this one's and `places` theirs among `count`: which of all there are, and all.
+fn gathered(
+    places: impl Iterator<Item = usize>,
+    own: &Matrix,
+    count: usize,
+    ranks: &Ranks,
+) -> (Vec<usize>, Matrix) {
+    if ranks.size() == 1 {
+        return (places.collect(), own.clone());
+    }
+    let width = own.width();
+    let (mut there, mut all) = (vec![0.0; count], Matrix::zeros(count, width));
+    for (place, row) in places.zip(own.iter()) {
+        there[place] = 1.0;
+        all.row_mut(place).copy_from_slice(row);
+    }
+    ranks.sum(&mut there);
+    ranks.sum(all.data_mut());
+    let kept: Vec<usize> = (0..count).filter(|&place| there[place] > 0.0).collect();
+    let rows = all.select(&kept);
+    (kept, rows)
 }
 
 /// The photos of these images.
