@@ -7,7 +7,7 @@
 #   cargo build --release --features cuda
 #
 # Takes 2.5 GB, needs python3 with pip, unzip and gcc. CUDA_COMPUTE_CAP (90: H100 and H200) is that of the GPU the program
-# will run on; on that machine the driver's own libcuda is found, and `source env.sh` gives the other libraries.
+# will run on; there too `source env.sh`, in a folder of the same path, gives the libraries, and the driver is its own.
 set -euo pipefail
 
 root="${1:?usage: scripts/cuda-toolkit.sh FOLDER}"
@@ -47,10 +47,12 @@ grep -oE 'fn cu[A-Z][A-Za-z0-9_]*' "$declarations" | sed 's/.* //' | sort -u |
 gcc -shared -fPIC -w -Wl,-soname,libcuda.so.1 -o "$cuda/lib/stubs/libcuda.so" "$root/libcuda.c"
 ln -sfn libcuda.so "$cuda/lib/stubs/libcuda.so.1"
 
-# A driver that is installed comes before the stub.
+# The stub is for machines without a driver only: what LD_LIBRARY_PATH names comes before what is installed.
 cat > "$root/env.sh" <<ENV
 export CUDA_HOME="$cuda" CUDA_COMPUTE_CAP="\${CUDA_COMPUTE_CAP:-90}" PATH="$cuda/bin:\$PATH"
 export LD_LIBRARY_PATH="$cuda/lib:$nccl/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-ldconfig -p | grep -q libcuda.so.1 || export LD_LIBRARY_PATH="\$LD_LIBRARY_PATH:$cuda/lib/stubs"
+if [ ! -e /dev/nvidiactl ] && [ -z "\$(PATH="\$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null | grep -F libcuda.so.1)" ]; then
+  export LD_LIBRARY_PATH="\$LD_LIBRARY_PATH:$cuda/lib/stubs"
+fi
 ENV
 echo "source $root/env.sh"

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-bash .ci/run
+NO_INSTALL=1 bash .ci/run
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
 cargo bench --locked --no-run
 if command -v cargo-deny >/dev/null; then

@@ -1,4 +1,4 @@
-//! The processes that train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
+//! The processes that embed and train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
 //!
 //! Every rank does the same step on a share of its queries; gradients are added up between them. What is written, shown and
 //! measured is the first rank's business. State belongs to no rank, so a run may go on with any number of them.
@@ -34,7 +34,10 @@ pub fn launched() -> Option<(usize, usize)> {
 /// The number of this process among those of its machine, as the launcher tells it; nought where there is none.
 pub fn local() -> usize {
     let number = |name: &str| std::env::var(name).ok()?.parse().ok();
-    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"].into_iter().find_map(number).unwrap_or(0)
+    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]
+        .into_iter()
+        .find_map(number)
+        .unwrap_or(0)
 }
 
 /// The share of so many items that one of `size` ranks has.
@@ -106,9 +109,9 @@ impl Ranks {
     ///
     /// # Errors
     /// When the device refuses, or a GPU cannot reach the others.
-    pub fn total(&self, own: &Tensor) -> Result<Tensor> {
+    pub fn total(&self, own: Tensor) -> Result<Tensor> {
         if self.size() == 1 {
-            return Ok(own.clone());
+            return Ok(own);
         }
         #[cfg(feature = "nccl")]
         if own.device().is_cuda() {
@@ -130,9 +133,7 @@ impl Ranks {
     /// When one has not.
     pub fn agree(&self, what: &str, own: u32) -> Result<()> {
         if self.any(self.told(f64::from(own)) != f64::from(own)) {
-            return Err(Error::input(format!(
-                "the ranks differ in {what}: do all hosts see the same run folder and the same photos?"
-            )));
+            return Err(Error::input(format!("the ranks differ in {what}")));
         }
         Ok(())
     }

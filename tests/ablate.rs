@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::Device;
-use dsi::config::Config;
+use dsi::config::{Config, Precision};
 use dsi::run::RunFolder;
 use dsi::train::Host;
 use dsi::train::stop::Stop;
@@ -151,8 +151,15 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let stop = Stop::default();
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
-    train::joint::train(&config, &prepared, &index, &run, false, &Host::alone(&Device::Cpu, &stop))
-        .unwrap_err();
+    train::joint::train(
+        &config,
+        &prepared,
+        &index,
+        &run,
+        false,
+        &Host::new(Precision::F32, &Device::Cpu, &stop).unwrap(),
+    )
+    .unwrap_err();
 }
 
 #[test]

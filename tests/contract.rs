@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use candle_core::Device;
-use dsi::config::Config;
+use dsi::config::{Config, Precision};
 use dsi::data::corpus::{Corpus, Split};
 use dsi::experiment;
 use dsi::ids::ImageIdx;
@@ -46,7 +46,14 @@ fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);
     let prepared = features::prepare(&config.data, &config.encoder, &device).unwrap();
-    experiment::run(&config, &prepared, &run, false, &Host::alone(&device, &Stop::default())).unwrap();
+    experiment::run(
+        &config,
+        &prepared,
+        &run,
+        false,
+        &Host::new(Precision::F32, &device, &Stop::default()).unwrap(),
+    )
+    .unwrap();
     let prepared = experiment::prepare_trained(&config, &run, &device).unwrap();
     let parts = experiment::open(&config, &prepared, &run, &device).unwrap();
     Trained { name, prepared, parts }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use candle_core::Device;
-use dsi::config::Config;
+use dsi::config::{Config, Precision};
 use dsi::error::Error;
 use dsi::model::features;
 use dsi::run::RunFolder;
@@ -85,7 +85,14 @@ fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Resul
     if stop {
         wish.request();
     }
-    train::joint::train(config, &prepared, &index, run, resume, &Host::alone(&Device::Cpu, &wish))
+    train::joint::train(
+        config,
+        &prepared,
+        &index,
+        run,
+        resume,
+        &Host::new(Precision::F32, &Device::Cpu, &wish).unwrap(),
+    )
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::Device;
-use dsi::config::Config;
+use dsi::config::{Config, Precision};
 use dsi::data::corpus::Corpus;
 use dsi::data::open;
 use dsi::error::Error;
@@ -124,7 +124,7 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
     if stop {
         wish.request();
     }
-    pretrain(config, corpus, run, resume, &Host::alone(&Device::Cpu, &wish))
+    pretrain(config, corpus, run, resume, &Host::new(Precision::F32, &Device::Cpu, &wish).unwrap())
 }
 
 #[test]
@@ -132,7 +132,9 @@ fn a_tuning_stopped_after_every_step_ends_as_one_that_was_not() {
     let space = Space::new();
     let load = |out: &str| {
         let out = format!("pretrain.out={}", space.path(out).display());
-        Config::load(&repository("configs/scenes.toml"), &tuning(&space, &own(), &[&out])).unwrap()
+        let noise = ["pretrain.augment=true", "pretrain.patch_dropout=0.5", "pretrain.dropout=0.1"];
+        let sets = tuning(&space, &own(), &[&noise[..], &[&out]].concat());
+        Config::load(&repository("configs/scenes.toml"), &sets).unwrap()
     };
     let (config, broken_config) = (load("whole-clip"), load("broken-clip"));
     let corpus = open::open(&config.data, &|| ()).unwrap();

@@ -53,6 +53,9 @@ impl Train {
         }
         let ranks = Ranks::join()?;
         let host = Host { ranks: ranks.clone(), ..host };
+        let kind =
+            "the kind of their device: start no more of them than there are GPUs, or give all --device cpu";
+        ranks.agree(kind, u32::from(device.is_cuda()))?;
         if ranks.size() > 1 {
             // The others would wait for this rank for ever.
             let told = std::panic::take_hook();

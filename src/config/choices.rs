@@ -81,14 +81,15 @@ choice! {
 }
 
 choice! {
-    /// The numbers that transformer blocks compute with in a training. Parameters, norms, losses and the optimiser are f32
-    /// whatever it is (mixed precision, Micikevicius et al. 2018), and so is what is measured.
+    /// The numbers that transformer blocks compute with in a training, its validations among it. Parameters, norms, losses and
+    /// the optimiser are f32 whatever it is (mixed precision, Micikevicius et al. 2018), and so is what a finished run is
+    /// measured and searched with.
     Precision {
-        /// bf16 on CUDA, f32 on the CPU.
+        /// bf16 on GPUs that have it, f32 elsewhere.
         Auto = "auto",
         /// 32 bits.
         F32 = "f32",
-        /// 16 bits with the range of 32: for CUDA.
+        /// 16 bits with the range of 32.
         Bf16 = "bf16",
     }
 }

@@ -170,8 +170,7 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     if !tune.contrastive.is_zero() && !config.tunes() {
         return Some(alone("tune.contrastive", "tune.text or tune.image"));
     }
-    let share = config.train.caption_share;
-    let captions = (config.train.batch as f64 * share).round() as usize;
+    let captions = config.train.captions_a_batch();
     if !tune.contrastive.is_zero() && captions < 2 {
         return Some(format!(
             "tune.contrastive needs two captions a step at least, and train.batch × train.caption_share is {captions}"

@@ -111,12 +111,18 @@ impl Config {
             .collect()
     }
 
-    /// The same in batches of another size, where its steps are the same: half as large, twice as many. (The contrastive loss
-    /// would have fewer negatives.)
+    /// Whether a step asks the same queries as one of `other`, in batches of whatever size. (The contrastive loss would have
+    /// other negatives.)
+    pub fn asks_as(&self, other: &Self) -> bool {
+        let step =
+            |train: &Train| [train.batch, train.captions_a_batch()].map(|count| count * train.accumulate);
+        self.tune.contrastive.is_zero() && step(&self.train) == step(&other.train)
+    }
+
+    /// This in the batches of `other`, where a step then asks the same queries.
     pub fn batched_as(&self, other: &Self) -> Self {
         let mut config = self.clone();
-        let pairs = |train: &Train| train.batch * train.accumulate;
-        if self.tune.contrastive.is_zero() && pairs(&self.train) == pairs(&other.train) {
+        if self.asks_as(other) {
             (config.train.batch, config.train.accumulate) = (other.train.batch, other.train.accumulate);
         }
         config

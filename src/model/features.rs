@@ -78,7 +78,10 @@ pub fn prepare_over(
     verify::photos_are_there(&corpus, data.on_bad_image)?;
     let photos = photos_of(&corpus, corpus.images())?;
     let hashes = photos::hashes(&photos);
-    let path = Path::new(&encoder.cache).join(format!("{}.safetensors", key(&corpus, &hashes, &model)));
+    let key = key(&corpus, &hashes, &model);
+    let bits = u32::from_str_radix(&key[..6], 16).expect("invariant: a hash in hexadecimal digits");
+    ranks.agree("photos, captions or encoder: do all hosts see the same?", bits)?;
+    let path = Path::new(&encoder.cache).join(format!("{key}.safetensors"));
     let (kept, corpus, embeddings) = embed(corpus, &photos, &model, (&path, data.on_bad_image), ranks)?;
     let photos = kept.into_iter().map(|image| hashes[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
@@ -125,6 +128,10 @@ fn embed(
     let rows = Matrix::new(model.width(), rows.concat());
     let (kept, images) = gathered(kept.iter().map(|place| own.start + place), &rows, photos.len(), ranks);
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
+    if ranks.size() > 1 {
+        let left_out = corpus.images().filter(|image| kept.binary_search(image).is_err());
+        left_out.for_each(|image| tracing::warn!("left out: {}", corpus.id(image)));
+    }
     let corpus = corpus.keeping(&kept)?;
     let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
     let own = ranks.share(captions.len());
@@ -137,7 +144,8 @@ fn embed(
     Ok((kept, corpus, embeddings))
 }
 
-/// Rows that each rank has some of, `own` being this one's and `places` theirs among `count`: which of all there are, and all.
+/// Puts together what each rank has: `own` are this one's rows, `places` theirs among `count`. Gives the places that any rank
+/// filled, and all rows.
 fn gathered(
     places: impl Iterator<Item = usize>,
     own: &Matrix,

@@ -1,6 +1,6 @@
 //! Where tensors can live: the CPU always, a GPU where there is one.
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::ranks;
@@ -19,12 +19,49 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     })
 }
 
-/// The first GPU (of several ranks on a machine, each has the one of its number), else the CPU.
+/// A GPU (of several ranks on a machine, each takes the next), else the CPU.
 pub fn best() -> Device {
-    cuda(ranks::local()).unwrap_or_else(|why| {
+    cuda(ranks::local() % count().max(1)).unwrap_or_else(|why| {
         if cfg!(feature = "cuda") {
             tracing::info!("computing on the CPU: {why}");
         }
         Device::Cpu
     })
+}
+
+/// Whether a device computes in bf16: the CPU does not, nor do GPUs before Ampere.
+pub fn has_bf16(device: &Device) -> bool {
+    let tried = || Tensor::ones(1, DType::F32, device)?.to_dtype(DType::BF16)?.sqr()?.to_dtype(DType::F32);
+    device.is_cuda() && tried().is_ok()
+}
+
+/// What to call a device.
+pub fn name(device: &Device) -> &'static str {
+    if device.is_cpu() { "the CPU" } else { "a GPU" }
+}
+
+/// GPUs that this process sees.
+#[cfg(feature = "cuda")]
+fn count() -> usize {
+    use candle_core::cuda_backend::cudarc::driver::CudaContext;
+    CudaContext::device_count().map_or(0, |count| count as usize)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn count() -> usize {
+    0
+}
+
+/// Bytes of a GPU's memory that are taken, by whomever; none on the CPU.
+#[cfg(feature = "cuda")]
+pub fn memory_taken(device: &Device) -> Option<u64> {
+    let Device::Cuda(gpu) = device else { return None };
+    let (free, all) = gpu.cuda_stream().context().mem_get_info().ok()?;
+    Some((all - free) as u64)
+}
+
+/// Bytes of a GPU's memory that are taken; this program knows none.
+#[cfg(not(feature = "cuda"))]
+pub fn memory_taken(_: &Device) -> Option<u64> {
+    None
 }

@@ -86,7 +86,7 @@ impl Gradients {
         };
         let mut all = self.0.iter().map(flat).collect::<candle_core::Result<Vec<_>>>()?;
         all.push(Tensor::from_vec(has, count, self.0[0].parameter.device())?);
-        let sums = ranks.total(&Tensor::cat(&all, 0)?)?;
+        let sums = ranks.total(Tensor::cat(&all, 0)?)?;
         let mut at = sums.elem_count() - count;
         let reached = sums.narrow(0, at, count)?.to_vec1::<f32>()?;
         for (slot, &reached) in self.0.iter_mut().zip(&reached).rev() {

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::ffi::c_char;
+use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 use candle_core::cuda_backend::cudarc::nccl::result::NcclError;
@@ -10,32 +11,32 @@ use candle_core::{CpuStorage, CudaStorage, Device, InplaceOp1, Layout, Tensor};
 use mpi::traits::{Communicator, Root};
 
 use super::Ranks;
+use super::over_mpi::World;
 use crate::error::{Error, Result};
 
 /// The connection between the ranks' GPUs.
 pub type Gpus = OnceCell<Comm>;
 
 impl Ranks {
-    /// The sum of a contiguous f32 tensor on this rank's GPU over those of all ranks.
-    pub(super) fn total_of_gpus(&self, own: &Tensor) -> Result<Tensor> {
-        let (Some(world), Device::Cuda(device)) = (&self.world, own.device()) else { return Ok(own.clone()) };
+    /// The sum of a contiguous f32 tensor on this rank's GPU, in its place, over those of all ranks.
+    pub(super) fn total_of_gpus(&self, own: Tensor) -> Result<Tensor> {
+        let (Some(world), Device::Cuda(device)) = (&self.world, own.device()) else {
+            return Err(Error::input("NCCL adds up what lies on the GPUs of several ranks"));
+        };
         if world.gpus.get().is_none() {
-            _ = world.gpus.set(self.meet(device.cuda_stream())?);
+            _ = world.gpus.set(self.meet(world, device.cuda_stream())?);
         }
-        let sum = own.copy()?;
-        sum.inplace_op1(&Sum(world.gpus.get().expect("invariant: they have met")))?;
-        Ok(sum)
+        own.inplace_op1(&Sum(world.gpus.get().expect("invariant: they have met")))?;
+        Ok(own)
     }
 
     /// Connects this rank's GPU with the others'; all ranks do so together, each with a GPU of its own.
-    fn meet(&self, stream: std::sync::Arc<CudaStream>) -> Result<Comm> {
+    fn meet(&self, world: &World, stream: Arc<CudaStream>) -> Result<Comm> {
         let mut name = [0u8; 128];
         if self.is_first() {
             name = Id::new().map_err(told)?.internal().map(|byte| byte as u8);
         }
-        if let Some(world) = &self.world {
-            world.all.process_at_rank(0).broadcast_into(&mut name[..]);
-        }
+        world.all.process_at_rank(0).broadcast_into(&mut name[..]);
         let id = Id::uninit(name.map(|byte| byte as c_char));
         Comm::from_rank(stream, self.rank(), self.size(), id).map_err(told)
     }

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::memory;
 use crate::model::checkpoint::{Checkpoint, Progress};
 use crate::nn::adamw::{AdamW, Group, clipping};
+use crate::nn::device::memory_taken;
 use crate::nn::ema::Ema;
 use crate::nn::gradients::{Gradients, norm};
 use crate::nn::params::Params;
@@ -66,8 +67,10 @@ pub fn train(
         engine.save()?;
     }
     while engine.step < plan.steps && !engine.is_stale() {
-        let step = engine.advance();
-        step.map_err(|why| fault::explained(why, engine.step, engine.saved, &task.lighter()))?;
+        if let Err(why) = engine.advance() {
+            engine.saver.finish()?;
+            return Err(fault::explained(why, engine.step, engine.saved, task.lighter()));
+        }
         if ranks.any(stop.requested()) && engine.step < plan.steps {
             if engine.saved != engine.step {
                 engine.save()?;
@@ -106,7 +109,8 @@ impl<'a> Engine<'a> {
             tracing::info!("resuming at step {} of {}", found.step, plan.steps);
             progress = found;
         }
-        ranks.agree("the checkpoint they go on from", progress.step as u32)?;
+        let seen = "the checkpoint they go on from: do all hosts see the same run folder?";
+        ranks.agree(seen, progress.step as u32)?;
         let mut ema = (plan.ema > 0.0).then(|| Ema::new(task.params(), plan.ema)).transpose()?;
         if let (Some(ema), Some(averaged)) = (&mut ema, averaged) {
             ema.restore(averaged, &folder)?;
@@ -173,7 +177,9 @@ impl<'a> Engine<'a> {
                 ("skipped".to_owned(), self.health.skipped() as f64),
                 ("memory_gb".to_owned(), memory::held().unwrap_or(0) as f64 / 1e9),
             ];
-            self.line(done, &[figures, &more].concat())?;
+            let gpu = self.task.params().iter().find_map(|(_, parameter)| memory_taken(parameter.device()));
+            let gpu = gpu.map(|taken| ("gpu_memory_gb".to_owned(), taken as f64 / 1e9));
+            self.line(done, &[figures, &more, gpu.as_slice()].concat())?;
         }
         self.display.step(done, figures);
         let validated = due(plan.validate_every) && self.validate(done)?;

@@ -14,6 +14,7 @@ use candle_core::{Device, Tensor};
 use self::objective::Asked;
 use super::Host;
 use super::engine;
+use super::fault::Lighter;
 use super::live::Live;
 use super::named::{self, Named};
 use super::queries::{Batch, Order, Source};
@@ -54,7 +55,7 @@ pub fn train(
     host: &Host,
 ) -> Result<()> {
     let task = Joint::fresh(config, prepared, index, host)?;
-    tracing::info!("a decoder of {} parameters", task.model.params.count());
+    tracing::info!("a decoder of {} parameters, {host}", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
     }
@@ -174,12 +175,14 @@ impl<'a> Joint<'a> {
         };
         let (named, step) = (self.named(), batch / self.section.accumulate);
         let images = named.index().align.apply(Modality::Image, &live.gallery()?);
-        let Some((docids, changed)) = named.renamed(&images, self.config.index.encode_beam) else {
+        let renamed = named.renamed(&images, self.config.index.encode_beam);
+        let hash = renamed.as_ref().map_or(0, |(docids, _)| named::hash(docids));
+        self.ranks.agree("the docids of the images: do all hosts see the same photos?", hash)?;
+        let Some((docids, changed)) = renamed else {
             tracing::warn!("step {step}: docids would no longer be unique; they stay as they are");
             return Ok(());
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
-        self.ranks.agree("the docids of the images", named::hash(&docids))?;
         let index = Index { docids, ..named.index().clone() };
         *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
         Ok(())
@@ -261,17 +264,21 @@ impl Task for Joint<'_> {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
 
-    /// Batches half as large and twice as many make the same steps, unless a query's rivals are the others of its batch.
-    fn lighter(&self) -> String {
-        let (batch, accumulate) = (self.section.batch, self.section.accumulate);
-        let parts = (2..=batch).find(|parts| batch.is_multiple_of(*parts)).unwrap_or(1);
-        let how = if self.contrastive.is_zero() { "go on with --resume" } else { "begin again with" };
-        let recompute = match self.config.tunes() && !self.config.tune.recompute {
-            true => ", or begin again with --set tune.recompute=true",
-            false => "",
+    /// The fewest batches of which a step may be made that ask the same queries, else half of the batch.
+    fn lighter(&self) -> Option<Lighter> {
+        let (section, config) = (self.section, self.config);
+        let split = |parts: &usize| {
+            let (batch, accumulate) = (section.batch / parts, section.accumulate * parts);
+            Config { train: Train { batch, accumulate, ..section.clone() }, ..config.clone() }
         };
-        let (batch, accumulate) = (batch / parts, accumulate * parts);
-        format!("{how} --set train.batch={batch} --set train.accumulate={accumulate}{recompute}")
+        let found = (2..=section.batch).map(|parts| split(&parts)).find(|c| c.asks_as(config));
+        let (same, Train { batch, accumulate, .. }) = match found {
+            Some(lighter) => (true, lighter.train),
+            None if section.batch > 1 => (false, split(&2).train),
+            None => return None,
+        };
+        let settings = format!("--set train.batch={batch} --set train.accumulate={accumulate}");
+        Some(Lighter { settings, same })
     }
 
     fn part(&self, parameter: &str) -> &'static str {

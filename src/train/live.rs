@@ -165,7 +165,7 @@ impl<'a> Live<'a> {
         let all = counts.iter().sum::<f32>() as usize;
         let zeros = |rows: usize| Tensor::zeros((rows, width), own.dtype(), self.device);
         let placed = Tensor::cat(&[zeros(before)?, own.detach(), zeros(all - before - count)?], 0)?;
-        let numbers = self.ranks.total(&placed)?;
+        let numbers = self.ranks.total(placed)?;
         let after = before + count;
         let parts = [numbers.narrow(0, 0, before)?, own.clone(), numbers.narrow(0, after, all - after)?];
         let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();

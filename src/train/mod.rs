@@ -4,7 +4,7 @@
 mod ahead;
 mod display;
 pub mod engine;
-mod fault;
+pub mod fault;
 mod figures;
 mod health;
 pub mod joint;
@@ -20,11 +20,14 @@ pub mod stop;
 pub mod task;
 pub mod teacher;
 
+use std::fmt;
+
 use candle_core::{DType, Device};
 
 use self::stop::Stop;
 use crate::config::Precision;
 use crate::error::{Error, Result};
+use crate::nn::device::{has_bf16, name};
 use crate::ranks::Ranks;
 
 /// What a training runs on, and who may stop it.
@@ -45,21 +48,24 @@ impl<'a> Host<'a> {
     /// # Errors
     /// When the device does not compute in it.
     pub fn new(precision: Precision, device: &'a Device, stop: &'a Stop) -> Result<Self> {
-        let compute = match precision {
-            Precision::Bf16 if device.is_cpu() => {
-                return Err(Error::input(
-                    "precision = \"bf16\" is for a GPU, and the device is the CPU: take precision=f32 or --device cuda:0",
-                ));
+        let compute = match (precision, has_bf16(device)) {
+            (Precision::Bf16, false) => {
+                return Err(Error::input(format!(
+                    "precision = \"bf16\" is for GPUs that compute in it (since Ampere), and the device is {}: take \
+                     precision=f32 or --device cuda:0",
+                    name(device)
+                )));
             }
-            Precision::Auto if device.is_cpu() => DType::F32,
-            Precision::F32 => DType::F32,
-            Precision::Auto | Precision::Bf16 => DType::BF16,
+            (Precision::F32, _) | (Precision::Auto, false) => DType::F32,
+            (Precision::Auto | Precision::Bf16, true) => DType::BF16,
         };
         Ok(Self { device, compute, stop, ranks: Ranks::alone() })
     }
+}
 
-    /// This process alone, in f32.
-    pub fn alone(device: &'a Device, stop: &'a Stop) -> Self {
-        Self { device, compute: DType::F32, stop, ranks: Ranks::alone() }
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let precision = if self.compute == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
+        write!(f, "{precision} on {}", name(self.device))
     }
 }

@@ -13,6 +13,7 @@ use self::examples::{Examples, Room};
 use super::Host;
 use super::ahead::Ahead;
 use super::engine;
+use super::fault::Lighter;
 use super::task::{Plan, StepLoss, Task, Validation};
 use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
@@ -51,7 +52,8 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
         false => from_another(section, out, host.device)?,
     };
     whole.clip.compute_in(host.compute);
-    tracing::info!("a CLIP of {} parameters, {} tokens", whole.params.count(), whole.tokens.vocab_size());
+    let (parameters, tokens) = (whole.params.count(), whole.tokens.vocab_size());
+    tracing::info!("a CLIP of {parameters} parameters, {tokens} tokens, {host}");
     let mut room = Room::ALL;
     let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
@@ -145,14 +147,18 @@ impl<'a> Contrastive<'a> {
     fn new(whole: Whole, train: Examples, val: Examples, section: &'a Pretrain, seed: u64) -> Self {
         let epochs = Arc::new(Epochs::new(seed, "pretrain order", train.len()));
         let train = Arc::new(train);
-        let (order, photos, batch) = (epochs.clone(), train.clone(), section.batch);
-        let coming = Ahead::new(move |step| photos.photos(&order.batch(step, batch)));
+        let (order, photos, batch, augment) = (epochs.clone(), train.clone(), section.batch, section.augment);
+        let coming = Ahead::new(move |step| {
+            let items = order.batch(step, batch);
+            let draw = |n: usize| rng::stream(seed, &format!("pretrain view {n}"), step as u64);
+            if augment { photos.views(&items, &draw) } else { photos.photos(&items) }
+        });
         Self { whole, train, val, epochs, coming, section, seed }
     }
 
-    fn images(&self, photos: &[Arc<[u8]>]) -> Result<Tensor> {
+    fn images(&self, photos: &[Arc<[u8]>], noise: &mut Noise) -> Result<Tensor> {
         let photos: Vec<&[u8]> = photos.iter().map(AsRef::as_ref).collect();
-        self.whole.photos(&photos, &mut Noise::off())
+        self.whole.photos(&photos, noise)
     }
 
     /// Never more at once than training, which takes more memory an item, can take.
@@ -165,7 +171,9 @@ impl<'a> Contrastive<'a> {
         let items: Vec<usize> = (0..self.val.len()).collect();
         let mut rows = Vec::new();
         for batch in items.chunks(self.validated_at_once()) {
-            rows.extend_from_slice(to_matrix(&self.images(&self.val.photos(batch)?)?)?.data());
+            rows.extend_from_slice(
+                to_matrix(&self.images(&self.val.photos(batch)?, &mut Noise::off())?)?.data(),
+            );
         }
         Ok(Matrix::new(self.whole.shape.projection_dim, rows))
     }
@@ -202,10 +210,12 @@ impl Task for Contrastive<'_> {
             captions[rng.random_range(0..captions.len())].as_slice()
         };
         let captions: Vec<&[u32]> = items.iter().map(|&i| draw(i)).collect();
+        let mut left_out = rng::stream(self.seed, "pretrain noise", step as u64);
+        let mut noise = Noise::new(self.section.patch_dropout, self.section.dropout, &mut left_out);
         let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
         let total = contrastive_loss(
-            &self.images(&self.coming.of(step)?)?,
-            &self.whole.captions(&captions, &mut Noise::off())?,
+            &self.images(&self.coming.of(step)?, &mut noise)?,
+            &self.whole.captions(&captions, &mut noise)?,
             &scale,
         )?;
         Ok(StepLoss {
@@ -222,8 +232,10 @@ impl Task for Contrastive<'_> {
         Group { lr: self.section.lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
     }
 
-    fn lighter(&self) -> String {
-        format!("begin again with --set pretrain.batch={}", self.section.batch.div_ceil(2))
+    /// A pair has fewer negatives in a smaller batch.
+    fn lighter(&self) -> Option<Lighter> {
+        let batch = self.section.batch / 2;
+        (batch > 1).then(|| Lighter { settings: format!("--set pretrain.batch={batch}"), same: false })
     }
 
     fn waited(&self) -> Duration {

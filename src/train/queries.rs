@@ -101,7 +101,7 @@ impl Order {
         if pairs.is_empty() {
             return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
         }
-        let captions = (config.train.batch as f64 * config.train.caption_share).round() as usize;
+        let captions = config.train.captions_a_batch();
         Ok(Self {
             counts: [captions, config.train.batch - captions],
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),

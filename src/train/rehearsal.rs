@@ -53,7 +53,9 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
             let loss = task.loss(step * plan.accumulate + batch)?;
             gradients.add(&loss.objective()?.backward()?, 1.0)?;
         }
+        gradients.squares()?;
         adamw.update(&gradients, 1.0, |_| Group { lr: 0.0, decay: 0.0 })?;
+        settle(task)?;
         seconds.push(began.elapsed().as_secs_f64());
     }
     let memory = memory::held();
@@ -61,6 +63,7 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
     counted.sort_unstable_by(f64::total_cmp);
     let began = Instant::now();
     task.validate()?;
+    settle(task)?;
     Ok(Rehearsal {
         trained,
         step: counted[counted.len() / 2],
@@ -69,4 +72,10 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
         steps: plan.steps,
         validations: plan.steps.div_ceil(plan.validate_every),
     })
+}
+
+/// Waits until a GPU has done what it was told: calls return before that.
+fn settle(task: &dyn Task) -> Result<()> {
+    let parameter = task.params().iter().next();
+    Ok(parameter.map_or(Ok(()), |(_, parameter)| parameter.device().synchronize())?)
 }

@@ -25,6 +25,10 @@ impl Saver {
     /// When the one before could not be written.
     pub fn save(&mut self, checkpoint: Checkpoint) -> Result<()> {
         self.finish()?;
+        // The copies are made on the stream of this thread; the one that writes has another.
+        if let Some(tensor) = checkpoint.weights.values().next() {
+            tensor.device().synchronize()?;
+        }
         let (folder, keep) = (self.folder.clone(), self.keep);
         self.writing = Some(std::thread::spawn(move || checkpoint.write(&folder, keep)));
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use candle_core::Tensor;
 
+use super::fault::Lighter;
 use crate::config::Course;
 use crate::error::Result;
 use crate::nn::adamw::Group;
@@ -83,8 +84,10 @@ pub trait Task {
     fn waited(&self) -> Duration {
         Duration::ZERO
     }
-    /// The settings with which a step takes less memory.
-    fn lighter(&self) -> String;
+    /// Settings with which a step takes less memory, if there are any.
+    fn lighter(&self) -> Option<Lighter> {
+        None
+    }
     /// The part of the model that a parameter belongs to, for the log.
     fn part(&self, parameter: &str) -> &'static str;
     /// Measures the model on the val split.

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use candle_core::Device;
-use dsi::config::Config;
+use dsi::config::{Config, Precision};
 use dsi::error::Result;
 use dsi::model::features;
 use dsi::run::RunFolder;
@@ -53,7 +53,14 @@ fn a_full_disk_is_named_and_the_run_goes_on_when_there_is_room() {
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
     let index = index::open(config, &prepared, run, &Device::Cpu)?;
-    train::joint::train(config, &prepared, &index, run, false, &Host::alone(&Device::Cpu, stop))
+    train::joint::train(
+        config,
+        &prepared,
+        &index,
+        run,
+        false,
+        &Host::new(Precision::F32, &Device::Cpu, stop).unwrap(),
+    )
 }
 
 /// None, with a word about it, where no file system may be mounted.

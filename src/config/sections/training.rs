@@ -76,6 +76,13 @@ section! {
     }
 }
 
+impl Train {
+    /// Caption queries of a batch; the others are images.
+    pub fn captions_a_batch(&self) -> usize {
+        (self.batch as f64 * self.caption_share).round() as usize
+    }
+}
+
 section! {
     /// `[tune]`: what of the encoder is trained with the decoder, on the same queries.
     Tune {
@@ -139,6 +146,13 @@ section! {
         steps: usize = 3000,
         /// (image, caption) pairs a step: each pair's negatives are the others.
         batch: usize = 256,
+        /// Whether photos are shown as second views (cropped, mirrored, recoloured, compressed), drawn anew each time. Captions
+        /// that say left and right are wrong of mirrored ones.
+        augment: bool = false,
+        /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).
+        patch_dropout: f64 = 0.0,
+        /// Share of what blocks add to their tokens that is left out of a step (dropout).
+        dropout: f64 = 0.0,
         /// Peak learning rate.
         lr: f64 = 1e-3,
         /// AdamW's decoupled weight decay.

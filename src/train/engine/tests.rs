@@ -46,10 +46,6 @@ impl Task for Toy {
         Group { lr: 0.1, decay: 0.0 }
     }
 
-    fn lighter(&self) -> String {
-        String::new()
-    }
-
     fn part(&self, _: &str) -> &'static str {
         "toy"
     }

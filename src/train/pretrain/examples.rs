@@ -6,17 +6,20 @@
 
 use std::sync::Arc;
 
+use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::config::OnBadImage;
 use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::{self, Photo};
 use crate::data::preprocess::Preprocess;
+use crate::data::views::second_view;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::model::clip::Whole;
 use crate::model::features::sound;
 use crate::progress;
+use crate::rng::Rng;
 
 /// Photos that are decoded together.
 const AT_ONCE: usize = 256;
@@ -88,6 +91,21 @@ impl Examples {
     /// The captions of each photo, in tokens.
     pub fn captions(&self) -> &[Vec<Vec<u32>>] {
         &self.captions
+    }
+
+    /// A second view of the square of each of some photos, the n-th drawn from `draw(n)`, as a square. (Of the square, not of
+    /// the photo: that may be kept no longer.)
+    ///
+    /// # Errors
+    /// As [`Self::photos`].
+    pub fn views(&self, items: &[usize], draw: &(dyn Fn(usize) -> Rng + Sync)) -> Result<Vec<Arc<[u8]>>> {
+        let side = self.preprocess.side() as u32;
+        let view = |(n, square): (usize, &Arc<[u8]>)| {
+            let square =
+                RgbImage::from_raw(side, side, square.to_vec()).expect("invariant: a square's bytes");
+            self.preprocess.apply(&second_view(&square, &mut draw(n))).into()
+        };
+        Ok(self.photos(items)?.par_iter().enumerate().map(view).collect())
     }
 
     /// The squares of some photos, in the order asked for.
