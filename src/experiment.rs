@@ -50,8 +50,12 @@ pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<Prepar
 /// # Errors
 /// When they cannot be read, or the training has not ended.
 pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Result<Prepared> {
+    trained_by(config, run, device, &Ranks::alone())
+}
+
+fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) -> Result<Prepared> {
     if !config.tunes() {
-        return features::prepare(&config.data, &config.encoder, device);
+        return features::prepare_over(&config.data, &config.encoder, device, ranks);
     }
     let encoder = run.tuned().join(ENCODER);
     if !Index::exists(&run.tuned().join(INDEX)) {
@@ -59,7 +63,7 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Res
         return Err(Error::file(run.path(), what));
     }
     let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
-    features::prepare(&config.data, &encoder, device)
+    features::prepare_over(&config.data, &encoder, device, ranks)
 }
 
 /// Trains as [`train()`] does, and measures. The run folder gets everything.
@@ -74,7 +78,7 @@ pub fn run(
     host: &Host,
 ) -> Result<Report> {
     train(config, prepared, run, resume, host)?;
-    measure_own(config, prepared, run, host.device)
+    measure_own(config, prepared, run, host)
 }
 
 /// Builds the index unless the run has one, and trains, from the last checkpoint where `resume` is set.
@@ -87,6 +91,7 @@ pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool
     if config.tunes() && host.ranks.is_first() {
         keep_tuned(config, prepared, index, run, host.device)?;
     }
+    host.ranks.wait();
     Ok(())
 }
 
@@ -103,20 +108,23 @@ pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Ho
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the
-/// run began with.
+/// run began with. Every rank does its share, and the first one writes.
 ///
 /// # Errors
 /// When something of the run cannot be read or the disk refuses.
-pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Report> {
-    let tuned = config.tunes().then(|| prepare_trained(config, run, device)).transpose()?;
+pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Host) -> Result<Report> {
+    let tuned = config.tunes().then(|| trained_by(config, run, host.device, &host.ranks)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    let mut parts = parts(config, prepared, run, device)?;
+    let mut parts = parts(config, prepared, run, host.device)?;
+    let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
+    let aside = RunFolder::new(aside.path());
+    let into = if host.ranks.is_first() { run } else { &aside };
     if config.search.fit_rerank {
         let weight = fit::rerank_weight(prepared, &parts)?;
-        fit::write(run, weight)?;
+        fit::write(into, weight)?;
         parts.set_rerank_weight(weight);
     }
-    eval::evaluate(config, prepared, &parts, run)
+    eval::evaluate(config, prepared, &parts, into, &host.ranks)
 }
 
 /// Measures the weights of the run `of` in another way, in a folder of its own. `prepared`: as that run began with.
@@ -132,7 +140,7 @@ pub fn measure(
 ) -> Result<Report> {
     let tuned = config.tunes().then(|| prepare_trained(config, of, device)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    eval::evaluate(config, prepared, &open(config, prepared, of, device)?, run)
+    eval::evaluate(config, prepared, &open(config, prepared, of, device)?, run, &Ranks::alone())
 }
 
 /// What the retrievers of a trained run are built from; `prepared`: by [`prepare_trained`].

@@ -8,6 +8,7 @@ use clap::Args;
 use super::open::Opened;
 use super::print_report;
 use crate::eval;
+use crate::ranks::Ranks;
 
 /// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
 #[derive(Args)]
@@ -45,7 +46,8 @@ impl Eval {
         if let Some(wanted) = self.dataset.filter(|wanted| wanted != name) {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
         }
-        let report = eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run)?;
+        let report =
+            eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run, &Ranks::alone())?;
         print_report(&report, self.json)
     }
 }

@@ -82,8 +82,9 @@ impl Train {
         let prepared = experiment::prepare(config, device, &host.ranks)?;
         opening.map_or(Ok(()), Opening::begin)?;
         experiment::train(config, &prepared, run, self.resume, host)?;
+        let report = experiment::measure_own(config, &prepared, run, host)?;
         if host.ranks.is_first() {
-            print_report(&experiment::measure_own(config, &prepared, run, device)?, false)?;
+            print_report(&report, false)?;
         }
         host.ranks.wait();
         Ok(())

@@ -12,6 +12,7 @@ pub mod questions;
 pub mod read_back;
 pub mod report;
 pub mod setting;
+mod shared;
 pub mod significance;
 pub mod table;
 pub mod trec;
@@ -27,6 +28,7 @@ use crate::ids::ImageIdx;
 use crate::model::encoder::Sides;
 use crate::model::features::Prepared;
 use crate::progress;
+use crate::ranks::Ranks;
 use crate::retriever::RankedList;
 use crate::retriever::build::{Kind, Parts};
 use crate::rng;
@@ -98,11 +100,18 @@ pub fn is_of(report: &Report, config: &Config) -> bool {
 }
 
 /// Measures every retriever of a run on the split that the configuration names; writes the report, and for each row a
-/// run file and its qrels, into the run folder.
+/// run file and its qrels, into the run folder. Each rank answers a share of the queries; of several, all but the first are given a
+/// folder aside.
 ///
 /// # Errors
 /// When the split is empty or the disk refuses.
-pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFolder) -> Result<Report> {
+pub fn evaluate(
+    config: &Config,
+    prepared: &Prepared,
+    parts: &Parts,
+    run: &RunFolder,
+    ranks: &Ranks,
+) -> Result<Report> {
     let (corpus, split) = (&prepared.corpus, config.eval.split);
     require(config, corpus)?;
     let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
@@ -114,7 +123,7 @@ pub fn evaluate(config: &Config, prepared: &Prepared, parts: &Parts, run: &RunFo
     let last = KINDS.iter().rfind(generative).map_or(Stage::Decoder, |&(_, stage)| stage);
     let main = (pools[0].gallery, last);
     let names = Names::new(run.eval(), &config.data.name, split.word(), main);
-    let bench = Bench { config, prepared, parts, names };
+    let bench = Bench { config, prepared, parts, names, ranks };
     let photos = questions::images(prepared, &corpus.images_in(split));
     let mut asked = vec![questions::captions(prepared, split), photos.clone()];
     if config.eval.views {
@@ -143,6 +152,7 @@ struct Bench<'a> {
     prepared: &'a Prepared,
     parts: &'a Parts,
     names: Names,
+    ranks: &'a Ranks,
 }
 
 impl Bench<'_> {
@@ -182,15 +192,18 @@ impl Bench<'_> {
         let (mut seconds, mut name, mut touched) = (0.0, String::new(), 0);
         for (images, range) in pool.folds.iter().zip(&asked) {
             let retriever = self.parts.build(kind, images);
-            let batch = self.config.eval.batch;
-            let queries = questions.queries[range.clone()].chunks(batch);
+            let (batch, depth) = (self.config.eval.batch, self.config.eval.depth);
+            let own = self.ranks.share(range.len());
+            let here = range.start + own.start..range.start + own.end;
+            let queries = questions.queries[here.clone()].chunks(batch);
             let began = Instant::now();
-            for (queries, gold) in queries.zip(questions.gold[range.clone()].chunks(batch)) {
-                let ranked = retriever.ranked(queries, gold, self.config.eval.depth)?;
-                ranked.into_iter().for_each(|(list, rank)| {
-                    lists.push(list);
-                    ranks.push(rank);
-                });
+            let mut found = Vec::with_capacity(own.len());
+            for (queries, gold) in queries.zip(questions.gold[here].chunks(batch)) {
+                found.extend(retriever.ranked(queries, gold, depth)?);
+            }
+            for (list, rank) in shared::gathered(own, found, range.len(), depth, self.ranks) {
+                lists.push(list);
+                ranks.push(rank);
             }
             seconds += began.elapsed().as_secs_f64();
             name = retriever.name().to_owned();
