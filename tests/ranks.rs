@@ -69,6 +69,18 @@ fn apart(space: &Space, step: usize, runs: [&str; 2]) -> f32 {
     compared.map(far).inspect(|far| assert!(far.is_finite())).fold(0.0, f32::max)
 }
 
+/// The rows of a run's report with their mean reciprocal rank. Weights that differ by rounding may exchange two images.
+fn measured(space: &Space, run: &str) -> Vec<(String, f64)> {
+    let report = fs::read(space.path(run).join("eval/tiny-test.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    let row = |row: &serde_json::Value| {
+        let name =
+            ["retriever", "stage", "query", "gallery", "queries"].map(|key| row[key].to_string()).join(" ");
+        (name, row["mrr10"].as_f64().unwrap())
+    };
+    report["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
 #[test]
 fn two_and_three_ranks_give_the_weights_of_one() {
     let space = Space::new();
@@ -89,6 +101,11 @@ fn two_and_three_ranks_give_the_weights_of_one() {
                 .collect()
         };
         assert_eq!(losses(run).len(), 20, "one log");
+        let measured = |run: &str| measured(&space, run);
+        assert_eq!(measured("one").len(), measured(run).len());
+        for ((row, one), (same, several)) in measured("one").into_iter().zip(measured(run)) {
+            assert!(row == same && (one - several).abs() < 0.05, "{row}: {one} {several}");
+        }
         assert!(losses("one").iter().zip(losses(run)).all(|(a, b)| (a - b).abs() < 1e-4));
     }
 }
