@@ -2,6 +2,7 @@
 
 mod fixture;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -99,6 +100,23 @@ fn a_tuning_without_its_parts_is_refused_by_name() {
         "tune.image",
         "features",
     ]);
+}
+
+#[test]
+fn runs_that_tune_differently_are_compared_as_two_experiments() {
+    let space = Space::new();
+    for image in ["1", "none"] {
+        let set = format!("tune.image={image}");
+        tuning(&space, &[&set, "tune.augment=false", "tune.patch_dropout=0", "train.steps=2"])
+            .out(image)
+            .output()
+            .succeeded();
+    }
+    let compared = space.run("compare").args(["1", "none", "--json"]).output().succeeded().json();
+    let rows = compared[0]["measured"].as_array().unwrap().iter();
+    let decoders = rows.filter(|row| row["stage"] == "decoder" && row["query"] == "caption");
+    let runs: BTreeSet<String> = decoders.map(|row| row["runs"].to_string()).collect();
+    assert_eq!(runs, ["[\"1\"]", "[\"none\"]"].map(str::to_owned).into(), "{compared}");
 }
 
 /// What is computed again in the backward pass is what would have been held.

@@ -58,7 +58,7 @@ const MEMORISED: usize = 2000;
 const COMPARED: [usize; 2] = [1, 10];
 
 /// What of a configuration decides a figure, but for the seed.
-const DECIDES: [&str; 13] = [
+const DECIDES: [&str; 15] = [
     "data.name",
     "data.kind",
     "data.limit",
@@ -71,6 +71,8 @@ const DECIDES: [&str; 13] = [
     "index",
     "decoder",
     "train",
+    "tune",
+    "precision",
     "search",
 ];
 
