@@ -88,6 +88,7 @@ const ROUNDED: &[&str] = &[
     "tune.image_lr=1e-4",
     "train.steps=4",
     "train.checkpoint_every=2",
+    "train.keep=2",
 ];
 
 /// The main job with everything trained: by the GPU in f32 it is the CPU's, in bf16 nearly so; what was begun there goes on

@@ -136,10 +136,13 @@ fn recomputing_changes_no_bit() {
 #[test]
 fn a_run_may_go_on_in_smaller_batches_of_the_same_steps() {
     let space = Space::new();
-    let run = |sets: &[&str]| tuned(&space, &[&["train.steps=2", "tune.contrastive=0"], sets].concat());
+    let steps = ["train.steps=4", "train.checkpoint_every=2", "train.keep=2", "tune.contrastive=0"];
+    let run = |sets: &[&str]| tuned(&space, &[&steps[..], sets].concat());
     let resumed = |sets: &[&str]| run(sets).args(["--resume"]).output();
     run(&[]).output().succeeded(); // of 8 queries each
+    fs::remove_dir_all(space.path("run/checkpoints/step-4")).unwrap();
     resumed(&["train.batch=4", "train.accumulate=2"]).succeeded();
+    assert!(space.path("run/checkpoints/step-4").exists(), "it went on from step 2");
     resumed(&["train.batch=4"]).refused(&["train.accumulate: 1 here, 2 there"]);
 }
 
