@@ -122,6 +122,20 @@ impl Ranks {
         Ok(Tensor::from_vec(numbers, own.shape(), own.device())?)
     }
 
+    /// Rows of `width` numbers of which each rank has some, put together: `own` are this one's, each with its place among
+    /// `count`. What none has is zeros.
+    pub fn gathered<R: AsRef<[f32]>>(
+        &self,
+        own: impl Iterator<Item = (usize, R)>,
+        count: usize,
+        width: usize,
+    ) -> Vec<f32> {
+        let mut all = vec![0.0; count * width];
+        own.for_each(|(place, row)| all[place * width..(place + 1) * width].copy_from_slice(row.as_ref()));
+        self.sum(&mut all);
+        all
+    }
+
     /// The name of a random stream that each rank has of its own; the first one's is that of a process alone.
     pub fn own(&self, stream: &str) -> String {
         if self.is_first() { stream.to_owned() } else { format!("{stream} of rank {}", self.rank) }
@@ -175,5 +189,7 @@ mod tests {
         }
         assert_eq!(Ranks::alone().own("rivals"), "rivals");
         assert!(Ranks::alone().agree("nothing", 7).is_ok());
+        let rows = [(2, [1.0, 2.0]), (0, [3.0, 4.0])].into_iter();
+        assert_eq!(Ranks::alone().gathered(rows, 3, 2), [3.0, 4.0, 0.0, 0.0, 1.0, 2.0]);
     }
 }

@@ -19,15 +19,13 @@ pub fn gathered(
     }
     // Of each query its rank, the length of its list, images and scores: whole numbers up to 2²⁴ are exact in f32.
     let width = 2 + 2 * depth;
-    let mut all = vec![0.0f32; count * width];
-    for (query, (list, rank)) in own.zip(found) {
-        let row = &mut all[query * width..(query + 1) * width];
-        (row[0], row[1]) = (rank.unwrap_or(0) as f32, list.hits().len() as f32);
-        for (pair, hit) in row[2..].chunks_exact_mut(2).zip(list.hits()) {
-            pair.copy_from_slice(&[hit.image.row() as f32, hit.score]);
-        }
-    }
-    ranks.sum(&mut all);
+    let told = |(list, rank): Ranked| {
+        let mut row = vec![rank.unwrap_or(0) as f32, list.hits().len() as f32];
+        row.extend(list.hits().iter().flat_map(|hit| [hit.image.row() as f32, hit.score]));
+        row.resize(width, 0.0);
+        row
+    };
+    let all = ranks.gathered(own.zip(found.into_iter().map(told)), count, width);
     let answer = |row: &[f32]| {
         let hits = row[2..].chunks_exact(2).take(row[1] as usize);
         let list = hits.map(|pair| Hit { image: ImageIdx::from(pair[0] as usize), score: pair[1] });

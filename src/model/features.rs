@@ -155,14 +155,10 @@ fn gathered(
     if ranks.size() == 1 {
         return (places.collect(), own.clone());
     }
-    let width = own.width();
-    let (mut there, mut all) = (vec![0.0; count], Matrix::zeros(count, width));
-    for (place, row) in places.zip(own.iter()) {
-        there[place] = 1.0;
-        all.row_mut(place).copy_from_slice(row);
-    }
-    ranks.sum(&mut there);
-    ranks.sum(all.data_mut());
+    let places: Vec<usize> = places.collect();
+    let there = ranks.gathered(places.iter().map(|&place| (place, [1.0])), count, 1);
+    let all = ranks.gathered(places.into_iter().zip(own.iter()), count, own.width());
+    let all = Matrix::new(own.width(), all);
     let kept: Vec<usize> = (0..count).filter(|&place| there[place] > 0.0).collect();
     let rows = all.select(&kept);
     (kept, rows)

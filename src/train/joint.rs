@@ -19,7 +19,7 @@ use super::live::Live;
 use super::named::{self, Named};
 use super::queries::{Batch, Order, Source};
 use super::rehearsal::{self, Rehearsal};
-use super::task::{Plan, StepLoss, Task, Validation};
+use super::task::{Plan, StepLoss, Task, Validation, plan};
 use super::teacher::Scores;
 use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
@@ -72,20 +72,7 @@ pub fn rehearse(config: &Config, prepared: &Prepared, index: &Index, host: &Host
 }
 
 fn plan(section: &Train) -> Plan {
-    Plan {
-        steps: section.steps,
-        warmup: section.warmup,
-        course: section.schedule,
-        accumulate: section.accumulate,
-        ema: section.ema,
-        max_skipped: section.max_skipped,
-        patience: section.patience,
-        keep: section.keep,
-        clip_norm: section.clip_norm,
-        log_every: section.log_every,
-        validate_every: section.validate_every,
-        checkpoint_every: section.checkpoint_every,
-    }
+    plan!(section, checkpoint_every: section.checkpoint_every)
 }
 
 struct Joint<'a> {

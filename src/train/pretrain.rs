@@ -14,7 +14,7 @@ use super::Host;
 use super::ahead::Ahead;
 use super::engine;
 use super::fault::Lighter;
-use super::task::{Plan, StepLoss, Task, Validation};
+use super::task::{Plan, StepLoss, Task, Validation, plan};
 use crate::config::{Config, Pretrain};
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
@@ -89,20 +89,7 @@ fn fresh(section: &Pretrain, corpus: &Corpus, seed: u64, run: &RunFolder, device
 }
 
 fn plan(section: &Pretrain) -> Plan {
-    Plan {
-        steps: section.steps,
-        warmup: section.warmup,
-        course: section.schedule,
-        accumulate: section.accumulate,
-        ema: section.ema,
-        max_skipped: section.max_skipped,
-        patience: section.patience,
-        keep: section.keep,
-        clip_norm: section.clip_norm,
-        log_every: section.log_every,
-        validate_every: section.validate_every,
-        checkpoint_every: section.validate_every,
-    }
+    plan!(section, checkpoint_every: section.validate_every)
 }
 
 fn shape(section: &Pretrain, tokens: &Tokens) -> ClipConfig {

@@ -125,3 +125,25 @@ pub struct Plan {
     /// Steps between checkpoints.
     pub checkpoint_every: usize,
 }
+
+/// The [`Plan`] that a section makes: the keys of `[train]` and of `[pretrain]` that are the engine's have the same names.
+macro_rules! plan {
+    ($section:expr, checkpoint_every: $checkpoint_every:expr) => {
+        $crate::train::task::Plan {
+            steps: $section.steps,
+            warmup: $section.warmup,
+            course: $section.schedule,
+            accumulate: $section.accumulate,
+            ema: $section.ema,
+            max_skipped: $section.max_skipped,
+            patience: $section.patience,
+            keep: $section.keep,
+            clip_norm: $section.clip_norm,
+            log_every: $section.log_every,
+            validate_every: $section.validate_every,
+            checkpoint_every: $checkpoint_every,
+        }
+    };
+}
+
+pub(super) use plan;
