@@ -86,7 +86,7 @@ pub fn run(
 /// # Errors
 /// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
 pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool, host: &Host) -> Result<()> {
-    let index = host.ranks.in_turn(|| index::open(config, prepared, run, host.device))?;
+    let index = index::open(config, prepared, run, host.device, &host.ranks)?;
     train::joint::train(config, prepared, &index, run, resume, host)?;
     if config.tunes() && host.ranks.is_first() {
         keep_tuned(config, prepared, index, run, host.device)?;
@@ -103,7 +103,7 @@ pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Ho
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
     let at = if Index::exists(&run.index()) { run } else { &aside };
-    let index = index::open(config, prepared, at, host.device)?;
+    let index = index::open(config, prepared, at, host.device, &host.ranks)?;
     train::joint::rehearse(config, prepared, &index, host)
 }
 

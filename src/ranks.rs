@@ -1,13 +1,15 @@
 //! The processes that embed and train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
 //!
-//! Every rank does the same step on a share of its queries; gradients are added up between them. What is written, shown and
-//! measured is the first rank's business. State belongs to no rank, so a run may go on with any number of them.
+//! Every rank does the same step on a share of its queries; gradients are added up between them. Whatever is done once for each
+//! photo, caption or query is shared out too ([`Ranks::shared`]). What is written and shown is the first rank's business. State
+//! belongs to no rank, so a run may go on with any number of them.
 
 use std::ops::Range;
 
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
+use crate::matrix::Matrix;
 
 #[cfg(feature = "mpi")]
 mod over_mpi;
@@ -80,7 +82,7 @@ impl Ranks {
         self.others + 1
     }
 
-    /// Whether this is the one that writes, shows and measures.
+    /// Whether this is the one that writes and shows.
     pub fn is_first(&self) -> bool {
         self.rank == 0
     }
@@ -134,6 +136,19 @@ impl Ranks {
         own.for_each(|(place, row)| all[place * width..(place + 1) * width].copy_from_slice(row.as_ref()));
         self.sum(&mut all);
         all
+    }
+
+    /// A matrix of `count` rows, of which each rank makes those of its share.
+    ///
+    /// # Errors
+    /// What `make` reports; the others then wait for whoever aborts.
+    pub fn shared(&self, count: usize, make: impl FnOnce(Range<usize>) -> Result<Matrix>) -> Result<Matrix> {
+        let own = self.share(count);
+        let rows = make(own.clone())?;
+        if self.size() == 1 {
+            return Ok(rows);
+        }
+        Ok(Matrix::new(rows.width(), self.gathered(own.zip(rows.iter()), count, rows.width())))
     }
 
     /// The name of a random stream that each rank has of its own; the first one's is that of a process alone.
@@ -191,5 +206,8 @@ mod tests {
         assert!(Ranks::alone().agree("nothing", 7).is_ok());
         let rows = [(2, [1.0, 2.0]), (0, [3.0, 4.0])].into_iter();
         assert_eq!(Ranks::alone().gathered(rows, 3, 2), [3.0, 4.0, 0.0, 0.0, 1.0, 2.0]);
+        let shared =
+            Ranks::alone().shared(3, |own| Ok(Matrix::new(1, own.map(|item| item as f32).collect())));
+        assert_eq!(shared.unwrap().data(), [0.0, 1.0, 2.0]);
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use dsi::config::{Config, Precision};
+use dsi::ranks::Ranks;
 use dsi::run::RunFolder;
 use dsi::train::Host;
 use dsi::train::stop::Stop;
@@ -147,7 +148,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(&more)).unwrap();
     let run = RunFolder::new(space.path(folder));
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu).unwrap();
-    let index = index::open(&config, &prepared, &run, &Device::Cpu).unwrap();
+    let index = index::open(&config, &prepared, &run, &Device::Cpu, &Ranks::alone()).unwrap();
     let stop = Stop::default();
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use fixture::{Dsi, Space, TUNED, json_lines};
+use fixture::{Dsi, RENAMED, Space, TUNED, json_lines};
 
 /// Nothing that is drawn from a stream of each rank's own: dropout, rivals, patches.
 const SHARED: &[&str] = &[
@@ -108,6 +108,24 @@ fn two_and_three_ranks_give_the_weights_of_one() {
         }
         assert!(losses("one").iter().zip(losses(run)).all(|(a, b)| (a - b).abs() < 1e-4));
     }
+}
+
+#[test]
+fn ranks_name_the_images_that_one_names() {
+    let space = Space::new();
+    // Docids learned from views too, and learned anew on the way.
+    let learned = |run: &str| {
+        let cache = format!("encoder.cache={}", space.path(run).with_extension("cache").display());
+        space.dsi("train", &["index.family=learned", "index.views=1", "train.steps=2", &cache]).out(run)
+    };
+    learned("one").output().succeeded();
+    let Some(mut launched) = over(2, learned("two")) else { return };
+    assert!(launched.status().unwrap().success());
+    let docids = |run: &str| fs::read_to_string(space.path(run).join("index/docids.jsonl")).unwrap();
+    assert_eq!(docids("one"), docids("two"));
+    let mut launched =
+        over(2, space.dsi("train", &[RENAMED, &["train.batch=9"]].concat()).out("renamed")).unwrap();
+    assert!(launched.status().unwrap().success());
 }
 
 #[test]

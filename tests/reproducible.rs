@@ -11,6 +11,7 @@ use candle_core::Device;
 use dsi::config::{Config, Precision};
 use dsi::error::Error;
 use dsi::model::features;
+use dsi::ranks::Ranks;
 use dsi::run::RunFolder;
 use dsi::train::Host;
 use dsi::train::stop::Stop;
@@ -80,7 +81,7 @@ fn learned_codebooks_are_the_same_on_any_number_of_threads_and_another_seed_lear
 /// One call of the library's training, which stops after its first step if asked to before it begins.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
-    let index = index::open(config, &prepared, run, &Device::Cpu)?;
+    let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
     let wish = Stop::default();
     if stop {
         wish.request();

@@ -9,6 +9,7 @@ use super::open::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, device, put};
 use crate::data::leaks;
 use crate::model::features;
+use crate::ranks::Ranks;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
 #[derive(Args)]
@@ -38,7 +39,7 @@ impl Index {
         let prepared = features::prepare(&config.data, &config.encoder, &device)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         opening.begin()?;
-        let index = crate::index::build(&config, &prepared, &run, &device)?;
+        let index = crate::index::build(&config, &prepared, &run, &device, &Ranks::alone())?;
         if self.json {
             put(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
         } else {

@@ -28,6 +28,7 @@ pub mod layout;
 pub mod leaks;
 pub mod npy;
 pub mod open;
+pub mod permutation;
 pub mod photos;
 pub mod preprocess;
 pub mod scenes;

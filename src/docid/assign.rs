@@ -8,25 +8,27 @@
 
 use std::collections::HashSet;
 
-use super::Code;
-use super::rq::{Codebooks, Path};
+use super::rq::Codebooks;
+use super::{Code, shared};
 use crate::matrix::Matrix;
+use crate::ranks::Ranks;
 
 /// An image whose paths are all taken looks again with a beam this many times as wide.
 const WIDER: usize = 8;
 
 /// The codes of every row of `points`, all different where `beam`, or a wider one, finds enough paths. An image for
 /// which it does not keeps its best path, which is another's too: [`super::collide::unique`] has the last word.
-pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+/// All ranks have the same codebooks.
+pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Code>> {
     let mut taken = HashSet::new();
-    let choose = |(row, paths): (usize, Vec<Path>)| {
-        let free = |paths: &[Path]| paths.iter().find(|path| !taken.contains(&path.codes)).cloned();
+    let choose = |(row, paths): (usize, Vec<Vec<Code>>)| {
+        let free = |paths: &[Vec<Code>]| paths.iter().find(|&path| !taken.contains(path)).cloned();
         let wider = || free(&books.ranked_all(&points.select(&[row]), beam * WIDER)[0]);
-        let codes = free(&paths).or_else(wider).unwrap_or_else(|| paths[0].clone()).codes;
+        let codes = free(&paths).or_else(wider).unwrap_or_else(|| paths[0].clone());
         taken.insert(codes.clone());
         codes
     };
-    books.ranked_all(points, beam).into_iter().enumerate().map(choose).collect()
+    shared::ranked_all(books, points, beam, ranks).into_iter().enumerate().map(choose).collect()
 }
 
 #[cfg(test)]
@@ -41,14 +43,15 @@ mod tests {
         let books =
             Codebooks::new(vec![Matrix::new(1, vec![0.0, 10.0]), Matrix::new(1, vec![0.0, 1.0, 3.0])]);
         let points = Matrix::new(1, vec![11.0, 11.0, 0.0, 11.0]);
-        let codes = distinct(&books.unwrap(), &points, 3);
+        let codes = distinct(&books.unwrap(), &points, 3, &Ranks::alone());
         assert_eq!(codes, [[1, 1], [1, 0], [0, 0], [1, 2]]);
     }
 
     #[test]
     fn more_images_than_paths_share_the_best_one() {
         let books = Codebooks::new(vec![Matrix::new(1, vec![0.0, 1.0])]).unwrap();
-        assert_eq!(distinct(&books, &Matrix::new(1, vec![0.0; 4]), 1), [[0], [1], [0], [0]]);
+        let points = Matrix::new(1, vec![0.0; 4]);
+        assert_eq!(distinct(&books, &points, 1, &Ranks::alone()), [[0], [1], [0], [0]]);
     }
 
     proptest! {
@@ -59,10 +62,11 @@ mod tests {
             let rows: Vec<usize> = (0..60).map(|row| if row < copies { 0 } else { row % 10 }).collect();
             let points = some.select(&rows);
             let books = Codebooks::fit(&some, &[4; 5], 5, &mut stream(seed, "rq", 0)).unwrap();
-            let codes = distinct(&books, &points, 8);
+            let codes = distinct(&books, &points, 8, &Ranks::alone());
             let different: HashSet<_> = codes.iter().collect();
             prop_assert_eq!(different.len(), codes.len(), "64 paths are found, and there are 60 images");
-            let fewer = distinct(&books, &points.select(&(0..first).collect::<Vec<_>>()), 8);
+            let first_ones = points.select(&(0..first).collect::<Vec<_>>());
+            let fewer = distinct(&books, &first_ones, 8, &Ranks::alone());
             prop_assert_eq!(&codes[..first], &fewer[..]);
         }
     }

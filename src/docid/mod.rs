@@ -16,7 +16,8 @@
 //! [`collide`]; the result is a [`DocidSet`], held for search in a [`trie::Trie`]. Before anything is
 //! trained, [`gates`] and [`reconstruction`] measure whether the docids can work at all.
 //!
-//! Everything here is pure: numbers in, numbers out, the same on every number of threads.
+//! Everything here is pure: numbers in, numbers out, the same on every number of threads (and, where [`shared`] encodes a
+//! gallery, of ranks).
 
 pub mod assign;
 pub mod atomic;
@@ -28,6 +29,7 @@ pub mod prior;
 pub mod reconstruction;
 pub mod revive;
 pub mod rq;
+pub mod shared;
 pub mod tree;
 pub mod trie;
 

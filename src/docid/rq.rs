@@ -10,8 +10,7 @@ mod paths;
 
 use rayon::prelude::*;
 
-pub use self::paths::Path;
-use self::paths::Paths;
+use self::paths::{Path, Paths};
 use super::{Code, Docid, DocidSet, MAX_CODES, kmeans};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -96,10 +95,11 @@ impl Codebooks {
         self.by_block(points, beam, |block| self.encode_block(block, beam))
     }
 
-    /// For every row of `points` the paths its beam ends with, best first: what may name it when another image has
-    /// the best one.
-    pub fn ranked_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Path>> {
-        self.by_block(points, beam, |block| self.ranked_block(block, beam))
+    /// For every row of `points` the codes of the paths its beam ends with, best first: what may name it when another
+    /// image has the best one.
+    pub fn ranked_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Vec<Code>>> {
+        let codes = |paths: Vec<Path>| paths.into_iter().map(|path| path.codes).collect();
+        self.by_block(points, beam, |block| self.ranked_block(block, beam).into_iter().map(codes).collect())
     }
 
     /// `encode` on blocks of rows whose paths are one matrix product each.

@@ -19,15 +19,16 @@ use super::Rows;
 use crate::config::{Course, Index as Section};
 use crate::data::corpus::TrainPair;
 use crate::data::epochs::Epochs;
-use crate::docid::Code;
 use crate::docid::revive::revive;
 use crate::docid::rq::Codebooks;
+use crate::docid::{Code, shared};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::{Builder, Init, Params};
 use crate::nn::tensors::{from_matrix, to_matrix};
 use crate::progress;
+use crate::ranks::Ranks;
 use crate::rng;
 
 /// What codebooks are trained on.
@@ -90,7 +91,8 @@ fn gallery_of(own: &[usize], rows: usize, count: usize, draw: &mut rng::Rng) -> 
     images
 }
 
-/// Trains codebooks that were fitted already; zero steps leave them as they are.
+/// Trains codebooks that were fitted already; zero steps leave them as they are. The steps are the first rank's; the codes of
+/// the images are found by all of them.
 ///
 /// # Errors
 /// When the device refuses or the loss diverges.
@@ -100,6 +102,7 @@ pub fn train(
     lessons: &Lessons,
     seed: u64,
     device: &Device,
+    ranks: &Ranks,
 ) -> Result<Codebooks> {
     if section.learned_steps == 0 || lessons.spoken.is_empty() {
         return Ok(start.clone());
@@ -118,7 +121,10 @@ pub fn train(
     for step in 0..section.learned_steps {
         let mut draw = rng::stream(seed, "learned gallery", step as u64);
         if step % section.learned_reassign == 0 {
-            codes = reassign(section, &params, &books, &lessons.images, &mut draw)?;
+            codes = reassign(section, &params, &books, &lessons.images, &mut draw, ranks)?;
+        }
+        if !ranks.is_first() {
+            continue;
         }
         let asked = epochs.batch(step, section.learned_batch);
         let batch = lessons.batch(&asked, section.learned_gallery, &codes, &mut draw, device)?;
@@ -129,7 +135,7 @@ pub fn train(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    read(&books)
+    shared::of_first(&start.codes_per_level(), start.width(), ranks, || read(&books))
 }
 
 /// The codebooks as parameters, and the same tensors by level.
@@ -156,9 +162,11 @@ fn reassign(
     books: &[Tensor],
     images: &Matrix,
     draw: &mut rng::Rng,
+    ranks: &Ranks,
 ) -> Result<Vec<Vec<Code>>> {
-    let now = read(books)?;
-    let codes = now.encode_all(images, section.encode_beam);
+    let sizes: Vec<usize> = books.iter().map(|book| book.dim(0)).collect::<candle_core::Result<_>>()?;
+    let now = shared::of_first(&sizes, images.width(), ranks, || read(books))?;
+    let codes = shared::encode_all(&now, images, section.encode_beam, ranks);
     let (revived, moved) = revive(&now, images, &codes, draw)?;
     if moved == 0 {
         return Ok(codes);
@@ -168,7 +176,7 @@ fn reassign(
     let named = revived.levels().iter().enumerate();
     let tensors = named.map(|(level, book)| Ok((level.to_string(), from_matrix(book, device)?)));
     params.assign(tensors.collect::<Result<_>>()?, "codebooks".as_ref())?;
-    Ok(revived.encode_all(images, section.encode_beam))
+    Ok(shared::encode_all(&revived, images, section.encode_beam, ranks))
 }
 
 #[cfg(test)]
@@ -218,13 +226,13 @@ mod tests {
         let spoken = train.iter().map(|&row| (row, row)).collect();
         let lessons =
             Lessons { images: images.select(&train), spoken, captions: &|rows| captions.select(rows) };
-        super::train(section, &start, &lessons, seed, &Device::Cpu).unwrap()
+        super::train(section, &start, &lessons, seed, &Device::Cpu, &Ranks::alone()).unwrap()
     }
 
     /// Recall@10 by reconstructions, of images and captions that nothing was trained on, and the share of the first
     /// level's codes that images use.
     fn gates(books: &Codebooks, images: &Matrix, captions: &Matrix) -> [f64; 2] {
-        let codes = assign::distinct(books, images, 4);
+        let codes = assign::distinct(books, images, 4, &Ranks::alone());
         let (docids, collisions) = collide::unique(codes, &books.codes_per_level()).unwrap();
         let report = GateReport::new(&docids, 2, Some(collisions));
         let held: Vec<usize> = (TRAIN..ALL).collect();

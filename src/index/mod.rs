@@ -16,7 +16,7 @@ use crate::docid::gates::{GateReport, Limits};
 use crate::docid::rq::Codebooks;
 use crate::docid::tree::Tree;
 use crate::docid::trie::Trie;
-use crate::docid::{Code, DocidSet, assign, atomic, numeric, reconstruction};
+use crate::docid::{Code, DocidSet, assign, atomic, numeric, reconstruction, shared};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -26,38 +26,56 @@ use crate::model::features::Prepared;
 use crate::model::index::{Index, Meta};
 use crate::model::modality::Modality;
 use crate::model::views::Views;
+use crate::ranks::Ranks;
 use crate::rng::{self, Rng};
 use crate::run::RunFolder;
 
 /// The most vectors a codebook is fitted on; more make it slower, not better.
 const MOST_POINTS: usize = 100_000;
 
-/// The index of a run: read where there is one, otherwise built, checked and written.
+/// The index of a run: read where there is one, otherwise built, checked and written. All ranks get the same.
 ///
 /// # Errors
 /// When the index on disk belongs to something else, or the one built fails its gates.
-pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Index> {
-    if Index::exists(&run.index()) {
+pub fn open(
+    config: &Config,
+    prepared: &Prepared,
+    run: &RunFolder,
+    device: &Device,
+    ranks: &Ranks,
+) -> Result<Index> {
+    let exists = Index::exists(&run.index());
+    ranks.agree("whether the run has an index: do all hosts see the same run folder?", exists.into())?;
+    if exists {
         return Index::read(&run.index(), prepared);
     }
-    build(config, prepared, run, device)
+    let built = build(config, prepared, run, device, ranks)?;
+    ranks.wait();
+    if ranks.is_first() { Ok(built) } else { Index::read(&run.index(), prepared) }
 }
 
-/// Builds the index, prints its figures to the log and writes it.
+/// Builds the index, prints its figures to the log and writes it. Codebooks are the first rank's work; what is done once for each
+/// image, embedding second views and finding codes, is every rank's.
 ///
 /// # Errors
 /// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
-pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Index> {
+pub fn build(
+    config: &Config,
+    prepared: &Prepared,
+    run: &RunFolder,
+    device: &Device,
+    ranks: &Ranks,
+) -> Result<Index> {
     let (section, corpus) = (&config.index, &prepared.corpus);
     let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
-    let adapter = adapter(config, prepared, &align, &images, device)?;
+    let adapter = adapter(config, prepared, &align, &images, device, ranks)?;
     let align = align.with_adapter(adapter);
     // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
     let Named { docids, codebooks, family_levels, collisions } =
-        name(section, corpus, &images, &captions, config.seed, device)?;
+        name(section, corpus, &images, &captions, config.seed, device, ranks)?;
     let mut gates = GateReport::new(&docids, family_levels, collisions);
     if let Some(books) = &codebooks {
         gates = measured(gates, section, corpus, &images, &captions, &docids, books);
@@ -77,7 +95,9 @@ pub fn build(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Dev
     let books = codebooks.as_ref();
     let seconds = books.map(|books| second::seconds(section, corpus, &images, &captions, &docids, books));
     let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
-    index.write(&run.index(), corpus)?;
+    if ranks.is_first() {
+        index.write(&run.index(), corpus)?;
+    }
     Ok(index)
 }
 
@@ -88,6 +108,7 @@ fn adapter(
     align: &Align,
     images: &Matrix,
     device: &Device,
+    ranks: &Ranks,
 ) -> Result<Option<Adapter>> {
     let section = &config.index;
     if section.views == 0 {
@@ -95,7 +116,7 @@ fn adapter(
     }
     let learnt = prepared.corpus.memorised(config.train.regime);
     let aligned = |rows: &Matrix| Ok(align.apply(Modality::Image, rows));
-    let views = Views::embed(prepared, section.views)?.moved(aligned)?;
+    let views = Views::embed(prepared, section.views, ranks)?.moved(aligned)?;
     adapter::learn(section, images, &views, &learnt, config.seed, device).map(Some)
 }
 
@@ -120,6 +141,7 @@ fn name(
     captions: Rows,
     seed: u64,
     device: &Device,
+    ranks: &Ranks,
 ) -> Result<Named> {
     let mut rng = rng::stream(seed, "docids", 0);
     let fixed = |docids: DocidSet| Named {
@@ -140,15 +162,15 @@ fn name(
             Ok(Named { docids, codebooks: None, family_levels, collisions: None })
         }
         Family::Rq => {
-            let books = fitted(section, images, &train, captions, &pairs, &mut rng)?;
-            let codes = books.encode_all(images, section.encode_beam);
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
+            let codes = shared::encode_all(&books, images, section.encode_beam, ranks);
             quantised(books, codes)
         }
         Family::Learned => {
-            let books = fitted(section, images, &train, captions, &pairs, &mut rng)?;
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
             let lessons = Lessons::new(images, &train, &pairs, captions);
-            let books = learned::train(section, &books, &lessons, seed, device)?;
-            let codes = assign::distinct(&books, images, section.encode_beam);
+            let books = learned::train(section, &books, &lessons, seed, device, ranks)?;
+            let codes = assign::distinct(&books, images, section.encode_beam, ranks);
             quantised(books, codes)
         }
     }
@@ -162,10 +184,14 @@ fn fitted(
     captions: Rows,
     pairs: &[TrainPair],
     rng: &mut Rng,
+    ranks: &Ranks,
 ) -> Result<Codebooks> {
-    let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-    let points = points(images, train, captions, &spoken);
-    Codebooks::fit(&points, &section.sizes(), section.iterations, rng)
+    let sizes = section.sizes();
+    shared::of_first(&sizes, images.width(), ranks, || {
+        let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        let points = points(images, train, captions, &spoken);
+        Codebooks::fit(&points, &sizes, section.iterations, rng)
+    })
 }
 
 /// Docids of these codes, one more level where images share theirs.

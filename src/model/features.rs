@@ -134,8 +134,7 @@ fn embed(
     }
     let corpus = corpus.keeping(&kept)?;
     let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
-    let own = ranks.share(captions.len());
-    let (_, captions) = gathered(own.clone(), &model.captions(&captions[own], &done)?, captions.len(), ranks);
+    let captions = ranks.shared(captions.len(), |own| model.captions(&captions[own], &done))?;
     bar.finish_and_clear();
     let embeddings = Embeddings { images, captions };
     if ranks.is_first() {

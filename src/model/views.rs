@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::nn::tensors;
 use crate::progress;
+use crate::ranks::Ranks;
 use crate::rng::{self, Rng};
 
 const VIEWS: &str = "views";
@@ -33,12 +34,12 @@ impl Views {
         Self { rows, images }
     }
 
-    /// The encoder's unit rows of the photos and of `count` views of each. Each pass is kept as soon as it is made; more
-    /// views later cost only those that are new.
+    /// The encoder's unit rows of the photos and of `count` views of each, of which each rank embeds a share. Each pass is kept
+    /// as soon as it is made; more views later cost only those that are new.
     ///
     /// # Errors
     /// When there are no photos, or one can no longer be read.
-    pub fn embed(prepared: &Prepared, count: usize) -> Result<Self> {
+    pub fn embed(prepared: &Prepared, count: usize, ranks: &Ranks) -> Result<Self> {
         let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
             return Err(Error::input("second views need photos, and ready-made features have none"));
         };
@@ -48,11 +49,12 @@ impl Views {
         let mut rows = Vec::new();
         for pass in 0..count {
             let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
-            let embedded =
-                match kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width)) {
-                    Some(kept) => kept,
-                    None => embed(encoder, &photos, pass, &file, &bar)?,
-                };
+            let kept = kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width));
+            let embedded = match kept {
+                // One without it has all of them encode.
+                kept if ranks.any(kept.is_none()) => embed(encoder, &photos, pass, &file, &bar, ranks)?,
+                kept => kept.expect("invariant: any"),
+            };
             rows.extend_from_slice(embedded.data());
             bar.set_position(((pass + 1) * photos.len()) as u64);
         }
@@ -82,13 +84,23 @@ fn kept(file: &Path) -> Option<Matrix> {
     tensors::to_matrix(&tensors::read(file).ok()?.remove(VIEWS)?).ok()
 }
 
-fn embed(encoder: &Encoder, photos: &[Photo], pass: usize, file: &Path, bar: &ProgressBar) -> Result<Matrix> {
-    let draw = |photo: usize| rng::stream(pass as u64, "view to learn from", photo as u64);
-    let rows = encoder
-        .views(photos, &draw, Sides::AsTaken, &|n| bar.inc(n as u64))?
-        .into_iter()
-        .collect::<Result<Vec<_>>>()?;
-    let views = Matrix::new(rows.first().map_or(1, Vec::len), rows.concat());
-    tensors::write(file, &[(VIEWS.to_owned(), tensors::from_matrix(&views, &Device::Cpu)?)].into())?;
+fn embed(
+    encoder: &Encoder,
+    photos: &[Photo],
+    pass: usize,
+    file: &Path,
+    bar: &ProgressBar,
+    ranks: &Ranks,
+) -> Result<Matrix> {
+    let views = ranks.shared(photos.len(), |own| {
+        let draw = |photo: usize| rng::stream(pass as u64, "view to learn from", (own.start + photo) as u64);
+        // Each rank stands for all.
+        let done = |n: usize| bar.inc((n * ranks.size()) as u64);
+        let rows = encoder.views(&photos[own.clone()], &draw, Sides::AsTaken, &done)?;
+        Ok(Matrix::new(encoder.width(), rows.into_iter().collect::<Result<Vec<_>>>()?.concat()))
+    })?;
+    if ranks.is_first() {
+        tensors::write(file, &[(VIEWS.to_owned(), tensors::from_matrix(&views, &Device::Cpu)?)].into())?;
+    }
     Ok(views)
 }

@@ -188,8 +188,7 @@ impl<'a> Engine<'a> {
 
     /// Whether this is the best model so far.
     fn validate(&mut self, step: usize) -> Result<bool> {
-        let score = if self.ranks.is_first() { self.measured(step)? } else { 0.0 };
-        let score = self.ranks.told(score);
+        let score = self.measured(step)?;
         if self.best.is_none_or(|(_, best)| score > best) {
             self.improved = step;
         }

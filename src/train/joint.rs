@@ -24,7 +24,7 @@ use super::teacher::Scores;
 use crate::config::{Config, Loss, Schedule, Train};
 use crate::data::corpus::{Corpus, Split};
 use crate::error::{Error, Result};
-use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
 use crate::model::checkpoint::ENCODER;
 use crate::model::clip::part;
 use crate::model::dsi::Queries;
@@ -35,8 +35,8 @@ use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::ranks::Ranks;
-use crate::retriever::Query;
 use crate::retriever::build::Model;
+use crate::retriever::{Query, RankedList};
 use crate::run::RunFolder;
 
 /// Val captions that a validation asks at most: enough to choose a checkpoint by.
@@ -135,7 +135,7 @@ impl<'a> Joint<'a> {
             seed: config.seed,
             dropout: config.decoder.dropout,
             named: RefCell::new(Rc::new(Named::new(config, prepared, index.clone(), &model.dsi)?)),
-            source: Source::new(config, prepared, &index.align, order, images)?,
+            source: Source::new(config, prepared, &index.align, order, images, ranks)?,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
             lookahead: config.looks_ahead(),
@@ -162,7 +162,7 @@ impl<'a> Joint<'a> {
         };
         let (named, step) = (self.named(), batch / self.section.accumulate);
         let images = named.index().align.apply(Modality::Image, &live.gallery()?);
-        let renamed = named.renamed(&images, self.config.index.encode_beam);
+        let renamed = named.renamed(&images, self.config.index.encode_beam, &self.ranks);
         let hash = renamed.as_ref().map_or(0, |(docids, _)| named::hash(docids));
         self.ranks.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let Some((docids, changed)) = renamed else {
@@ -173,6 +173,21 @@ impl<'a> Joint<'a> {
         let index = Index { docids, ..named.index().clone() };
         *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
         Ok(())
+    }
+
+    /// At which place each of these captions finds its image, (captions, 1); infinite where not among the first ten.
+    fn places(&self, captions: &[usize]) -> Result<Matrix> {
+        let rows = match &self.live {
+            Some(live) => live.embed(captions)?,
+            None => self.prepared.embeddings.captions.select(captions),
+        };
+        let queries: Vec<Query> =
+            rows.iter().map(|row| Query::Embedding(Modality::Caption, row.to_vec())).collect();
+        let lists = self.named().validation.retrieve(&queries, 10)?;
+        let place = |(list, &caption): (&RankedList, &usize)| {
+            list.rank_of(self.prepared.corpus.owner(caption)).map_or(f32::INFINITY, |place| place as f32)
+        };
+        Ok(Matrix::new(1, lists.iter().zip(captions).map(place).collect()))
     }
 
     /// Aligned unit rows of a batch's queries, by the encoder as it is now.
@@ -278,20 +293,10 @@ impl Task for Joint<'_> {
 
     /// Recall of caption→image over all images of the corpus, by the decoder alone.
     fn validate(&self) -> Result<Validation> {
-        let rows = match &self.live {
-            Some(live) => live.embed(&self.asked)?,
-            None => self.prepared.embeddings.captions.select(&self.asked),
-        };
-        let queries: Vec<Query> =
-            rows.iter().map(|row| Query::Embedding(Modality::Caption, row.to_vec())).collect();
-        let gold: Vec<ImageIdx> =
-            self.asked.iter().map(|&caption| self.prepared.corpus.owner(caption)).collect();
-        let lists = self.named().validation.retrieve(&queries, 10)?;
-        let found: Vec<Option<usize>> =
-            lists.iter().zip(&gold).map(|(list, &image)| list.rank_of(image)).collect();
+        let found = self.ranks.shared(self.asked.len(), |own| self.places(&self.asked[own]))?;
         let recall = |k: usize| {
-            let hits = found.iter().flatten().filter(|&&rank| rank <= k).count();
-            hits as f64 / found.len().max(1) as f64
+            let hits = found.data().iter().filter(|&&place| place <= k as f32).count();
+            hits as f64 / found.rows().max(1) as f64
         };
         let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
         Ok(Validation { score: (recall(1) + recall(5) + recall(10)) / 3.0, figures })

@@ -184,7 +184,7 @@ impl<'a> Live<'a> {
         Ok(Matrix::new(self.before.captions.width(), rows))
     }
 
-    /// The encoder's own unit rows of all images, as it is now.
+    /// The encoder's own unit rows of all images, as it is now; each rank embeds a share.
     ///
     /// # Errors
     /// When a photo can no longer be read, unless such are to be skipped: they keep the rows they had.
@@ -192,16 +192,18 @@ impl<'a> Live<'a> {
         if self.section.image == Depth::None {
             return Ok(self.before.images.clone());
         }
-        let mut rows = Vec::new();
         let images: Vec<ImageIdx> = self.corpus.images().collect();
-        for some in images.chunks(AT_ONCE) {
-            let squares =
-                decode_batch(&photos_of(self.corpus, some.iter().copied())?, &self.whole.preprocess);
-            let squares = self.shown.sound(squares)?;
-            let some: Vec<usize> = some.iter().map(|image| image.row()).collect();
-            rows.extend_from_slice(tensors::to_matrix(&self.photos(&some, &squares, None)?.detach())?.data());
-        }
-        Ok(Matrix::new(self.before.images.width(), rows))
+        self.ranks.shared(images.len(), |own| {
+            let mut rows = Vec::new();
+            for some in images[own].chunks(AT_ONCE) {
+                let photos = photos_of(self.corpus, some.iter().copied())?;
+                let squares = self.shown.sound(decode_batch(&photos, &self.whole.preprocess))?;
+                let some: Vec<usize> = some.iter().map(|image| image.row()).collect();
+                let embedded = self.photos(&some, &squares, None)?.detach();
+                rows.extend_from_slice(tensors::to_matrix(&embedded)?.data());
+            }
+            Ok(Matrix::new(self.before.images.width(), rows))
+        })
     }
 
     /// What a step of training leaves out; nothing, where it is none.

@@ -21,6 +21,7 @@ use crate::model::dsi::Dsi;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
 use crate::model::modality::Modality;
+use crate::ranks::Ranks;
 use crate::retriever::Retriever;
 use crate::retriever::build::{Kind, Parts};
 
@@ -73,10 +74,10 @@ impl Named {
     }
 
     /// The docids of these aligned unit rows, one an image, by the codebooks as they are; none where they would not be
-    /// unique. With them, how many images have another one than before.
-    pub fn renamed(&self, images: &Matrix, beam: usize) -> Option<(DocidSet, usize)> {
+    /// unique. With them, how many images have another one than before. Ranks share the work.
+    pub fn renamed(&self, images: &Matrix, beam: usize, ranks: &Ranks) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
-        let codes = assign::distinct(books, images, beam);
+        let codes = assign::distinct(books, images, beam, ranks);
         let before = self.index.docids.iter().zip(&codes);
         let changed = before.filter(|(docid, codes)| docid.codes() != codes.as_slice()).count();
         let docids = codes.into_iter().map(Docid::new).collect();

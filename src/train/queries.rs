@@ -165,10 +165,11 @@ impl<'a> Source<'a> {
         align: &'a Align,
         order: Arc<Order>,
         images: Matrix,
+        ranks: &Ranks,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
         let count = config.index.views;
-        let views = (count > 0).then(|| Views::embed(prepared, count)?.moved(aligned));
+        let views = (count > 0).then(|| Views::embed(prepared, count, ranks)?.moved(aligned));
         Ok(Self {
             section: &config.train,
             seed: config.seed,

@@ -90,7 +90,7 @@ pub trait Task {
     }
     /// The part of the model that a parameter belongs to, for the log.
     fn part(&self, parameter: &str) -> &'static str;
-    /// Measures the model on the val split.
+    /// Measures the model on the val split; all ranks find the same.
     ///
     /// # Errors
     /// When data cannot be read or shapes do not fit.

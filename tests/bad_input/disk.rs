@@ -8,6 +8,7 @@ use candle_core::Device;
 use dsi::config::{Config, Precision};
 use dsi::error::Result;
 use dsi::model::features;
+use dsi::ranks::Ranks;
 use dsi::run::RunFolder;
 use dsi::train::Host;
 use dsi::train::stop::Stop;
@@ -52,7 +53,7 @@ fn a_full_disk_is_named_and_the_run_goes_on_when_there_is_room() {
 
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
     let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
-    let index = index::open(config, &prepared, run, &Device::Cpu)?;
+    let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
     train::joint::train(
         config,
         &prepared,

@@ -5,12 +5,12 @@ use crate::docid::Code;
 use crate::matrix::{Matrix, dot};
 
 /// The codes chosen so far, and how far their sum is from the point.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Path {
+#[derive(Debug, Clone)]
+pub(super) struct Path {
     /// One code a level, the first level first.
-    pub codes: Vec<Code>,
+    pub(super) codes: Vec<Code>,
     /// ‖r‖² − ‖x‖² of what they leave over.
-    pub error: f32,
+    pub(super) error: f32,
 }
 
 /// The best partial encodings of a block of points, equally many for each point, best first.
