@@ -103,7 +103,7 @@ pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Ho
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
     let at = if Index::exists(&run.index()) { run } else { &aside };
-    let index = index::open(config, prepared, at, host.device, &host.ranks)?;
+    let index = index::open(config, prepared, at, host.device, &Ranks::alone())?;
     train::joint::rehearse(config, prepared, &index, host)
 }
 

@@ -18,7 +18,7 @@
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
 //! | [`model`] | CLIP, the alignment and the adapter of image queries, the grounded decoder, its losses and its search, index and checkpoint folders |
-//! | [`docid`] | pure: k-means, residual quantisation, trees, the trie, the figures behind the gates |
+//! | [`docid`] | pure but for the sharing of work among ranks: k-means, residual quantisation, trees, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |

@@ -1,8 +1,8 @@
 //! The processes that embed and train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
 //!
-//! Every rank does the same step on a share of its queries; gradients are added up between them. Whatever is done once for each
-//! photo, caption or query is shared out too ([`Ranks::shared`]). What is written and shown is the first rank's business. State
-//! belongs to no rank, so a run may go on with any number of them.
+//! Every rank does the same step on a share of its queries; gradients are added up between them. Photos and captions are embedded,
+//! images encoded and queries answered by shares too ([`Ranks::shared`]). What is learnt before the training, written and shown is
+//! the first rank's business. State belongs to no rank, so a run may go on with any number of them.
 
 use std::ops::Range;
 
@@ -136,6 +136,22 @@ impl Ranks {
         own.for_each(|(place, row)| all[place * width..(place + 1) * width].copy_from_slice(row.as_ref()));
         self.sum(&mut all);
         all
+    }
+
+    /// A matrix of `rows` × `width` that the first rank makes, and all get.
+    ///
+    /// # Errors
+    /// What `make` reports; the others then wait for whoever aborts.
+    pub fn of_first(
+        &self,
+        rows: usize,
+        width: usize,
+        make: impl FnOnce() -> Result<Matrix>,
+    ) -> Result<Matrix> {
+        let mut made = if self.is_first() { make()? } else { Matrix::zeros(rows, width) };
+        self.wait();
+        self.sum(made.data_mut());
+        Ok(made)
     }
 
     /// A matrix of `count` rows, of which each rank makes those of its share.

@@ -119,8 +119,16 @@ fn ranks_name_the_images_that_one_names() {
         space.dsi("train", &["index.family=learned", "index.views=1", "train.steps=2", &cache]).out(run)
     };
     learned("one").output().succeeded();
+    // The same embeddings to the last bit, but views of its own.
+    fixture::copy(&space.path("one.cache"), &space.path("two.cache"));
+    let of_cache = |entry: fs::DirEntry| entry.path();
+    let kept = fs::read_dir(space.path("two.cache")).unwrap().map(Result::unwrap).map(of_cache);
+    kept.filter(|path| path.is_dir()).for_each(|views| fs::remove_dir_all(views).unwrap());
     let Some(mut launched) = over(2, learned("two")) else { return };
     assert!(launched.status().unwrap().success());
+    // Over the run that is there: no rank may take the index that the first one throws away.
+    let mut again = over(2, learned("two").args(["--force"])).unwrap();
+    assert!(again.status().unwrap().success());
     let docids = |run: &str| fs::read_to_string(space.path(run).join("index/docids.jsonl")).unwrap();
     assert_eq!(docids("one"), docids("two"));
     let mut launched =

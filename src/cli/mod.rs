@@ -51,9 +51,9 @@ enum Command {
 /// Whatever the command reports; `main` prints it.
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
-    // Of several ranks the first one speaks for all.
+    // Of several ranks the first one speaks for all; but each of the photos of its own share.
     let quiet = launched().is_some_and(|(rank, _)| rank > 0);
-    let level = if quiet { "dsi=error" } else { "dsi=info" };
+    let level = if quiet { "dsi=error,dsi::train::shown=warn" } else { "dsi=info" };
     let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     let log =

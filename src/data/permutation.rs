@@ -4,12 +4,13 @@ use rand::Rng as _;
 
 use crate::rng::Rng;
 
-/// Four rounds with random functions make a permutation that cannot be told from one drawn at random (Luby & Rackoff 1988).
+/// As many rounds as make a permutation seem random to whoever sees few of its values (Luby & Rackoff 1988); seen whole, its
+/// neighbours and its stretches are as those of a shuffle (tested below).
 const ROUNDS: usize = 4;
 
 /// A random order of `0..len`: a Feistel network over the numbers of an even count of bits. It leads from each number back to
-/// itself by way of others; one that is not below `len` is passed over (cycle walking, Black & Rogaway 2002), and as the numbers
-/// are fewer than four times as many, that takes fewer than four goes on average.
+/// itself by way of others; one that is not below `len` is passed over (cycle walking, Black & Rogaway 2002). As the numbers are
+/// at most four times as many, that takes at most four goes on average.
 pub struct Permutation {
     len: usize,
     /// Bits of half a number.
@@ -26,8 +27,8 @@ impl Permutation {
 
     /// The item at a position below `len`.
     pub fn at(&self, position: usize) -> usize {
-        let walk = std::iter::successors(Some(self.next(position)), |&number| Some(self.next(number)));
-        walk.into_iter().find(|&number| number < self.len).expect("invariant: a cycle comes back")
+        let mut walk = std::iter::successors(Some(self.next(position)), |&number| Some(self.next(number)));
+        walk.find(|&number| number < self.len).expect("invariant: a cycle comes back")
     }
 
     fn next(&self, number: usize) -> usize {

@@ -18,7 +18,7 @@ const WIDER: usize = 8;
 
 /// The codes of every row of `points`, all different where `beam`, or a wider one, finds enough paths. An image for
 /// which it does not keeps its best path, which is another's too: [`super::collide::unique`] has the last word.
-/// All ranks have the same codebooks.
+/// All ranks have the same codebooks and points.
 pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Code>> {
     let mut taken = HashSet::new();
     let choose = |(row, paths): (usize, Vec<Vec<Code>>)| {

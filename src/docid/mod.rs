@@ -16,8 +16,8 @@
 //! [`collide`]; the result is a [`DocidSet`], held for search in a [`trie::Trie`]. Before anything is
 //! trained, [`gates`] and [`reconstruction`] measure whether the docids can work at all.
 //!
-//! Everything here is pure: numbers in, numbers out, the same on every number of threads (and, where [`shared`] encodes a
-//! gallery, of ranks).
+//! Everything here is pure: numbers in, numbers out, the same on every number of threads; [`shared`] alone, by which ranks encode a
+//! gallery together, sends any.
 
 pub mod assign;
 pub mod atomic;

@@ -16,20 +16,14 @@ pub fn of_first(
     ranks: &Ranks,
     make: impl FnOnce() -> Result<Codebooks>,
 ) -> Result<Codebooks> {
-    if ranks.size() == 1 {
-        return make();
-    }
-    let made = if ranks.is_first() { make()?.levels().to_vec() } else { Vec::new() };
-    ranks.wait();
-    let told = |(level, &size): (usize, &usize)| {
-        let mut book = made.get(level).cloned().unwrap_or_else(|| Matrix::zeros(size, width));
-        ranks.sum(book.data_mut());
-        book
+    let mut made = if ranks.is_first() { make()?.levels().to_vec() } else { Vec::new() }.into_iter();
+    let book = |&size: &usize| {
+        ranks.of_first(size, width, || Ok(made.next().expect("invariant: a codebook of each size")))
     };
-    Codebooks::new(sizes.iter().enumerate().map(told).collect())
+    Codebooks::new(sizes.iter().map(book).collect::<Result<_>>()?)
 }
 
-/// [`Codebooks::encode_all`]; all ranks have the same codebooks.
+/// [`Codebooks::encode_all`]; all ranks have the same codebooks and points.
 pub fn encode_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Code>> {
     if ranks.size() == 1 {
         return books.encode_all(points, beam);
@@ -37,7 +31,7 @@ pub fn encode_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks
     gathered(points, books.levels().len(), ranks, |own| books.encode_all(own, beam))
 }
 
-/// [`Codebooks::ranked_all`]; all ranks have the same codebooks.
+/// [`Codebooks::ranked_all`]; all ranks have the same codebooks and points.
 pub fn ranked_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Vec<Code>>> {
     if ranks.size() == 1 {
         return books.ranked_all(points, beam);

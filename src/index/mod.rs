@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::adapter::Adapter;
-use crate::model::align::Align;
+use crate::model::align::{Align, Side};
 use crate::model::features::Prepared;
 use crate::model::index::{Index, Meta};
 use crate::model::modality::Modality;
@@ -44,18 +44,15 @@ pub fn open(
     device: &Device,
     ranks: &Ranks,
 ) -> Result<Index> {
-    let exists = Index::exists(&run.index());
-    ranks.agree("whether the run has an index: do all hosts see the same run folder?", exists.into())?;
-    if exists {
+    // The first rank's word: it may just have thrown an old run away.
+    if ranks.told(f64::from(Index::exists(&run.index()))) > 0.0 {
         return Index::read(&run.index(), prepared);
     }
-    let built = build(config, prepared, run, device, ranks)?;
-    ranks.wait();
-    if ranks.is_first() { Ok(built) } else { Index::read(&run.index(), prepared) }
+    build(config, prepared, run, device, ranks)
 }
 
-/// Builds the index, prints its figures to the log and writes it. Codebooks are the first rank's work; what is done once for each
-/// image, embedding second views and finding codes, is every rank's.
+/// Builds the index, prints its figures to the log and writes it. The first rank does so, but for what takes longer the more
+/// images there are: each rank embeds second views and finds codes of a share of them.
 ///
 /// # Errors
 /// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
@@ -67,15 +64,18 @@ pub fn build(
     ranks: &Ranks,
 ) -> Result<Index> {
     let (section, corpus) = (&config.index, &prepared.corpus);
-    let align = align::learn(section, &prepared.embeddings, &corpus.train_pairs(), config.seed, device)?;
+    let align = aligned(config, prepared, device, ranks)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
-    let adapter = adapter(config, prepared, &align, &images, device, ranks)?;
-    let align = align.with_adapter(adapter);
+    let views = (section.views > 0).then(|| Views::embed(prepared, section.views, ranks)).transpose()?;
     // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
     let Named { docids, codebooks, family_levels, collisions } =
         name(section, corpus, &images, &captions, config.seed, device, ranks)?;
+    if !ranks.is_first() {
+        ranks.wait();
+        return Index::read(&run.index(), prepared);
+    }
     let mut gates = GateReport::new(&docids, family_levels, collisions);
     if let Some(books) = &codebooks {
         gates = measured(gates, section, corpus, &images, &captions, &docids, books);
@@ -94,30 +94,41 @@ pub fn build(
     let meta = Meta::new(section.family, &docids, corpus_is, encoder_is, gates, section.views > 0);
     let books = codebooks.as_ref();
     let seconds = books.map(|books| second::seconds(section, corpus, &images, &captions, &docids, books));
+    let adapter = views.map(|views| adapter(config, corpus, &align, &images, views, device)).transpose()?;
+    let align = align.with_adapter(adapter);
     let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
-    if ranks.is_first() {
-        index.write(&run.index(), corpus)?;
-    }
+    index.write(&run.index(), corpus)?;
+    ranks.wait();
     Ok(index)
 }
 
-/// What brings second views of photos to the photos, where it is wanted.
+/// The alignment that the first rank learns.
+fn aligned(config: &Config, prepared: &Prepared, device: &Device, ranks: &Ranks) -> Result<Align> {
+    let (embeddings, pairs) = (&prepared.embeddings, prepared.corpus.train_pairs());
+    let learnt = match ranks.is_first() {
+        true => align::learn(&config.index, embeddings, &pairs, config.seed, device)?,
+        false => Align::identity(embeddings.images.width()),
+    };
+    let side = |modality| -> Result<Side> {
+        let Side { mean, map } = learnt.side(modality).clone();
+        let told = |own: Matrix| ranks.of_first(own.rows(), own.width(), || Ok(own));
+        Ok(Side { mean: told(mean)?, map: told(map)? })
+    };
+    Ok(Align::new(side(Modality::Caption)?, side(Modality::Image)?))
+}
+
+/// What brings second views of photos to the photos.
 fn adapter(
     config: &Config,
-    prepared: &Prepared,
+    corpus: &Corpus,
     align: &Align,
     images: &Matrix,
+    views: Views,
     device: &Device,
-    ranks: &Ranks,
-) -> Result<Option<Adapter>> {
-    let section = &config.index;
-    if section.views == 0 {
-        return Ok(None);
-    }
-    let learnt = prepared.corpus.memorised(config.train.regime);
-    let aligned = |rows: &Matrix| Ok(align.apply(Modality::Image, rows));
-    let views = Views::embed(prepared, section.views, ranks)?.moved(aligned)?;
-    adapter::learn(section, images, &views, &learnt, config.seed, device).map(Some)
+) -> Result<Adapter> {
+    let learnt = corpus.memorised(config.train.regime);
+    let views = views.moved(|rows| Ok(align.apply(Modality::Image, rows)))?;
+    adapter::learn(&config.index, images, &views, &learnt, config.seed, device)
 }
 
 /// Aligned unit rows of the captions at these positions.

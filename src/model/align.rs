@@ -74,6 +74,11 @@ pub struct Align {
 }
 
 impl Align {
+    /// The alignment that changes nothing.
+    pub fn identity(width: usize) -> Self {
+        Self::new(Side::identity(width), Side::identity(width))
+    }
+
     /// An alignment of these sides.
     pub fn new(caption: Side, image: Side) -> Self {
         Self { sides: [caption, image], adapter: None }
