@@ -101,9 +101,11 @@ fn told(found: &Rehearsal) -> String {
         table.push([(*part).to_owned(), count.to_string()]);
     }
     let minutes = found.total() / 60.0;
-    let memory = found.memory.map_or_else(String::new, |held| {
-        format!(", {:.1} GB of this machine's memory held", held as f64 / 1e9)
-    });
+    let figure = |bytes: Option<u64>, what: &str| {
+        bytes.map_or_else(String::new, |bytes| format!(", {:.1} GB of {what}", bytes as f64 / 1e9))
+    };
+    let memory =
+        figure(found.memory, "this machine's memory held") + &figure(found.gpu_memory, "the GPU's taken");
     format!(
         "{table}\n{:.3} s a step, {:.1} s a validation{memory}\n{} steps with {} validations: {minutes:.1} minutes, and the \
          measurement at the end\n",

@@ -202,6 +202,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("pretrain.augment", Flag),
     ("pretrain.patch_dropout", Real(0.0, 0.9)),
     ("pretrain.dropout", Real(0.0, 0.9)),
+    ("pretrain.recompute", Flag),
     ("pretrain.lr", RATE),
     ("pretrain.weight_decay", Real(0.0, 10.0)),
     ("pretrain.warmup", STEPS_OR_NONE),

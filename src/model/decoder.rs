@@ -226,7 +226,8 @@ impl Decoder {
             let beside = block.normed(&block.norm2, &x)?.reshape((queries, (), width))?; // beams side by side
             x = residual(&x, &block.memory.over(&beside, kv)?.reshape(x.shape())?)?;
             x = residual(&x, &block.mlp(&x)?)?;
-            grown.push(own);
+            // Searches alone go level by level, and they need no gradient.
+            grown.push(own.detach());
         }
         cache.0 = grown;
         Ok(self.norm.forward(&x)?.squeeze(1)?)

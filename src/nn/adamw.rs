@@ -13,6 +13,7 @@ use super::fused;
 use super::fused::adamw::{Moment, Move};
 use super::gradients::{Gradients, norm};
 use super::params::Params;
+use super::tensors::snapshot;
 use crate::error::{Error, Result};
 
 const BETA1: f64 = 0.9;
@@ -97,7 +98,7 @@ impl AdamW {
         Ok(())
     }
 
-    /// A copy of both moments of every parameter, named `m.NAME` and `v.NAME`.
+    /// A copy of both moments of every parameter in this machine's memory, named `m.NAME` and `v.NAME`.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -106,7 +107,7 @@ impl AdamW {
             .slots
             .iter()
             .flat_map(|slot| [(format!("m.{}", slot.name), &slot.m), (format!("v.{}", slot.name), &slot.v)]);
-        pairs.map(|(name, var)| Ok((name, var.as_tensor().copy()?))).collect()
+        pairs.map(|(name, var)| Ok((name, snapshot(var)?))).collect()
     }
 
     /// Restores [`AdamW::state`] as it was after `step` steps.

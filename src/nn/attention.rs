@@ -105,7 +105,9 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> R
     let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
     let scores = if scores.dtype() == DType::F64 { scores } else { scores.to_dtype(DType::F32)? };
     let scores = if causal { scores.broadcast_add(&hidden(queries, &scores)?)? } else { scores };
-    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
+    // That the greatest is subtracted changes no weight, so no gradient goes through it.
+    let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.to_dtype(v.dtype())?;
     let attended = weights.matmul(&v)?;
     Ok(attended.transpose(1, 2)?.contiguous()?.reshape((batch, queries, width))?)
 }

@@ -13,7 +13,9 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     if !cfg!(feature = "cuda") {
         return Err(Error::input("this program was built without CUDA; build it with --features cuda"));
     }
-    Device::new_cuda(ordinal).map_err(|why| {
+    // Where the driver is older than the toolkit this was built with, the first kernel is what fails.
+    let tried = |gpu: Device| Tensor::ones(1, DType::F32, &gpu)?.sqr().map(|_| gpu);
+    Device::new_cuda(ordinal).and_then(tried).map_err(|why| {
         let why = why.to_string(); // below its first line may be a backtrace
         Error::input(format!("GPU {ordinal} cannot be had: {}", why.lines().next().unwrap_or_default()))
     })

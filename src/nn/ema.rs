@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use super::params::Params;
 use crate::error::Result;
@@ -50,9 +50,12 @@ impl Ema {
         Ok(())
     }
 
-    /// The average, by the parameters' names.
-    pub fn state(&self) -> BTreeMap<String, Tensor> {
-        self.mean.iter().cloned().collect()
+    /// The average, in this machine's memory, by the parameters' names.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.mean.iter().map(|(name, mean)| Ok((name.clone(), mean.to_device(&Device::Cpu)?))).collect()
     }
 
     /// Restores [`Ema::state`].
@@ -70,8 +73,6 @@ impl Ema {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::nn::params::{Builder, Init};
 
@@ -88,9 +89,9 @@ mod tests {
         ema.swap().unwrap();
         assert_eq!(value(&x), 6.0);
         ema.swap().unwrap();
-        assert_eq!((value(&x), value(&ema.state()["x"])), (8.0, 6.0));
+        assert_eq!((value(&x), value(&ema.state().unwrap()["x"])), (8.0, 6.0));
         let mut other = Ema::new(&params, 0.5).unwrap();
-        other.restore(ema.state(), Path::new("p")).unwrap();
-        assert_eq!((value(&x), value(&other.state()["x"])), (8.0, 6.0));
+        other.restore(ema.state().unwrap(), Path::new("p")).unwrap();
+        assert_eq!((value(&x), value(&other.state().unwrap()["x"])), (8.0, 6.0));
     }
 }

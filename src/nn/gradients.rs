@@ -7,6 +7,7 @@ use candle_core::backprop::GradStore;
 
 use super::params::Params;
 use super::recompute;
+use super::tensors::total;
 use crate::error::Result;
 use crate::ranks::Ranks;
 
@@ -108,8 +109,7 @@ impl Gradients {
     /// When the device refuses.
     pub fn squares(&self) -> Result<Vec<(&str, f64)>> {
         let with = || self.iter().filter_map(|(name, gradient)| Some((name, gradient?)));
-        let sums: Vec<Tensor> =
-            with().map(|(_, g)| g.sqr()?.sum_all()).collect::<candle_core::Result<_>>()?;
+        let sums: Vec<Tensor> = with().map(|(_, g)| total(&g.sqr()?)).collect::<candle_core::Result<_>>()?;
         if sums.is_empty() {
             return Ok(Vec::new());
         }

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Shape, Storage, Tensor, Var};
 
+use super::tensors::total;
 use crate::error::Result;
 
 thread_local! {
@@ -105,7 +106,7 @@ impl<B: Block> CustomOp2 for Node<B> {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let input = Var::from_tensor(&x.detach())?;
         let output = self.block.run(&input).map_err(candle_core::Error::wrap)?;
-        let found: GradStore = (output * gradient)?.sum_all()?.backward()?;
+        let found: GradStore = total(&(output * gradient)?)?.backward()?;
         FOUND.with_borrow_mut(|all| {
             let own = |variable: &Tensor| Some((variable.clone(), found.get(variable)?.clone()));
             all.extend(self.variables.iter().filter_map(own));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file;
@@ -32,6 +32,27 @@ pub fn to_matrix(tensor: &Tensor) -> Result<Matrix> {
 /// When the device refuses.
 pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&(x.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?)?)
+}
+
+/// The sum of all numbers. A GPU gives one block of threads to each sum, so it adds up rows, then their sums.
+///
+/// # Errors
+/// When the device refuses.
+pub fn total(x: &Tensor) -> candle_core::Result<Tensor> {
+    match (x.device().is_cuda(), x.rank()) {
+        (false, _) => x.sum_all(),
+        (true, 0 | 1) => x.flatten_all()?.sum_all(),
+        (true, _) => x.sum(D::Minus1)?.flatten_all()?.sum_all(),
+    }
+}
+
+/// A copy in this machine's memory, which nothing else changes.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn snapshot(x: &Tensor) -> Result<Tensor> {
+    let x = x.detach();
+    Ok(if x.device().is_cpu() { x.copy()? } else { x.to_device(&Device::Cpu)? })
 }
 
 /// Reads all tensors of a safetensors file onto the CPU.

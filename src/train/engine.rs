@@ -21,6 +21,7 @@ use crate::nn::device::memory_taken;
 use crate::nn::ema::Ema;
 use crate::nn::gradients::{Gradients, norm};
 use crate::nn::params::Params;
+use crate::nn::tensors::snapshot;
 use crate::ranks::Ranks;
 use crate::run::RunFolder;
 
@@ -239,7 +240,7 @@ impl<'a> Engine<'a> {
         let weights = match &self.ema {
             Some(ema) => {
                 optimizer.append(&mut copies(self.task.params(), RAW)?);
-                ema.state()
+                ema.state()?
             }
             None => copies(self.task.params(), "")?,
         };
@@ -251,7 +252,7 @@ impl<'a> Engine<'a> {
 }
 
 fn copies(params: &Params, prefix: &str) -> Result<Tensors> {
-    params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), tensor.copy()?.detach()))).collect()
+    params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), snapshot(tensor)?))).collect()
 }
 
 /// Takes out what has this prefix, and the prefix off.

@@ -52,6 +52,9 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
         false => from_another(section, out, host.device)?,
     };
     whole.clip.compute_in(host.compute);
+    if section.recompute {
+        whole.clip.recompute();
+    }
     let (parameters, tokens) = (whole.params.count(), whole.tokens.vocab_size());
     tracing::info!("a CLIP of {parameters} parameters, {tokens} tokens, {host}");
     let mut room = Room::ALL;

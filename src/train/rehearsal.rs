@@ -7,6 +7,7 @@ use super::task::{Plan, Task};
 use crate::error::Result;
 use crate::memory;
 use crate::nn::adamw::{AdamW, Group};
+use crate::nn::device::memory_taken;
 use crate::nn::gradients::Gradients;
 
 /// Steps that are tried; the first one, which warms up caches, is not counted.
@@ -23,6 +24,8 @@ pub struct Rehearsal {
     pub validation: f64,
     /// Bytes held after them; none where the system does not say.
     pub memory: Option<u64>,
+    /// Bytes of a GPU's memory taken after them, by whomever; none on the CPU.
+    pub gpu_memory: Option<u64>,
     /// Steps of the whole training.
     pub steps: usize,
     /// Validations of the whole training.
@@ -59,6 +62,7 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
         seconds.push(began.elapsed().as_secs_f64());
     }
     let memory = memory::held();
+    let gpu_memory = task.params().iter().find_map(|(_, parameter)| memory_taken(parameter.device()));
     let counted = &mut seconds[1..];
     counted.sort_unstable_by(f64::total_cmp);
     let began = Instant::now();
@@ -69,6 +73,7 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
         step: counted[counted.len() / 2],
         validation: began.elapsed().as_secs_f64(),
         memory,
+        gpu_memory,
         steps: plan.steps,
         validations: plan.steps.div_ceil(plan.validate_every),
     })

@@ -19,16 +19,13 @@ impl Saver {
         Self { folder, keep, writing: None }
     }
 
-    /// Begins to write a checkpoint, which nothing else may change any more, once the one before is written.
+    /// Begins to write a checkpoint, which lies in this machine's memory and which nothing else may change any more, once the one
+    /// before is written.
     ///
     /// # Errors
     /// When the one before could not be written.
     pub fn save(&mut self, checkpoint: Checkpoint) -> Result<()> {
         self.finish()?;
-        // The copies are made on the stream of this thread; the one that writes has another.
-        if let Some(tensor) = checkpoint.weights.values().next() {
-            tensor.device().synchronize()?;
-        }
         let (folder, keep) = (self.folder.clone(), self.keep);
         self.writing = Some(std::thread::spawn(move || checkpoint.write(&folder, keep)));
         Ok(())

@@ -153,6 +153,9 @@ section! {
         patch_dropout: f64 = 0.0,
         /// Share of what blocks add to their tokens that is left out of a step (dropout).
         dropout: f64 = 0.0,
+        /// Whether what lies inside the blocks is computed again in the backward pass instead of held (gradient checkpointing):
+        /// less memory, a third more time.
+        recompute: bool = false,
         /// Peak learning rate.
         lr: f64 = 1e-3,
         /// AdamW's decoupled weight decay.
