@@ -50,10 +50,11 @@ impl Views {
         for pass in 0..count {
             let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
             let kept = kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width));
+            let missing = ranks.any(kept.is_none());
             let embedded = match kept {
+                Some(kept) if !missing => kept,
                 // One without it has all of them encode.
-                kept if ranks.any(kept.is_none()) => embed(encoder, &photos, pass, &file, &bar, ranks)?,
-                kept => kept.expect("invariant: any"),
+                _ => embed(encoder, &photos, pass, &file, &bar, ranks)?,
             };
             rows.extend_from_slice(embedded.data());
             bar.set_position(((pass + 1) * photos.len()) as u64);
