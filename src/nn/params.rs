@@ -52,6 +52,11 @@ impl Params {
         Self(self.0.clone().into_iter().chain(others).collect())
     }
 
+    /// Where they lie, all together; none where there are none.
+    pub fn device(&self) -> Option<&Device> {
+        self.0.values().next().map(Tensor::device)
+    }
+
     /// Number of scalar parameters.
     pub fn count(&self) -> usize {
         self.0.values().map(Tensor::elem_count).sum()

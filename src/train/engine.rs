@@ -178,7 +178,7 @@ impl<'a> Engine<'a> {
                 ("skipped".to_owned(), self.health.skipped() as f64),
                 ("memory_gb".to_owned(), memory::held().unwrap_or(0) as f64 / 1e9),
             ];
-            let gpu = self.task.params().iter().find_map(|(_, parameter)| memory_taken(parameter.device()));
+            let gpu = self.task.params().device().and_then(memory_taken);
             let gpu = gpu.map(|taken| ("gpu_memory_gb".to_owned(), taken as f64 / 1e9));
             self.line(done, &[figures, &more, gpu.as_slice()].concat())?;
         }

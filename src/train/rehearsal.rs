@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use candle_core::Device;
+
 use super::task::{Plan, Task};
 use crate::error::Result;
 use crate::memory;
@@ -62,7 +64,7 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
         seconds.push(began.elapsed().as_secs_f64());
     }
     let memory = memory::held();
-    let gpu_memory = task.params().iter().find_map(|(_, parameter)| memory_taken(parameter.device()));
+    let gpu_memory = task.params().device().and_then(memory_taken);
     let counted = &mut seconds[1..];
     counted.sort_unstable_by(f64::total_cmp);
     let began = Instant::now();
@@ -81,6 +83,5 @@ pub fn rehearse(task: &dyn Task, plan: Plan) -> Result<Rehearsal> {
 
 /// Waits until a GPU has done what it was told: calls return before that.
 fn settle(task: &dyn Task) -> Result<()> {
-    let parameter = task.params().iter().next();
-    Ok(parameter.map_or(Ok(()), |(_, parameter)| parameter.device().synchronize())?)
+    Ok(task.params().device().map_or(Ok(()), Device::synchronize)?)
 }
