@@ -1,8 +1,9 @@
 //! The processes that embed and train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
 //!
-//! Every rank does the same step on a share of its queries; gradients are added up between them. Photos and captions are embedded,
-//! images encoded and queries answered by shares too ([`Ranks::shared`]). What is learnt before the training, written and shown is
-//! the first rank's business. State belongs to no rank, so a run may go on with any number of them.
+//! Every rank does the same step on a share of its queries; gradients are added up between them, between machines while they are
+//! still being found ([`sums`]). Photos and captions are embedded, images encoded and queries answered by shares too
+//! ([`Ranks::shared`]). What is learnt before the training, written and shown is the first rank's business. State belongs to no
+//! rank, so a run may go on with any number of them.
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use crate::matrix::Matrix;
 mod over_mpi;
 #[cfg(feature = "nccl")]
 mod over_nccl;
+pub mod sums;
 
 /// This process among those that train together.
 #[derive(Clone, Default)]
@@ -40,6 +42,13 @@ pub fn local() -> usize {
         .into_iter()
         .find_map(number)
         .unwrap_or(0)
+}
+
+/// Whether `size` ranks run on more than this machine, as the launcher tells it; where it does not, they may.
+fn spread(size: usize) -> bool {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(number);
+    size > 1 && local != Some(size)
 }
 
 /// The share of so many items that one of `size` ranks has.
@@ -85,6 +94,12 @@ impl Ranks {
     /// Whether this is the one that writes and shows.
     pub fn is_first(&self) -> bool {
         self.rank == 0
+    }
+
+    /// Whether sums of gradients are to begin while these are still being computed: where they go over a network. Within one
+    /// machine they take little time, and that of processors which all compute.
+    pub fn sum_early(&self) -> bool {
+        spread(self.size())
     }
 
     /// This rank's share of so many items.
@@ -188,6 +203,11 @@ impl Ranks {
 impl Ranks {
     /// Adds numbers up over all ranks, in place.
     pub fn sum(&self, _: &mut [f32]) {}
+
+    /// So many sums over all ranks, taken while this one computes; none where that is not to be done.
+    pub fn sums(&self, _: usize) -> Option<sums::Sums> {
+        None
+    }
 
     /// Whether any rank says so.
     pub fn any(&self, own: bool) -> bool {

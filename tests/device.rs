@@ -10,8 +10,8 @@ use candle_core::{Device, Tensor, Var};
 use dsi::error::Result;
 use dsi::nn::adamw::{AdamW, Group};
 use dsi::nn::gradients::Gradients;
+use dsi::nn::node::{self, Block, Held};
 use dsi::nn::params::{Builder, Init, Params};
-use dsi::nn::recompute::{Block, recomputed};
 use dsi::nn::{device, fused};
 use fixture::{RENAMED, Space, TUNED, json_lines};
 
@@ -44,16 +44,17 @@ fn assert_near(a: &[f32], b: &[f32], what: &str) {
     a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() <= 1e-5 * size, "{what}: {a} {b}"));
 }
 
-/// A recomputed block's result, the gradients of its input and its parameter, and the parameter after three steps along them,
+/// A block's result as a node of the graph, the gradients of its input and its parameter, and the parameter after three steps along them,
 /// the last of them by a restored optimiser.
-fn trained(device: &Device) -> Vec<Vec<f32>> {
+fn trained(device: &Device, held: Held) -> Vec<Vec<f32>> {
     let (params, weight) = parameters(device);
     let x: Vec<f32> = (0..10).map(|i| (i as f32).sin()).collect();
     let x = Var::from_vec(x, (2, 5), device).unwrap();
     let mut adamw = AdamW::new(&params).unwrap();
     let mut told = Vec::new();
     for step in 0..3 {
-        let y = recomputed(&Squared(weight.clone()), std::slice::from_ref(&weight), &x).unwrap();
+        let block = node::Trained::new(vec![weight.clone()]);
+        let y = node::run(&Squared(weight.clone()), &block, held, &x).unwrap();
         let found = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let mut gradients = Gradients::of(&params);
         gradients.add(&found, 1.0).unwrap();
@@ -71,12 +72,15 @@ fn trained(device: &Device) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn recomputed_blocks_and_the_optimiser_do_there_what_they_do_here() {
-    let here = trained(&Device::Cpu);
+fn nodes_of_the_graph_and_the_optimiser_do_there_what_they_do_here() {
+    let here = trained(&Device::Cpu, Held::Everything);
+    assert_eq!(here, trained(&Device::Cpu, Held::Input));
     let Some(gpu) = gpu() else { return };
     assert!(!fused::serves(&Tensor::zeros(1, candle_core::DType::F32, &gpu).unwrap()));
-    for (there, here) in trained(&gpu).iter().zip(&here) {
-        assert_near(there, here, "GPU");
+    for held in [Held::Everything, Held::Input] {
+        for (there, here) in trained(&gpu, held).iter().zip(&here) {
+            assert_near(there, here, "GPU");
+        }
     }
 }
 

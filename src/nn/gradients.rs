@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, TensorId};
 
+use self::early::Early;
+use self::packed::{Pair, packed, unpacked};
+use super::node;
 use super::params::Params;
-use super::recompute;
 use super::tensors::total;
 use crate::error::Result;
 use crate::ranks::Ranks;
+
+pub(super) mod early;
+mod packed;
 
 /// One gradient a parameter, where any backward pass reached it.
 pub struct Gradients(Vec<Slot>);
@@ -18,17 +23,6 @@ struct Slot {
     name: String,
     parameter: Tensor,
     sum: Option<Tensor>,
-}
-
-impl Slot {
-    fn add(&mut self, own: &Tensor, weight: f64) -> Result<()> {
-        let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
-        self.sum = Some(match &self.sum {
-            Some(sum) => (sum + own)?,
-            None => own,
-        });
-        Ok(())
-    }
 }
 
 impl Gradients {
@@ -42,31 +36,33 @@ impl Gradients {
         Self(params.iter().map(slot).collect())
     }
 
-    /// Adds what a backward pass on this thread has just found, times `weight`: inside recomputed blocks too.
+    /// Adds what a backward pass on this thread has just found, times `weight`: inside blocks that are nodes too.
     ///
     /// # Errors
     /// When the device refuses.
     pub fn add(&mut self, found: &GradStore, weight: f64) -> Result<()> {
+        let inside = node::take_found();
         for slot in &mut self.0 {
-            if let Some(own) = found.get(&slot.parameter) {
-                slot.add(own, weight)?;
-            }
-        }
-        // A block may have been run more than once: its gradients are summed before they are weighed, as outside.
-        let mut inside: HashMap<_, Tensor> = HashMap::new();
-        for (parameter, own) in recompute::take_found() {
-            let sum = match inside.remove(&parameter.id()) {
-                Some(sum) => (sum + own)?,
-                None => own,
-            };
-            inside.insert(parameter.id(), sum);
-        }
-        for slot in self.0.iter_mut().filter(|_| !inside.is_empty()) {
-            if let Some(own) = inside.get(&slot.parameter.id()) {
-                slot.add(own, weight)?;
+            for own in [found.get(&slot.parameter), inside.get(&slot.parameter.id())].into_iter().flatten() {
+                slot.sum = Some(plus(slot.sum.as_ref(), own, weight)?);
             }
         }
         Ok(())
+    }
+
+    /// Has those of these `blocks` added up over all ranks while the next backward pass on this thread runs, whose gradients
+    /// count `weight`; on CPUs of several machines. [`Self::add`] must follow it, and [`Self::sum_over`].
+    pub fn sum_early(&self, blocks: &[Vec<Tensor>], weight: f64, ranks: &Ranks) {
+        let on_cpus = self.0.first().is_some_and(|slot| slot.parameter.device().is_cpu());
+        if blocks.is_empty() || !on_cpus {
+            return;
+        }
+        let Some(sums) = ranks.sums(blocks.len()) else { return };
+        let so_far: HashMap<TensorId, &Slot> =
+            self.0.iter().map(|slot| (slot.parameter.id(), slot)).collect();
+        let pair = |parameter: &Tensor| (parameter.clone(), so_far[&parameter.id()].sum.clone());
+        let buckets = blocks.iter().map(|block| block.iter().map(pair).collect()).collect();
+        Early::new(buckets, sums, weight).expect();
     }
 
     /// Adds them up over all ranks, which have gradients of the same parameters.
@@ -77,24 +73,24 @@ impl Gradients {
         if ranks.size() == 1 || self.0.is_empty() {
             return Ok(());
         }
-        // Behind the gradients, who has any: what no rank reached keeps having none, and a rank whose queries did not reach
-        // what another's did has zeros to add.
-        let has = self.0.iter().map(|slot| f32::from(u8::from(slot.sum.is_some()))).collect::<Vec<_>>();
-        let count = has.len();
-        let flat = |slot: &Slot| match &slot.sum {
-            Some(sum) => sum.flatten_all(),
-            None => slot.parameter.zeros_like()?.flatten_all(),
-        };
-        let mut all = self.0.iter().map(flat).collect::<candle_core::Result<Vec<_>>>()?;
-        all.push(Tensor::from_vec(has, count, self.0[0].parameter.device())?);
-        let sums = ranks.total(Tensor::cat(&all, 0)?)?;
-        let mut at = sums.elem_count() - count;
-        let reached = sums.narrow(0, at, count)?.to_vec1::<f32>()?;
-        for (slot, &reached) in self.0.iter_mut().zip(&reached).rev() {
-            at -= slot.parameter.elem_count();
-            let sum = sums.narrow(0, at, slot.parameter.elem_count())?.reshape(slot.parameter.shape());
-            slot.sum = (reached > 0.0).then_some(sum).transpose()?;
+        let place: HashMap<TensorId, usize> =
+            self.0.iter().enumerate().map(|(place, slot)| (slot.parameter.id(), place)).collect();
+        let mut left = vec![true; self.0.len()];
+        if let Some(early) = Early::take() {
+            for (parameter, sum) in early.finish(|id| self.0[place[&id]].sum.clone())? {
+                let place = place[&parameter.id()];
+                (self.0[place].sum, left[place]) = (sum, false);
+            }
         }
+        let mut left: Vec<&mut Slot> =
+            self.0.iter_mut().zip(left).filter_map(|(slot, left)| left.then_some(slot)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let pairs: Vec<Pair> = left.iter().map(|slot| (slot.parameter.clone(), slot.sum.clone())).collect();
+        let sums = ranks.total(packed(&pairs)?)?;
+        let sums = unpacked(pairs.iter().map(|(parameter, _)| parameter), &sums)?;
+        left.iter_mut().zip(sums).for_each(|(slot, sum)| slot.sum = sum);
         Ok(())
     }
 
@@ -117,6 +113,12 @@ impl Gradients {
         let sums = Tensor::stack(&sums, 0)?.to_vec1::<f32>()?;
         Ok(with().map(|(name, _)| name).zip(sums.into_iter().map(f64::from)).collect())
     }
+}
+
+/// sum + weight·own.
+fn plus(sum: Option<&Tensor>, own: &Tensor, weight: f64) -> candle_core::Result<Tensor> {
+    let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
+    sum.map_or(Ok(own.clone()), |sum| sum + own)
 }
 
 /// ‖g‖ over several parameters together, of their [`Gradients::squares`].

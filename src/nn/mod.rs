@@ -17,9 +17,10 @@ pub mod ema;
 pub mod fused;
 pub mod gradients;
 pub mod layers;
+pub mod node;
 pub mod params;
 pub mod pickle;
-pub mod recompute;
+
 pub mod schedule;
 pub mod tensors;
 

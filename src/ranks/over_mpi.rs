@@ -10,6 +10,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
 
 use super::Ranks;
+use super::sums::Sums;
 use crate::error::{Error, Result};
 
 /// Numbers that are sent at once: four megabytes, enough to use a network and few enough to overlap.
@@ -18,6 +19,8 @@ const BUCKET: usize = 1 << 20;
 /// The connection to the other ranks.
 pub struct World {
     pub(super) all: SimpleCommunicator,
+    /// What MPI bears.
+    threading: Threading,
     /// That of their GPUs, once it was needed.
     #[cfg(feature = "nccl")]
     pub(super) gpus: super::over_nccl::Gpus,
@@ -28,11 +31,13 @@ pub struct World {
 impl Ranks {
     pub(super) fn several() -> Result<Self> {
         let failed = || Error::input("MPI could not be initialised");
-        let (universe, _) = mpi::initialize_with_threading(Threading::Funneled).ok_or_else(failed)?;
+        let (universe, threading) =
+            mpi::initialize_with_threading(Threading::Serialized).ok_or_else(failed)?;
         let all = universe.world();
         let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
         let world = World {
             all,
+            threading,
             #[cfg(feature = "nccl")]
             gpus: Default::default(),
             _universe: universe,
@@ -42,17 +47,18 @@ impl Ranks {
 
     /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
     pub fn sum(&self, numbers: &mut [f32]) {
-        let Some(world) = &self.world else { return };
-        let own = numbers.to_vec();
-        mpi::request::scope(|scope| {
-            let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
-            let begun: Vec<_> = buckets
-                .map(|(own, sum)| {
-                    world.all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum())
-                })
-                .collect();
-            begun.into_iter().for_each(|request| request.wait_without_status());
-        });
+        if let Some(world) = &self.world {
+            add_up(&world.all, numbers, || ());
+        }
+    }
+
+    /// So many sums over all ranks, taken while this one computes; none where that is not to be done, or MPI does not bear it.
+    /// Until they are finished this thread must ask nothing of the others.
+    pub fn sums(&self, count: usize) -> Option<Sums> {
+        self.world.as_ref().filter(|world| self.sum_early() && world.threading >= Threading::Serialized)?;
+        // A pause after each look: the processor is for those who compute.
+        let pause = || std::thread::sleep(Duration::from_micros(200));
+        Some(Sums::new(count, move |numbers| add_up(&SimpleCommunicator::world(), numbers, pause)))
     }
 
     /// Whether any rank says so.
@@ -89,4 +95,21 @@ impl Ranks {
             None => std::process::exit(1),
         }
     }
+}
+
+/// Adds numbers up over all ranks, in place; `pause` comes after each look at whether that is done.
+fn add_up(all: &SimpleCommunicator, numbers: &mut [f32], pause: impl Fn()) {
+    let own = numbers.to_vec();
+    mpi::request::scope(|scope| {
+        let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
+        let begun: Vec<_> = buckets
+            .map(|(own, sum)| all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum()))
+            .collect();
+        for mut request in begun {
+            while let Err(unfinished) = request.test() {
+                request = unfinished;
+                pause();
+            }
+        }
+    });
 }

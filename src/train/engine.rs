@@ -139,11 +139,16 @@ impl<'a> Engine<'a> {
         let (mut figures, mut pairs, share) = (Vec::new(), 0, 1.0 / self.plan.accumulate as f64);
         for batch in 0..self.plan.accumulate {
             let loss = self.task.loss(self.step * self.plan.accumulate + batch)?;
+            if batch + 1 == self.plan.accumulate {
+                gradients.sum_early(&self.task.blocks(), share, &self.ranks);
+            }
             gradients.add(&loss.objective()?.backward()?, share)?;
             figures::add(&mut figures, &loss, share)?;
             pairs += loss.pairs;
         }
+        let found = began.elapsed();
         gradients.sum_over(&self.ranks)?;
+        let summed = began.elapsed() - found;
         figures::sum_over(&self.ranks, &mut figures);
         let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
         let squares = gradients.squares()?;
@@ -166,6 +171,9 @@ impl<'a> Engine<'a> {
             ("pairs_per_s".into(), (pairs * self.ranks.size()) as f64 / took),
             ("wait_share".into(), waited / took),
         ]);
+        if self.ranks.size() > 1 {
+            figures.push(("sum_share".into(), summed.as_secs_f64() / took));
+        }
         self.after(&figures)
     }
 

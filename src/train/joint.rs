@@ -235,6 +235,10 @@ impl Task for Joint<'_> {
         Ok(loss)
     }
 
+    fn blocks(&self) -> Vec<Vec<Tensor>> {
+        self.live.as_ref().map_or_else(Vec::new, Live::blocks)
+    }
+
     /// The grounding (W, α) has a learning rate of its own and is not pulled to zero; biases, norms, embeddings
     /// do not decay either.
     fn group(&self, parameter: &str) -> Group {

@@ -25,6 +25,7 @@ use crate::model::clip::{Clip, Noise, Side, Trained, Whole, blocks_above, decays
 use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
+use crate::nn::node::Held;
 use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::ranks::Ranks;
@@ -72,7 +73,9 @@ impl<'a> Live<'a> {
         let mut whole = Whole::read(&folder, trained(&config.tune), host.device)?;
         whole.clip.compute_in(host.compute);
         if config.tune.recompute {
-            whole.clip.recompute();
+            whole.clip.hold(Held::Input);
+        } else if host.ranks.sum_early() && host.device.is_cpu() {
+            whole.clip.hold(Held::Everything);
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
         let shown = Shown::new(config, corpus, &whole.preprocess, order, &host.ranks)?;
@@ -89,6 +92,11 @@ impl<'a> Live<'a> {
     /// What is trained of it.
     pub fn params(&self) -> Params {
         self.whole.params.trainable()
+    }
+
+    /// The parameters of each block, in the order in which a backward pass comes by.
+    pub fn blocks(&self) -> Vec<Vec<Tensor>> {
+        self.whole.clip.blocks()
     }
 
     /// The learning rate of a parameter falls from block to block towards the input (Clark et al. 2020).

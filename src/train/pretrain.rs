@@ -28,6 +28,7 @@ use crate::model::clip::config::{TextConfig, VisionConfig};
 use crate::model::clip::contrastive::contrastive_loss;
 use crate::model::clip::{Clip, ClipConfig, Noise, Trained, Whole, decays, part};
 use crate::nn::adamw::Group;
+use crate::nn::node::Held;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::to_matrix;
 use crate::rng;
@@ -53,7 +54,7 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
     };
     whole.clip.compute_in(host.compute);
     if section.recompute {
-        whole.clip.recompute();
+        whole.clip.hold(Held::Input);
     }
     let (parameters, tokens) = (whole.params.count(), whole.tokens.vocab_size());
     tracing::info!("a CLIP of {parameters} parameters, {tokens} tokens, {host}");

@@ -63,6 +63,10 @@ pub trait Task {
     /// # Errors
     /// When data cannot be read or shapes do not fit.
     fn loss(&self, batch: usize) -> Result<StepLoss>;
+    /// The parameters of each block that is a node of the graph, in the order in which a backward pass comes by.
+    fn blocks(&self) -> Vec<Vec<Tensor>> {
+        Vec::new()
+    }
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
     /// What a training must know beside its parameters to go on; names must differ from those of parameters.

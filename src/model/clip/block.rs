@@ -8,8 +8,8 @@ use crate::nn::activation::Activation;
 use crate::nn::attention::{Attention, Shape};
 use crate::nn::dropout::Dropout;
 use crate::nn::layers::{LayerNorm, Linear, residual};
+use crate::nn::node::{self, Block as _, Held};
 use crate::nn::params::{Init, Scope};
-use crate::nn::recompute::{self, Block as _};
 
 /// The shape of a stack of blocks.
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +76,9 @@ impl Block {
 #[derive(Debug, Clone)]
 pub struct Encoder {
     /// Each with those of its parameters that are trained.
-    blocks: Vec<(Block, Vec<Tensor>)>,
-    /// Whether what lies inside a block is computed again in the backward pass instead of held.
-    pub recomputes: bool,
+    blocks: Vec<(Block, node::Trained)>,
+    /// What is held of a block between its passes, where each is a node of the graph.
+    pub held: Option<Held>,
 }
 
 impl Encoder {
@@ -90,9 +90,9 @@ impl Encoder {
         let layers = scope.sub("encoder.layers");
         let block = |n: usize| {
             let scope = layers.sub(n);
-            Ok((Block::new(&scope, stack)?, scope.variables()))
+            Ok((Block::new(&scope, stack)?, node::Trained::new(scope.variables())))
         };
-        Ok(Self { blocks: (0..stack.layers).map(block).collect::<Result<_>>()?, recomputes: false })
+        Ok(Self { blocks: (0..stack.layers).map(block).collect::<Result<_>>()?, held: None })
     }
 
     /// From now on the blocks compute with this type.
@@ -105,9 +105,17 @@ impl Encoder {
     /// # Errors
     /// When shapes do not fit.
     pub fn forward(&self, x: &Tensor, noise: &mut Noise) -> Result<Tensor> {
-        self.blocks.iter().try_fold(x.clone(), |x, (block, variables)| {
+        self.blocks.iter().try_fold(x.clone(), |x, (block, trained)| {
             let block = noise.within(block);
-            if self.recomputes { recompute::recomputed(&block, variables, &x) } else { block.run(&x) }
+            match self.held {
+                Some(held) => node::run(&block, trained, held, &x),
+                None => block.run(&x),
+            }
         })
+    }
+
+    /// The trained parameters of each block that has any, in the order in which a backward pass comes by.
+    pub fn trained(&self) -> impl Iterator<Item = &[Tensor]> {
+        self.blocks.iter().rev().map(|(_, trained)| trained.variables()).filter(|trained| !trained.is_empty())
     }
 }

@@ -27,6 +27,7 @@ pub use whole::{Whole, pixels};
 
 use crate::error::Result;
 use crate::nn::layers::Linear;
+use crate::nn::node::Held;
 use crate::nn::params::{Init, Scope};
 use text::TextTower;
 use vision::VisionTower;
@@ -68,10 +69,15 @@ impl Clip {
         })
     }
 
-    /// From now on computes what lies inside its blocks again in the backward pass, instead of holding it.
-    pub fn recompute(&mut self) {
-        self.text.encoder.recomputes = true;
-        self.vision.encoder.recomputes = true;
+    /// From now on its blocks are nodes of the graph, of which this is held between their passes.
+    pub fn hold(&mut self, held: Held) {
+        self.text.encoder.held = Some(held);
+        self.vision.encoder.held = Some(held);
+    }
+
+    /// The trained parameters of each block, in the order in which a backward pass comes by.
+    pub fn blocks(&self) -> Vec<Vec<Tensor>> {
+        self.vision.encoder.trained().chain(self.text.encoder.trained()).map(<[_]>::to_vec).collect()
     }
 
     /// From now on its blocks compute with this type, whatever that of the parameters.

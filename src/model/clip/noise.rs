@@ -6,7 +6,7 @@ use rand::RngCore as _;
 use super::block::Block;
 use crate::error::Result;
 use crate::nn::dropout::Dropout;
-use crate::nn::recompute;
+use crate::nn::node;
 use crate::rng::{self, Rng};
 
 /// How much one pass through a tower leaves out.
@@ -49,7 +49,7 @@ pub(super) struct Noisy {
     seed: Option<u64>,
 }
 
-impl recompute::Block for Noisy {
+impl node::Block for Noisy {
     fn run(&self, x: &Tensor) -> Result<Tensor> {
         match self.seed {
             Some(seed) => {

@@ -1,0 +1,37 @@
+//! Gradients of several parameters as one row of numbers, which ranks can add up.
+
+use candle_core::{Result, Tensor};
+
+/// A parameter and its gradient, if any backward pass reached it.
+pub type Pair = (Tensor, Option<Tensor>);
+
+/// The gradients one behind the other, zeros where there is none; behind them, for each whether there is one: so what no rank has
+/// reached keeps having none, and a rank whose queries did not reach what another's did has zeros to add.
+pub fn packed(pairs: &[Pair]) -> Result<Tensor> {
+    let has: Vec<f32> = pairs.iter().map(|(_, gradient)| f32::from(u8::from(gradient.is_some()))).collect();
+    let flat = |(parameter, gradient): &Pair| match gradient {
+        Some(gradient) => gradient.flatten_all(),
+        None => parameter.zeros_like()?.flatten_all(),
+    };
+    let mut all = pairs.iter().map(flat).collect::<Result<Vec<_>>>()?;
+    all.push(Tensor::from_vec(has, pairs.len(), pairs[0].0.device())?);
+    Tensor::cat(&all, 0)
+}
+
+/// The sums of several such rows as gradients of the same parameters.
+pub fn unpacked<'a>(
+    parameters: impl Iterator<Item = &'a Tensor>,
+    sums: &Tensor,
+) -> Result<Vec<Option<Tensor>>> {
+    let parameters: Vec<&Tensor> = parameters.collect();
+    let mut at = sums.elem_count() - parameters.len();
+    let has = sums.narrow(0, at, parameters.len())?.to_vec1::<f32>()?;
+    at = 0;
+    let mut gradient = |(parameter, has): (&Tensor, f32)| {
+        let count = parameter.elem_count();
+        let own = sums.narrow(0, at, count)?.reshape(parameter.shape())?;
+        at += count;
+        Ok((has > 0.0).then_some(own))
+    };
+    parameters.into_iter().zip(has).map(&mut gradient).collect()
+}
