@@ -28,27 +28,20 @@ pub struct Ranks {
     world: Option<std::rc::Rc<over_mpi::World>>,
 }
 
-/// Rank and number of ranks, as the launcher tells every process that it starts.
+/// A number that the launcher tells every process that it starts.
+fn told(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Rank and number of ranks.
 pub fn launched() -> Option<(usize, usize)> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
     let pairs = [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")];
-    pairs.into_iter().find_map(|(rank, size)| Some((number(rank)?, number(size)?)))
+    pairs.into_iter().find_map(|(rank, size)| Some((told(rank)?, told(size)?)))
 }
 
-/// The number of this process among those of its machine, as the launcher tells it; nought where there is none.
+/// The number of this process among those of its machine; nought where the launcher does not tell it.
 pub fn local() -> usize {
-    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
-    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]
-        .into_iter()
-        .find_map(number)
-        .unwrap_or(0)
-}
-
-/// Whether `size` ranks run on more than this machine, as the launcher tells it; where it does not, they may.
-fn spread(size: usize) -> bool {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
-    let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(number);
-    size > 1 && local != Some(size)
+    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"].into_iter().find_map(told).unwrap_or(0)
 }
 
 /// The share of so many items that one of `size` ranks has.
@@ -94,12 +87,6 @@ impl Ranks {
     /// Whether this is the one that writes and shows.
     pub fn is_first(&self) -> bool {
         self.rank == 0
-    }
-
-    /// Whether sums of gradients are to begin while these are still being computed: where they go over a network. Within one
-    /// machine they take little time, and that of processors which all compute.
-    pub fn sum_early(&self) -> bool {
-        spread(self.size())
     }
 
     /// This rank's share of so many items.
@@ -203,6 +190,11 @@ impl Ranks {
 impl Ranks {
     /// Adds numbers up over all ranks, in place.
     pub fn sum(&self, _: &mut [f32]) {}
+
+    /// Whether sums over all ranks may be taken while these compute.
+    pub fn sums_early(&self) -> bool {
+        false
+    }
 
     /// So many sums over all ranks, taken while this one computes; none where that is not to be done.
     pub fn sums(&self, _: usize) -> Option<sums::Sums> {

@@ -89,14 +89,17 @@ fn measured(space: &Space, run: &str) -> Vec<(String, f64)> {
 #[test]
 fn two_and_three_ranks_give_the_weights_of_one() {
     let space = Space::new();
-    for (ranks, run, accumulate) in [(2, "two", "train.accumulate=1"), (3, "three", "train.accumulate=2")] {
-        train(&space, "one", &[accumulate]).args(["--force"]).output().succeeded();
-        let Some(mut launched) = over(ranks, train(&space, run, &[accumulate])) else { return };
+    let plainly = ["train.accumulate=1", "tune.recompute=true"];
+    let early = ["train.accumulate=2", "tune.recompute=false"];
+    for (ranks, run, more) in [(2, "two", plainly), (3, "three", early)] {
+        train(&space, "one", &more).args(["--force"]).output().succeeded();
+        let Some(mut launched) = over(ranks, train(&space, run, &more)) else { return };
         let output = launched.output().unwrap();
         let (stdout, stderr) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{stderr}");
         assert_eq!(stdout.matches("| retriever").count(), 2, "one report: {stdout}");
+        assert_eq!(stderr.contains("while the backward pass runs"), ranks == 3, "{stderr}");
         let far = apart(&space, 20, ["one", run]);
         assert!(far < 1e-5, "{ranks} ranks: {far}");
         let losses = |run: &str| -> Vec<f64> {

@@ -51,7 +51,8 @@ impl Gradients {
     }
 
     /// Has those of these `blocks` added up over all ranks while the next backward pass on this thread runs, whose gradients
-    /// count `weight`; on CPUs of several machines. [`Self::add`] must follow it, and [`Self::sum_over`].
+    /// count `weight`; on CPUs of several machines. [`Self::add`] must follow it, and [`Self::sum_over`]. What a block trains is
+    /// used nowhere else.
     pub fn sum_early(&self, blocks: &[Vec<Tensor>], weight: f64, ranks: &Ranks) {
         let on_cpus = self.0.first().is_some_and(|slot| slot.parameter.device().is_cpu());
         if blocks.is_empty() || !on_cpus {
@@ -62,7 +63,7 @@ impl Gradients {
             self.0.iter().map(|slot| (slot.parameter.id(), slot)).collect();
         let pair = |parameter: &Tensor| (parameter.clone(), so_far[&parameter.id()].sum.clone());
         let buckets = blocks.iter().map(|block| block.iter().map(pair).collect()).collect();
-        Early::new(buckets, sums, weight).expect();
+        Early::new(buckets, sums, weight).begin();
     }
 
     /// Adds them up over all ranks, which have gradients of the same parameters.

@@ -20,7 +20,6 @@ pub mod layers;
 pub mod node;
 pub mod params;
 pub mod pickle;
-
 pub mod schedule;
 pub mod tensors;
 

@@ -3,7 +3,7 @@
 //! *Decide*: what lies inside a block may be forgotten after the forward pass and computed again in the backward pass, so that of
 //! each block only its input is held (gradient checkpointing, Chen et al. 2016). *See*: the gradients of a block's own
 //! parameters are known as soon as the backward pass is through with it, not when the whole pass is over; several ranks begin to add
-//! them up there ([`super::early`]).
+//! them up there ([`Gradients::sum_early`](super::gradients::Gradients::sum_early)).
 //!
 //! candle's graph has no such node, so one is made of a custom operation: its forward pass hands over what the block gave,
 //! its backward pass runs one of its own inside the block. What that finds of the block's parameters is where the outer pass does
@@ -46,7 +46,7 @@ pub trait Block: Clone + Send + Sync + 'static {
 /// What is held of a block between its forward and its backward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Held {
-    /// All that the backward pass needs.
+    /// All that the backward pass needs, and copies of what comes in and goes out.
     Everything,
     /// Its input, from which the rest is computed again.
     Input,

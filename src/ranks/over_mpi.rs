@@ -19,8 +19,8 @@ const BUCKET: usize = 1 << 20;
 /// The connection to the other ranks.
 pub struct World {
     pub(super) all: SimpleCommunicator,
-    /// What MPI bears.
-    threading: Threading,
+    /// Whether sums over all ranks are taken while these compute.
+    early: bool,
     /// That of their GPUs, once it was needed.
     #[cfg(feature = "nccl")]
     pub(super) gpus: super::over_nccl::Gpus,
@@ -35,14 +35,21 @@ impl Ranks {
             mpi::initialize_with_threading(Threading::Serialized).ok_or_else(failed)?;
         let all = universe.world();
         let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
+        let early = !any(&all, threading < Threading::Serialized) && any(&all, spread(others + 1));
         let world = World {
             all,
-            threading,
+            early,
             #[cfg(feature = "nccl")]
             gpus: Default::default(),
             _universe: universe,
         };
         Ok(Self { rank, others, world: Some(Rc::new(world)) })
+    }
+
+    /// Whether sums over all ranks are taken while these compute: where they go over a network. Within one machine they take
+    /// little time, and that of processors which all compute.
+    pub fn sums_early(&self) -> bool {
+        self.world.as_ref().is_some_and(|world| world.early)
     }
 
     /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
@@ -52,10 +59,12 @@ impl Ranks {
         }
     }
 
-    /// So many sums over all ranks, taken while this one computes; none where that is not to be done, or MPI does not bear it.
-    /// Until they are finished this thread must ask nothing of the others.
+    /// So many sums over all ranks, taken while this one computes; none where that is not to be done. Until
+    /// they are finished this thread must ask nothing of the others.
     pub fn sums(&self, count: usize) -> Option<Sums> {
-        self.world.as_ref().filter(|world| self.sum_early() && world.threading >= Threading::Serialized)?;
+        if !self.sums_early() {
+            return None;
+        }
         // A pause after each look: the processor is for those who compute.
         let pause = || std::thread::sleep(Duration::from_micros(200));
         Some(Sums::new(count, move |numbers| add_up(&SimpleCommunicator::world(), numbers, pause)))
@@ -63,10 +72,7 @@ impl Ranks {
 
     /// Whether any rank says so.
     pub fn any(&self, own: bool) -> bool {
-        let Some(world) = &self.world else { return own };
-        let (own, mut any) = (i32::from(own), 0);
-        world.all.all_reduce_into(&own, &mut any, SystemOperation::max());
-        any > 0
+        self.world.as_ref().map_or(own, |world| any(&world.all, own))
     }
 
     /// The first rank's number.
@@ -95,6 +101,19 @@ impl Ranks {
             None => std::process::exit(1),
         }
     }
+}
+
+/// Whether `size` ranks run on more than this machine, as the launcher tells it; where it does not, they may.
+fn spread(size: usize) -> bool {
+    let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(super::told);
+    size > 1 && local != Some(size)
+}
+
+/// Whether any rank says so.
+fn any(all: &SimpleCommunicator, own: bool) -> bool {
+    let (own, mut any) = (i32::from(own), 0);
+    all.all_reduce_into(&own, &mut any, SystemOperation::max());
+    any > 0
 }
 
 /// Adds numbers up over all ranks, in place; `pause` comes after each look at whether that is done.

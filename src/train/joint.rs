@@ -58,6 +58,9 @@ pub fn train(
     tracing::info!("a decoder of {} parameters, {host}", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
+        if host.ranks.sums_early() && host.device.is_cpu() {
+            tracing::info!("their gradients are added up over the ranks while the backward pass runs");
+        }
     }
     engine::train(&task, plan(&config.train), run, resume, host.stop, &host.ranks)
 }

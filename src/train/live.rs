@@ -74,7 +74,7 @@ impl<'a> Live<'a> {
         whole.clip.compute_in(host.compute);
         if config.tune.recompute {
             whole.clip.hold(Held::Input);
-        } else if host.ranks.sum_early() && host.device.is_cpu() {
+        } else if host.ranks.sums_early() && host.device.is_cpu() {
             whole.clip.hold(Held::Everything);
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);

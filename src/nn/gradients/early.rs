@@ -30,11 +30,11 @@ struct Bucket {
     sent: bool,
 }
 
-/// Sends what a backward pass on this thread has found of a block, when it will find no more there.
+/// Takes and sends what a backward pass on this thread has found of a block, when it will find no more there.
 ///
 /// # Errors
 /// When the device refuses.
-pub fn send(block: &[Tensor], found: &Found) -> Result<()> {
+pub fn send(block: &[Tensor], found: &mut Found) -> Result<()> {
     NEXT.with_borrow_mut(|next| {
         let Some(early) = next else { return Ok(()) };
         let of_block = |bucket: &Bucket| bucket.pairs[0].0.id() == block[0].id();
@@ -50,7 +50,7 @@ impl Early {
     }
 
     /// Begins with the next backward pass on this thread.
-    pub fn expect(self) {
+    pub fn begin(self) {
         NEXT.set(Some(self));
     }
 
@@ -59,10 +59,10 @@ impl Early {
         NEXT.take()
     }
 
-    fn send_found(&mut self, place: usize, found: &Found) -> Result<()> {
+    fn send_found(&mut self, place: usize, found: &mut Found) -> Result<()> {
         for (parameter, gradient) in &mut self.buckets[place].pairs {
-            let Some(own) = found.get(&parameter.id()) else { continue };
-            *gradient = Some(super::plus(gradient.as_ref(), own, self.weight)?);
+            let Some(own) = found.remove(&parameter.id()) else { continue };
+            *gradient = Some(super::plus(gradient.as_ref(), &own, self.weight)?);
         }
         self.send(place)
     }
@@ -71,6 +71,7 @@ impl Early {
         let bucket = &mut self.buckets[place];
         bucket.sent = true;
         self.sums.add(place, packed(&bucket.pairs)?.to_vec1()?);
+        bucket.pairs.iter_mut().for_each(|(_, gradient)| *gradient = None);
         Ok(())
     }
 
@@ -85,8 +86,9 @@ impl Early {
                 self.send(place)?;
             }
         }
-        let mut all = Vec::new();
-        for (bucket, numbers) in self.buckets.into_iter().zip(self.sums.finish()) {
+        let (sums, mut all) = (self.sums.finish(), Vec::new());
+        assert_eq!(sums.len(), self.buckets.len(), "invariant: all buckets were sent");
+        for (bucket, numbers) in self.buckets.into_iter().zip(sums) {
             let parameters = || bucket.pairs.iter().map(|(parameter, _)| parameter);
             let count = numbers.len();
             let sums = Tensor::from_vec(numbers, count, bucket.pairs[0].0.device())?;
@@ -135,7 +137,7 @@ mod tests {
         let pair = |block: &Vec<Tensor>| {
             vec![(block[0].clone(), Some(before.clone()).filter(|_| block[0].id() == a.id()))]
         };
-        Early::new(blocks.iter().map(pair).collect(), Sums::new(3, double), 0.5).expect();
+        Early::new(blocks.iter().map(pair).collect(), Sums::new(3, double), 0.5).begin();
 
         let trained = blocks.clone().map(node::Trained::new);
         let run = |block: usize, x: &Tensor| {
@@ -156,6 +158,5 @@ mod tests {
         let sums: Vec<Option<f32>> = sums.iter().map(|(_, sum)| sum.as_ref().map(value)).collect();
         assert_eq!(sums, [Some(4.0), Some(208.0), None]);
         assert!(Early::take().is_none());
-        drop(c);
     }
 }

@@ -24,14 +24,13 @@ pub fn unpacked<'a>(
     sums: &Tensor,
 ) -> Result<Vec<Option<Tensor>>> {
     let parameters: Vec<&Tensor> = parameters.collect();
-    let mut at = sums.elem_count() - parameters.len();
-    let has = sums.narrow(0, at, parameters.len())?.to_vec1::<f32>()?;
-    at = 0;
-    let mut gradient = |(parameter, has): (&Tensor, f32)| {
+    let has = sums.narrow(0, sums.elem_count() - parameters.len(), parameters.len())?.to_vec1::<f32>()?;
+    let mut at = 0;
+    let gradient = |(parameter, has): (&Tensor, f32)| {
         let count = parameter.elem_count();
         let own = sums.narrow(0, at, count)?.reshape(parameter.shape())?;
         at += count;
         Ok((has > 0.0).then_some(own))
     };
-    parameters.into_iter().zip(has).map(&mut gradient).collect()
+    parameters.into_iter().zip(has).map(gradient).collect()
 }
