@@ -175,7 +175,7 @@ fn keep_tuned(
     let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
     let index = named::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
     let (_, weights) = best.parts();
-    whole.params.trainable().assign(weights, &run.checkpoints())?;
+    whole.towers().assign(weights, &run.checkpoints())?;
     let encoder = run.tuned().join(ENCODER);
     whole.write(&encoder, DType::F32)?;
     let fingerprint = Encoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();

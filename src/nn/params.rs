@@ -40,10 +40,10 @@ impl Params {
         self.0.get(name)
     }
 
-    /// Those that are trained.
-    pub fn trainable(&self) -> Self {
-        let trained = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
-        Self(trained.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
+    /// Those that are wanted.
+    pub fn only(&self, wanted: impl Fn(&str, &Tensor) -> bool) -> Self {
+        let some = self.0.iter().filter(|(name, tensor)| wanted(name, tensor));
+        Self(some.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
     }
 
     /// These and others, whose names get a prefix.

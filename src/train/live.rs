@@ -21,7 +21,7 @@ use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::align::Align;
 use crate::model::clip::contrastive::contrastive_loss_of;
-use crate::model::clip::{Clip, Noise, Side, Trained, Whole, blocks_above, decays, side};
+use crate::model::clip::{Noise, Side, Trained, Whole, blocks_above, decays, side};
 use crate::model::features::{Prepared, photos_of};
 use crate::model::modality::Modality;
 use crate::nn::adamw::Group;
@@ -91,7 +91,7 @@ impl<'a> Live<'a> {
 
     /// What is trained of it.
     pub fn params(&self) -> Params {
-        self.whole.params.trainable()
+        self.whole.towers()
     }
 
     /// The parameters of each block, in the order in which a backward pass comes by.
@@ -138,7 +138,7 @@ impl<'a> Live<'a> {
         self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
-    /// CLIP's loss on a batch of captions and their photos.
+    /// CLIP's loss on a batch of captions and their photos, between aligned rows: those are searched.
     ///
     /// # Errors
     /// When a photo can no longer be read.
@@ -148,10 +148,9 @@ impl<'a> Live<'a> {
             Depth::None => tensors::from_matrix(&self.before.images.select(&batch.gold), self.device)?,
             _ => self.photos(&batch.gold, &self.shown.of(step)?.1, None)?,
         };
-        let scale = self.whole.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?;
-        // The temperature is every rank's: one of them has its gradient.
-        let scale = if self.ranks.is_first() { scale } else { scale.detach() };
-        let texts = self.captions(&captions, None)?;
+        let images = self.align.side(Modality::Image).forward(&images)?;
+        let texts = self.spoken(&captions)?;
+        let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
         // Whole numbers up to 2²⁴ are exact in f32: more images than any corpus here has.
         let owners: Vec<f32> = batch.gold.iter().map(|&image| image as f32).collect();
         let owners = self.among_all(&Tensor::from_vec(owners, (batch.gold.len(), 1), self.device)?)?;

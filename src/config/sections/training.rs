@@ -96,11 +96,14 @@ section! {
         image_lr: f64 = 1e-5,
         /// Factor on the learning rate from a block to the one below it, and from the first block to the embeddings.
         layer_decay: f64 = 0.8,
-        /// AdamW's decoupled weight decay of both towers; norms, biases, embeddings and the temperature have none.
+        /// AdamW's decoupled weight decay of both towers; norms, biases and embeddings have none.
         weight_decay: f64 = 0.05,
         /// Weight of CLIP's contrastive loss on the captions of a step and their photos; a number, or numbers at steps
         /// ("0:1 100:0.5").
         contrastive: Schedule = Schedule::constant(0.0),
+        /// Temperature τ of it. The loss is between aligned embeddings, for which CLIP's own temperature was not made; 0.07 is
+        /// what CLIP's own training starts from.
+        contrastive_temperature: f64 = 0.07,
         /// Whether photos ask as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
         augment: bool = false,
         /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).

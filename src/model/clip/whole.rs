@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
-use super::{Clip, ClipConfig, Noise, TokenBatch, Trained, folder};
+use super::{Clip, ClipConfig, Noise, TokenBatch, Trained, folder, side};
 use crate::data::layout::PREPROCESSOR;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokens::Tokens;
@@ -45,6 +45,11 @@ impl Whole {
             return Err(Error::file(path.join(PREPROCESSOR), what));
         }
         Ok(Self { clip, params, shape, tokens, preprocess })
+    }
+
+    /// What is trained of the towers: all trained parameters but the temperature.
+    pub fn towers(&self) -> Params {
+        self.params.only(|name, tensor| tensor.is_variable() && side(name).is_some())
     }
 
     /// A caption as ids of the text tower, its end token last.
