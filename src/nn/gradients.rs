@@ -74,23 +74,20 @@ impl Gradients {
         if ranks.size() == 1 || self.0.is_empty() {
             return Ok(());
         }
-        let place: HashMap<TensorId, usize> =
-            self.0.iter().enumerate().map(|(place, slot)| (slot.parameter.id(), place)).collect();
-        let mut left = vec![true; self.0.len()];
-        if let Some(early) = Early::take() {
-            for (parameter, sum) in early.finish(|id| self.0[place[&id]].sum.clone())? {
-                let place = place[&parameter.id()];
-                (self.0[place].sum, left[place]) = (sum, false);
+        let found = |id| self.0.iter().find(|slot| slot.parameter.id() == id)?.sum.clone();
+        let mut early = Early::take().map_or_else(|| Ok(HashMap::new()), |early| early.finish(found))?;
+        let mut left = Vec::new();
+        for slot in &mut self.0 {
+            match early.remove(&slot.parameter.id()) {
+                Some(sum) => slot.sum = sum,
+                None => left.push(slot),
             }
         }
-        let mut left: Vec<&mut Slot> =
-            self.0.iter_mut().zip(left).filter_map(|(slot, left)| left.then_some(slot)).collect();
         if left.is_empty() {
             return Ok(());
         }
         let pairs: Vec<Pair> = left.iter().map(|slot| (slot.parameter.clone(), slot.sum.clone())).collect();
-        let sums = ranks.total(packed(&pairs)?)?;
-        let sums = unpacked(pairs.iter().map(|(parameter, _)| parameter), &sums)?;
+        let sums = unpacked(&pairs, &ranks.total(packed(&pairs)?)?)?;
         left.iter_mut().zip(sums).for_each(|(slot, sum)| slot.sum = sum);
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! add up bucket after bucket in one order, that in which passes come by the blocks.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use candle_core::{Result, Tensor, TensorId};
 
@@ -75,8 +76,11 @@ impl Early {
         Ok(())
     }
 
-    /// Sends the buckets that no pass was through with, with the gradients that `found` tells; then all sums.
-    pub fn finish(mut self, found: impl Fn(TensorId) -> Option<Tensor>) -> Result<Vec<Pair>> {
+    /// Sends the buckets that no pass was through with, with the gradients that `found` tells; then the sums of all.
+    pub fn finish(
+        mut self,
+        found: impl Fn(TensorId) -> Option<Tensor>,
+    ) -> Result<HashMap<TensorId, Option<Tensor>>> {
         for place in 0..self.buckets.len() {
             if !self.buckets[place].sent {
                 self.buckets[place]
@@ -86,13 +90,12 @@ impl Early {
                 self.send(place)?;
             }
         }
-        let (sums, mut all) = (self.sums.finish(), Vec::new());
+        let (sums, mut all) = (self.sums.finish(), HashMap::new());
         assert_eq!(sums.len(), self.buckets.len(), "invariant: all buckets were sent");
-        for (bucket, numbers) in self.buckets.into_iter().zip(sums) {
-            let parameters = || bucket.pairs.iter().map(|(parameter, _)| parameter);
-            let count = numbers.len();
-            let sums = Tensor::from_vec(numbers, count, bucket.pairs[0].0.device())?;
-            all.extend(parameters().cloned().zip(unpacked(parameters(), &sums)?));
+        for (Bucket { pairs, .. }, sums) in self.buckets.into_iter().zip(sums) {
+            let sums = Tensor::from_slice(&sums, sums.len(), pairs[0].0.device())?;
+            let gradients = unpacked(&pairs, &sums)?;
+            all.extend(pairs.iter().map(|(parameter, _)| parameter.id()).zip(gradients));
         }
         Ok(all)
     }
@@ -155,8 +158,7 @@ mod tests {
         gradients.add(&found, 0.5).unwrap();
         let sums = Early::take().unwrap().finish(|_| None).unwrap();
         let value = |gradient: &Tensor| gradient.to_vec1::<f32>().unwrap()[0];
-        let sums: Vec<Option<f32>> = sums.iter().map(|(_, sum)| sum.as_ref().map(value)).collect();
-        assert_eq!(sums, [Some(4.0), Some(208.0), None]);
+        assert_eq!([&b, &a, &c].map(|x| sums[&x.id()].as_ref().map(value)), [Some(4.0), Some(208.0), None]);
         assert!(Early::take().is_none());
     }
 }

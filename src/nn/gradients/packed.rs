@@ -19,18 +19,14 @@ pub fn packed(pairs: &[Pair]) -> Result<Tensor> {
 }
 
 /// The sums of several such rows as gradients of the same parameters.
-pub fn unpacked<'a>(
-    parameters: impl Iterator<Item = &'a Tensor>,
-    sums: &Tensor,
-) -> Result<Vec<Option<Tensor>>> {
-    let parameters: Vec<&Tensor> = parameters.collect();
-    let has = sums.narrow(0, sums.elem_count() - parameters.len(), parameters.len())?.to_vec1::<f32>()?;
+pub fn unpacked(pairs: &[Pair], sums: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    let has = sums.narrow(0, sums.elem_count() - pairs.len(), pairs.len())?.to_vec1::<f32>()?;
     let mut at = 0;
-    let gradient = |(parameter, has): (&Tensor, f32)| {
+    let gradient = |((parameter, _), has): (&Pair, f32)| {
         let count = parameter.elem_count();
         let own = sums.narrow(0, at, count)?.reshape(parameter.shape())?;
         at += count;
         Ok((has > 0.0).then_some(own))
     };
-    parameters.into_iter().zip(has).map(gradient).collect()
+    pairs.iter().zip(has).map(gradient).collect()
 }
