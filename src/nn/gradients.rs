@@ -114,7 +114,7 @@ impl Gradients {
 }
 
 /// sum + weight·own.
-fn plus(sum: Option<&Tensor>, own: &Tensor, weight: f64) -> candle_core::Result<Tensor> {
+pub(super) fn plus(sum: Option<&Tensor>, own: &Tensor, weight: f64) -> candle_core::Result<Tensor> {
     let own = if weight == 1.0 { own.clone() } else { (own * weight)? };
     sum.map_or(Ok(own.clone()), |sum| sum + own)
 }

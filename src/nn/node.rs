@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Shape, Storage, Tensor, TensorId, Var};
 
-use super::gradients::early;
+use super::gradients::{early, plus};
 use super::tensors::total;
 use crate::error::Result;
 
@@ -148,10 +148,7 @@ impl<B> Node<B> {
         FOUND.with_borrow_mut(|all| {
             for variable in &self.trained.variables {
                 let Some(own) = found.get(variable) else { continue };
-                let sum = match all.remove(&variable.id()) {
-                    Some(sum) => (sum + own)?,
-                    None => own.clone(),
-                };
+                let sum = plus(all.get(&variable.id()), own, 1.0)?;
                 all.insert(variable.id(), sum);
             }
             if self.trained.open.load(Ordering::Relaxed) == 0 {
