@@ -147,7 +147,7 @@ fn ranks_name_the_images_that_one_names() {
 #[test]
 fn a_rank_that_dies_ends_the_others_and_any_number_goes_on() {
     let space = Space::new();
-    let long = ["train.steps=60", "train.keep=2"];
+    let long = ["train.steps=60"];
     let Some(mut launched) = over(2, train(&space, "run", &long)) else { return };
     let mut launched = launched.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     while !space.path("run/checkpoints/step-5").exists() && launched.try_wait().unwrap().is_none() {

@@ -1,6 +1,7 @@
 //! Between processes, by MPI.
 
 use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mpi::Threading;
@@ -35,7 +36,7 @@ impl Ranks {
             mpi::initialize_with_threading(Threading::Serialized).ok_or_else(failed)?;
         let all = universe.world();
         let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
-        let early = !any(&all, threading < Threading::Serialized) && any(&all, spread(others + 1));
+        let early = !any(&all, threading < Threading::Serialized) && any(&all, spread(&all));
         let world = World {
             all,
             early,
@@ -96,6 +97,7 @@ impl Ranks {
 
     /// Ends all ranks.
     pub fn abort(&self) -> ! {
+        let _alone = one_at_a_time();
         match &self.world {
             Some(world) => world.all.abort(1),
             None => std::process::exit(1),
@@ -103,10 +105,17 @@ impl Ranks {
     }
 }
 
-/// Whether `size` ranks run on more than this machine, as the launcher tells it; where it does not, they may.
-fn spread(size: usize) -> bool {
-    let local = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(super::told);
-    size > 1 && local != Some(size)
+/// Whether ranks run on more than this machine: as the launcher tells it, or else by whose memory could be shared. All ranks ask
+/// together.
+fn spread(all: &SimpleCommunicator) -> bool {
+    let told = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(super::told);
+    told.unwrap_or_else(|| all.split_shared(0).size() as usize) < all.size() as usize
+}
+
+/// Keeps a rank that ends all of them out of MPI while the thread of its sums is inside.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static CALLS: Mutex<()> = Mutex::new(());
+    CALLS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether any rank says so.
@@ -121,12 +130,19 @@ fn add_up(all: &SimpleCommunicator, numbers: &mut [f32], pause: impl Fn()) {
     let own = numbers.to_vec();
     mpi::request::scope(|scope| {
         let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
+        let alone = one_at_a_time();
         let begun: Vec<_> = buckets
             .map(|(own, sum)| all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum()))
             .collect();
+        drop(alone);
         for mut request in begun {
-            while let Err(unfinished) = request.test() {
-                request = unfinished;
+            loop {
+                let alone = one_at_a_time();
+                match request.test() {
+                    Ok(_) => break,
+                    Err(unfinished) => request = unfinished,
+                }
+                drop(alone);
                 pause();
             }
         }
