@@ -44,10 +44,12 @@ fn over(ranks: usize, command: Dsi) -> Option<Command> {
         "-np",
     ]);
     launched.arg(ranks.to_string());
-    // Two stand close together; three as if each had a machine of its own, with sums that begin early.
-    if ranks == 3 {
-        launched.args(["env", "OMPI_COMM_WORLD_LOCAL_SIZE=1"]);
-    }
+    // Two stand close together, which their launcher keeps to itself; three as if each had a machine of its own, with sums that
+    // begin early.
+    match ranks {
+        3 => launched.args(["env", "OMPI_COMM_WORLD_LOCAL_SIZE=1"]),
+        _ => launched.args(["env", "-u", "OMPI_COMM_WORLD_LOCAL_SIZE"]),
+    };
     launched.arg(command.0.get_program()).args(command.0.get_args());
     launched.current_dir(command.0.get_current_dir().unwrap()).env_remove("DSI_LOG").stdin(Stdio::null());
     launched.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
