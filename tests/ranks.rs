@@ -174,13 +174,15 @@ fn child_of(launched: &Child) -> String {
 #[test]
 fn a_batch_smaller_than_the_ranks_is_refused() {
     let space = Space::new();
-    let Some(mut launched) = over(3, train(&space, "run", &["train.batch=4", "tune.contrastive=0"])) else {
-        return;
-    };
-    let output = launched.output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{stderr}");
-    for part in ["train.batch = 4", "3 ranks", "of 3"] {
-        assert!(stderr.contains(part), "{part}: {stderr}");
+    for (few, told) in
+        [("train.batch=4", "train.batch = 4"), ("tune.contrastive_pairs=2", "tune.contrastive_pairs = 2")]
+    {
+        let Some(mut launched) = over(3, train(&space, "run", &[few])) else { return };
+        let output = launched.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{stderr}");
+        for part in [told, "3 ranks", "of 3"] {
+            assert!(stderr.contains(part), "{part}: {stderr}");
+        }
     }
 }

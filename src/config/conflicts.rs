@@ -171,17 +171,12 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
         return Some(alone("tune.contrastive", "tune.text or tune.image"));
     }
     let captions = config.train.captions_a_batch();
-    if !tune.contrastive.is_zero() && captions < 2 {
-        return Some(format!(
-            "tune.contrastive needs two captions a step at least, and train.batch × train.caption_share is {captions}"
-        ));
-    }
-    if tune.text != Depth::None && captions == 0 {
+    if tune.contrastive.is_zero() && tune.text != Depth::None && captions == 0 {
         return Some(
             "tune.text with train.caption_share = 0: no caption is asked that would train it".into(),
         );
     }
-    if tune.image != Depth::None && captions == config.train.batch && tune.contrastive.is_zero() {
+    if tune.contrastive.is_zero() && tune.image != Depth::None && captions == config.train.batch {
         return Some("tune.image with train.caption_share = 1: no photo is asked that would train it".into());
     }
     let blocks = given(&[("tune.recompute", tune.recompute), ("tune.dropout", tune.dropout > 0.0)]);

@@ -231,7 +231,7 @@ impl Task for Joint<'_> {
             Loss::Listwise => self.ranking(step, &asked)?,
             Loss::CrossEntropy => self.classical(step, &asked)?,
         };
-        let mut loss = self.with_contrastive(StepLoss { share, ..loss }, step, &asked.captions)?;
+        let mut loss = self.with_contrastive(StepLoss { share, ..loss }, step)?;
         if self.config.tune.reassign_every > 0 {
             loss.parts.push(("perplexity", Tensor::new(self.named().perplexity as f32, self.device)?));
         }
@@ -273,7 +273,7 @@ impl Task for Joint<'_> {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
 
-    /// The fewest batches of which a step may be made that ask the same queries, else half of the batch.
+    /// The fewest batches of which a step may be made that ask the same queries, else half of the batch, with half of the pairs.
     fn lighter(&self) -> Option<Lighter> {
         let (section, config) = (self.section, self.config);
         let split = |parts: &usize| {
@@ -286,7 +286,11 @@ impl Task for Joint<'_> {
             None if section.batch > 1 => (false, split(&2).train),
             None => return None,
         };
-        let settings = format!("--set train.batch={batch} --set train.accumulate={accumulate}");
+        let mut settings = format!("--set train.batch={batch} --set train.accumulate={accumulate}");
+        if !config.tune.contrastive.is_zero() {
+            settings +=
+                &format!(" --set tune.contrastive_pairs={}", (config.tune.contrastive_pairs / 2).max(2));
+        }
         Some(Lighter { settings, same })
     }
 

@@ -43,6 +43,7 @@ pub struct Live<'a> {
     before: &'a Embeddings,
     /// The photos of each step, ahead of it.
     shown: Shown,
+    order: Arc<Order>,
     align: &'a Align,
     seed: u64,
     device: &'a Device,
@@ -78,10 +79,10 @@ impl<'a> Live<'a> {
             whole.clip.hold(Held::Everything);
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        let shown = Shown::new(config, corpus, &whole.preprocess, order, &host.ranks)?;
+        let shown = Shown::new(config, corpus, &whole.preprocess, order.clone(), &host.ranks)?;
         let (section, seed) = (&config.tune, config.seed);
         let (device, ranks) = (host.device, host.ranks.clone());
-        Ok(Some(Self { whole, section, corpus, before, shown, align, seed, device, ranks }))
+        Ok(Some(Self { whole, section, corpus, before, shown, order, align, seed, device, ranks }))
     }
 
     /// Time that steps have waited for photos since this was last asked.
@@ -124,8 +125,8 @@ impl<'a> Live<'a> {
             return tensors::from_matrix(&batch.rows, self.device);
         }
         let own = match captions {
-            Some(captions) => self.captions(&captions, Some(step))?,
-            None => self.photos(&batch.gold, &self.shown.of(step)?.0, Some(step))?,
+            Some(captions) => self.captions(&captions, Some(("text dropout", step)))?,
+            None => self.photos(&batch.gold, &self.shown.of(step)?.0, Some(("patches", step)))?,
         };
         batch.moves.apply(&self.align.side(modality).forward(&own)?)
     }
@@ -138,22 +139,26 @@ impl<'a> Live<'a> {
         self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
-    /// CLIP's loss on a batch of captions and their photos, between aligned rows: those are searched.
+    /// CLIP's loss on the pairs of a step, between aligned rows: those are searched.
     ///
     /// # Errors
     /// When a photo can no longer be read.
-    pub fn contrastive(&self, batch: &Batch, step: usize) -> Result<Tensor> {
-        let captions: Vec<usize> = batch.captions.iter().flatten().copied().collect();
+    pub fn contrastive(&self, step: usize) -> Result<Tensor> {
+        let pairs = self.order.contrasted(step);
+        let pairs = &pairs[self.ranks.share(pairs.len())];
+        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
+        let gold: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
         let images = match self.section.image {
-            Depth::None => tensors::from_matrix(&self.before.images.select(&batch.gold), self.device)?,
-            _ => self.photos(&batch.gold, &self.shown.of(step)?.1, None)?,
+            Depth::None => tensors::from_matrix(&self.before.images.select(&gold), self.device)?,
+            _ => self.photos(&gold, &self.shown.of(step)?.1, Some(("paired patches", step)))?,
         };
         let images = self.align.side(Modality::Image).forward(&images)?;
-        let texts = self.spoken(&captions)?;
+        let texts = self.captions(&captions, Some(("paired text dropout", step)))?;
+        let texts = self.align.side(Modality::Caption).forward(&texts)?;
         let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
         // Whole numbers up to 2²⁴ are exact in f32: more images than any corpus here has.
-        let owners: Vec<f32> = batch.gold.iter().map(|&image| image as f32).collect();
-        let owners = self.among_all(&Tensor::from_vec(owners, (batch.gold.len(), 1), self.device)?)?;
+        let owners: Vec<f32> = gold.iter().map(|&image| image as f32).collect();
+        let owners = self.among_all(&Tensor::from_vec(owners, (gold.len(), 1), self.device)?)?;
         let owners: Vec<usize> =
             owners.flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| x as usize).collect();
         contrastive_loss_of(&self.among_all(&images)?, &self.among_all(&texts)?, &scale, &owners)
@@ -213,16 +218,17 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// What a step of training leaves out; nothing, where it is none.
-    fn noise<'r>(&self, step: Option<usize>, rng: &'r mut Rng) -> Noise<'r> {
-        match step {
-            Some(_) => Noise::new(self.section.patch_dropout, self.section.dropout, rng),
+    /// What a pass of a step leaves out, which has a random stream of its own; nothing, outside of steps.
+    fn noise<'r>(&self, pass: Option<(&str, usize)>, rng: &'r mut Option<Rng>) -> Noise<'r> {
+        *rng = pass.map(|(stream, step)| rng::stream(self.seed, &self.ranks.own(stream), step as u64));
+        match rng {
+            Some(rng) => Noise::new(self.section.patch_dropout, self.section.dropout, rng),
             None => Noise::off(),
         }
     }
 
     /// The encoder's own unit rows (captions, width).
-    fn captions(&self, captions: &[usize], step: Option<usize>) -> Result<Tensor> {
+    fn captions(&self, captions: &[usize], pass: Option<(&str, usize)>) -> Result<Tensor> {
         if self.section.text == Depth::None {
             return tensors::from_matrix(&self.before.captions.select(captions), self.device);
         }
@@ -231,19 +237,22 @@ impl<'a> Live<'a> {
             .map(|&caption| self.whole.encode(self.corpus.caption(caption)))
             .collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        let mut rng = rng::stream(self.seed, &self.ranks.own("text dropout"), step.unwrap_or(0) as u64);
-        self.whole.captions(&ids, &mut self.noise(step, &mut rng))
+        self.whole.captions(&ids, &mut self.noise(pass, &mut None))
     }
 
     /// The encoder's own unit rows (photos, width) of squares; a photo that could not be read keeps the row it had.
-    fn photos(&self, images: &[usize], squares: &[Option<Vec<u8>>], step: Option<usize>) -> Result<Tensor> {
+    fn photos(
+        &self,
+        images: &[usize],
+        squares: &[Option<Vec<u8>>],
+        pass: Option<(&str, usize)>,
+    ) -> Result<Tensor> {
         let before = || tensors::from_matrix(&self.before.images.select(images), self.device);
         let read: Vec<&[u8]> = squares.iter().flatten().map(Vec::as_slice).collect();
         if read.is_empty() {
             return before();
         }
-        let mut rng = rng::stream(self.seed, &self.ranks.own("patches"), step.unwrap_or(0) as u64);
-        let rows = self.whole.photos(&read, &mut self.noise(step, &mut rng))?;
+        let rows = self.whole.photos(&read, &mut self.noise(pass, &mut None))?;
         if read.len() == squares.len() {
             return Ok(rows);
         }

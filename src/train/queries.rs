@@ -89,6 +89,9 @@ pub struct Order {
     memorised: Vec<ImageIdx>,
     caption_order: Epochs,
     image_order: Epochs,
+    /// Pairs of the contrastive loss a step, where it has a weight at all.
+    contrasted: usize,
+    pair_order: Epochs,
 }
 
 impl Order {
@@ -106,6 +109,8 @@ impl Order {
             counts: [captions, config.train.batch - captions],
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
+            contrasted: if config.tune.contrastive.is_zero() { 0 } else { config.tune.contrastive_pairs },
+            pair_order: Epochs::new(config.seed, "pair order", pairs.len()),
             pairs,
             memorised,
         })
@@ -116,8 +121,15 @@ impl Order {
     /// # Errors
     /// When one has not.
     pub fn check(&self, ranks: &Ranks) -> Result<()> {
-        let [captions, photos] = self.counts;
-        if self.counts.iter().all(|&count| count == 0 || count >= ranks.size()) {
+        let ([captions, photos], pairs) = (self.counts, self.contrasted);
+        let few = |count: usize| count > 0 && count < ranks.size();
+        if few(pairs) {
+            return Err(Error::input(format!(
+                "tune.contrastive_pairs = {pairs} are too few for {} ranks: each needs one; raise it, or start fewer ranks",
+                ranks.size()
+            )));
+        }
+        if !few(captions) && !few(photos) {
             return Ok(());
         }
         Err(Error::input(format!(
@@ -131,6 +143,11 @@ impl Order {
     /// The captions that ask at a step, with their images.
     pub fn captions(&self, step: usize) -> Vec<TrainPair> {
         self.caption_order.batch(step, self.counts[0]).into_iter().map(|i| self.pairs[i]).collect()
+    }
+
+    /// The captions that the contrastive loss of a step is of, with their images.
+    pub fn contrasted(&self, step: usize) -> Vec<TrainPair> {
+        self.pair_order.batch(step, self.contrasted).into_iter().map(|i| self.pairs[i]).collect()
     }
 
     /// The images whose photos ask at a step, as rows of the corpus.

@@ -19,10 +19,10 @@ use crate::rng;
 /// Photos as squares; none where one could not be read.
 pub type Squares = Vec<Option<Vec<u8>>>;
 
-/// The photos of a step: those that ask, and those of its captions.
+/// The photos of a step: those that ask, and those of its contrastive loss.
 pub type Photos = Arc<(Squares, Squares)>;
 
-/// What is made ahead: the squares or faults of the photos that ask, and of those that stand beside captions.
+/// What is made ahead: the squares or faults of the photos that ask, and of those of the contrastive loss.
 type Made = [Vec<Result<Vec<u8>>>; 2];
 
 /// The photos of the steps of a training.
@@ -61,20 +61,22 @@ impl Shown {
             if photos.is_empty() {
                 return [Vec::new(), Vec::new()];
             }
-            let chosen = |rows: &[usize]| rows.iter().map(|&row| &photos[row]).collect::<Vec<&Photo>>();
-            let asking = order.images(step);
-            let own = shares(asking.len());
-            let asking = chosen(&asking[own.clone()]);
-            let draw = |n: usize| rng::stream(seed, &format!("photo {}", own.start + n), step as u64);
-            let asking = match tune.augment {
-                true => view_batch(&asking, &preprocess, &draw),
-                false => decode_batch(&asking, &preprocess),
+            // What is drawn for a photo does not depend on which rank shows it.
+            let seen = |rows: &[usize], stream: &str| {
+                let own = shares(rows.len());
+                let photos: Vec<&Photo> = rows[own.clone()].iter().map(|&row| &photos[row]).collect();
+                let draw = |n: usize| rng::stream(seed, &format!("{stream} {}", own.start + n), step as u64);
+                match tune.augment {
+                    true => view_batch(&photos, &preprocess, &draw),
+                    false => decode_batch(&photos, &preprocess),
+                }
             };
+            let asking = seen(&order.images(step), "photo");
             if tune.contrastive.at(step / accumulate) == 0.0 {
                 return [asking, Vec::new()];
             }
-            let spoken: Vec<usize> = order.captions(step).iter().map(|pair| pair.image().row()).collect();
-            [asking, decode_batch(&chosen(&spoken[shares(spoken.len())]), &preprocess)]
+            let paired: Vec<usize> = order.contrasted(step).iter().map(|pair| pair.image().row()).collect();
+            [asking, seen(&paired, "paired photo")]
         };
         Ok(Self {
             ahead: Ahead::new(make),
@@ -85,7 +87,7 @@ impl Shown {
         })
     }
 
-    /// The photos that ask at a step, and those of its captions, which are there where the contrastive loss has a weight.
+    /// The photos that ask at a step, and those of its contrastive loss, which are there where that has a weight.
     ///
     /// # Errors
     /// When a photo can no longer be read, unless such are to be skipped.
@@ -94,8 +96,8 @@ impl Shown {
         if let Some((_, photos)) = last.as_ref().filter(|(of, _)| *of == step) {
             return Ok(photos.clone());
         }
-        let [asking, spoken] = self.ahead.of(step);
-        let photos = Arc::new((self.sound(asking)?, self.sound(spoken)?));
+        let [asking, paired] = self.ahead.of(step);
+        let photos = Arc::new((self.sound(asking)?, self.sound(paired)?));
         *last = Some((step, photos.clone()));
         Ok(photos)
     }
@@ -144,10 +146,17 @@ mod tests {
         let photo = corpus.photo(corpus.images().next().unwrap()).unwrap().path().to_path_buf();
         std::fs::remove_file(photo).unwrap();
         let shown = |on_bad: &str| {
-            let sets = ["tune.image=all", "tune.contrastive=1", "train.batch=16", on_bad].map(str::to_owned);
+            let sets = [
+                "tune.image=all",
+                "tune.contrastive=1",
+                "tune.contrastive_pairs=9",
+                "train.batch=16",
+                on_bad,
+            ]
+            .map(str::to_owned);
             let config = Config::parse("", Path::new("x"), &sets).unwrap();
             let order = Arc::new(Order::new(&config, &corpus).unwrap());
-            let gold = [order.images(0), order.captions(0).iter().map(|pair| pair.image().row()).collect()];
+            let gold = [order.images(0), order.contrasted(0).iter().map(|pair| pair.image().row()).collect()];
             let shown =
                 Shown::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Ranks::alone()).unwrap();
             (shown.of(0), gold)

@@ -98,13 +98,16 @@ section! {
         layer_decay: f64 = 0.8,
         /// AdamW's decoupled weight decay of both towers; norms, biases and embeddings have none.
         weight_decay: f64 = 0.05,
-        /// Weight of CLIP's contrastive loss on the captions of a step and their photos; a number, or numbers at steps
+        /// Weight of CLIP's contrastive loss on train captions and their photos; a number, or numbers at steps
         /// ("0:1 100:0.5").
         contrastive: Schedule = Schedule::constant(0.0),
+        /// Pairs of a batch that it is computed of, drawn for it alone: each has the others as negatives, so that a few of them
+        /// teach nothing.
+        contrastive_pairs: usize = 256,
         /// Temperature τ of it. The loss is between aligned embeddings, for which CLIP's own temperature was not made; 0.07 is
         /// what CLIP's own training starts from.
         contrastive_temperature: f64 = 0.07,
-        /// Whether photos ask as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
+        /// Whether photos are shown as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
         augment: bool = false,
         /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).
         patch_dropout: f64 = 0.0,

@@ -128,13 +128,12 @@ impl Joint<'_> {
     }
 
     /// The loss with CLIP's own beside it, where that has a weight at this step.
-    pub(super) fn with_contrastive(&self, loss: StepLoss, step: usize, captions: &Batch) -> Result<StepLoss> {
+    pub(super) fn with_contrastive(&self, loss: StepLoss, step: usize) -> Result<StepLoss> {
         let weight = self.contrastive.at(step / self.section.accumulate);
-        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0 && self.source.captions_a_step() > 1)
-        else {
+        let Some(live) = self.live.as_ref().filter(|_| weight > 0.0) else {
             return Ok(loss);
         };
-        let contrastive = live.contrastive(captions, step)?;
+        let contrastive = live.contrastive(step)?;
         let weighed = (&contrastive * weight)?;
         // Every rank has all of it, with the gradients of its own rows: its value counts once.
         let weighed = if self.ranks.is_first() { weighed } else { (&weighed - weighed.detach())? };
