@@ -137,7 +137,13 @@ impl<'a> Joint<'a> {
             contrastive: &config.tune.contrastive,
             seed: config.seed,
             dropout: config.decoder.dropout,
-            named: RefCell::new(Rc::new(Named::new(config, prepared, index.clone(), &model.dsi)?)),
+            named: RefCell::new(Rc::new(Named::new(
+                config,
+                prepared,
+                index.clone(),
+                images.clone(),
+                &model.dsi,
+            )?)),
             source: Source::new(config, prepared, &index.align, order, images, ranks)?,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
@@ -173,8 +179,13 @@ impl<'a> Joint<'a> {
             return Ok(());
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
-        let index = Index { docids, ..named.index().clone() };
-        *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
+        self.name(Index { docids, ..named.index().clone() }, images)
+    }
+
+    /// Names the images as this index does, which was made of these rows.
+    fn name(&self, index: Index, images: Matrix) -> Result<()> {
+        let named = Named::new(self.config, self.prepared, index, images, &self.model.dsi)?;
+        *self.named.borrow_mut() = Rc::new(named);
         Ok(())
     }
 
@@ -257,16 +268,19 @@ impl Task for Joint<'_> {
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        if self.config.tune.reassign_every == 0 {
-            return Ok(BTreeMap::new());
+        match self.config.tune.reassign_every {
+            0 => Ok(BTreeMap::new()),
+            _ => self.named().state(),
         }
-        Ok([(named::DOCIDS.to_owned(), named::to_tensor(&self.named().index().docids)?)].into())
     }
 
     fn restore(&self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
-        let index = named::with_docids(self.named().index().clone(), state, origin)?;
-        *self.named.borrow_mut() = Rc::new(Named::new(self.config, self.prepared, index, &self.model.dsi)?);
-        Ok(())
+        if self.config.tune.reassign_every == 0 {
+            return Ok(());
+        }
+        let named = self.named();
+        let index = named::with_docids(named.index().clone(), state, origin)?;
+        self.name(index, named.rows_of(state, origin)?)
     }
 
     fn waited(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
 //!
-//! What teaches it stays as it was: alignment and the teacher's distribution are those of the encoder before its training, and so
-//! are the docids unless they are re-assigned on the way. A tower that is not trained is not asked; the rows it gave once serve.
+//! The alignment stays as it was made for the encoder before its training, and so do the docids and the teacher's distribution
+//! unless images are named anew on the way. A tower that is not trained is not asked; the rows it gave once serve.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,17 +20,21 @@ use crate::model::catalogue::Catalogue;
 use crate::model::dsi::Dsi;
 use crate::model::features::Prepared;
 use crate::model::index::Index;
-use crate::model::modality::Modality;
+use crate::nn::tensors;
 use crate::ranks::Ranks;
 use crate::retriever::Retriever;
 use crate::retriever::build::{Kind, Parts};
 
 /// What the optimiser's file of a checkpoint calls the docids, (images, levels).
-pub const DOCIDS: &str = "docids";
+const DOCIDS: &str = "docids";
+/// The same of the rows that they were made of, (images, width).
+const ROWS: &str = "images";
 
 /// Docids, and what is made of them.
 pub struct Named {
     index: Index,
+    /// Aligned unit rows of all images by the encoder that named them.
+    images: Matrix,
     /// Where candidates are taken from.
     pub catalogue: Catalogue,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
@@ -45,13 +49,18 @@ pub struct Named {
 }
 
 impl Named {
-    /// Everything of an index. Teachers go by the embeddings that the encoder gave before its training.
+    /// Everything of an index; teachers go by `images`, the aligned unit rows of all of them.
     ///
     /// # Errors
     /// When the device refuses.
-    pub fn new(config: &Config, prepared: &Prepared, index: Index, dsi: &Arc<Dsi>) -> Result<Self> {
+    pub fn new(
+        config: &Config,
+        prepared: &Prepared,
+        index: Index,
+        images: Matrix,
+        dsi: &Arc<Dsi>,
+    ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
-        let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
         let teacher = |gallery: &[ImageIdx]| {
             let trie = Trie::over(&index.docids, gallery.iter().copied());
             Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
@@ -65,6 +74,7 @@ impl Named {
             validation: parts.build(Kind::Decoder, &everything),
             perplexity: perplexity(&index.docids),
             index,
+            images,
         })
     }
 
@@ -97,13 +107,31 @@ pub fn hash(docids: &DocidSet) -> u32 {
     hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
 }
 
-/// Docids as a tensor (images, levels) for a checkpoint.
-///
-/// # Errors
-/// When the device refuses.
-pub fn to_tensor(docids: &DocidSet) -> Result<Tensor> {
-    let codes: Vec<u32> = docids.iter().flat_map(|docid| docid.codes()).copied().collect();
-    Ok(Tensor::from_vec(codes, (docids.images(), docids.levels()), &Device::Cpu)?)
+impl Named {
+    /// The docids, and the rows that they were made of, as tensors for a checkpoint.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let docids = &self.index.docids;
+        let codes: Vec<u32> = docids.iter().flat_map(|docid| docid.codes()).copied().collect();
+        let codes = Tensor::from_vec(codes, (docids.images(), docids.levels()), &Device::Cpu)?;
+        let rows = tensors::from_matrix(&self.images, &Device::Cpu)?;
+        Ok([(DOCIDS.to_owned(), codes), (ROWS.to_owned(), rows)].into())
+    }
+
+    /// The rows that [`Named::state`] holds beside docids.
+    ///
+    /// # Errors
+    /// When they are missing or those of other images; `origin` names the checkpoint.
+    pub fn rows_of(&self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<Matrix> {
+        let dims = [self.images.rows(), self.images.width()];
+        let rows = state.remove(ROWS).filter(|rows| rows.dims() == dims);
+        let rows = rows.ok_or_else(|| {
+            Error::file(origin, format!("the {} × {} rows of images are not there", dims[0], dims[1]))
+        })?;
+        tensors::to_matrix(&rows)
+    }
 }
 
 /// The index with the docids that tensors of a checkpoint hold; as it was, where they hold none.

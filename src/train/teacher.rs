@@ -92,8 +92,8 @@ impl Teacher {
         &self.trie
     }
 
-    /// One lesson a query; `rivals` are further images that must be among its candidates. The nearest others, which are
-    /// the hard ones, fill the rest.
+    /// One lesson a query; `rows` are the queries' aligned unit rows, `rivals` further images that must be among their
+    /// candidates. The nearest others, which are the hard ones, fill the rest.
     /// `told`: scores to go by in place of the cosine, where a query is a caption that has some.
     ///
     /// # Errors
@@ -101,10 +101,11 @@ impl Teacher {
     pub fn lessons(
         &self,
         asked: &Batch,
+        rows: &Matrix,
         rivals: &[Vec<usize>],
         told: Option<&Scores>,
     ) -> Result<Vec<Lesson>> {
-        let cosines = asked.rows.mul_transposed(&self.embeddings);
+        let cosines = rows.mul_transposed(&self.embeddings);
         let lesson = |query: usize| {
             let own = asked.captions[query].filter(|_| asked.moves.scale[query] == 1.0);
             let told =
@@ -180,7 +181,7 @@ mod tests {
             captions: vec![None],
             moves: Moves::none(1, 2),
         };
-        let lesson = |rivals| teacher.lessons(&asked, &[rivals], None).unwrap().remove(0);
+        let lesson = |rivals| teacher.lessons(&asked, &asked.rows, &[rivals], None).unwrap().remove(0);
         assert_eq!(lesson(vec![]).images, [0, 1]);
         assert_eq!(lesson(vec![0, 2]).images, [0, 2]);
         let total = 1.0 + 1f32.exp() + 0.8f32.exp();

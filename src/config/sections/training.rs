@@ -116,8 +116,9 @@ section! {
         /// Whether what lies inside the towers' blocks is computed again in the backward pass instead of held (gradient
         /// checkpointing): less memory, a third more time.
         recompute: bool = false,
-        /// Steps between re-assignments of images to docids, by the encoder as it then is; 0: none. For
-        /// `index.family = "learned"`, whose docids are unique without a suffix.
+        /// Steps between re-assignments of images to docids, by the encoder as it then is, which from then on is the teacher too;
+        /// 0: none, and the encoder before its training teaches. For `index.family = "learned"`, whose docids are unique
+        /// without a suffix.
         reassign_every: usize = 0,
     }
 }
