@@ -122,7 +122,7 @@ impl<'a> Joint<'a> {
                  raise index.levels or index.codes",
             ));
         }
-        let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
+        let images = Rc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let order = Arc::new(Order::new(config, corpus)?);
         order.check(ranks)?;
         let live = Live::open(config, prepared, &index.align, order.clone(), host)?;
@@ -179,11 +179,11 @@ impl<'a> Joint<'a> {
             return Ok(());
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
-        self.name(Index { docids, ..named.index().clone() }, images)
+        self.name(Index { docids, ..named.index().clone() }, Rc::new(images))
     }
 
     /// Names the images as this index does, which was made of these rows.
-    fn name(&self, index: Index, images: Matrix) -> Result<()> {
+    fn name(&self, index: Index, images: Rc<Matrix>) -> Result<()> {
         let named = Named::new(self.config, self.prepared, index, images, &self.model.dsi)?;
         *self.named.borrow_mut() = Rc::new(named);
         Ok(())
@@ -280,7 +280,7 @@ impl Task for Joint<'_> {
         }
         let named = self.named();
         let index = named::with_docids(named.index().clone(), state, origin)?;
-        self.name(index, named.rows_of(state, origin)?)
+        self.name(index, Rc::new(named.rows_of(state, origin)?))
     }
 
     fn waited(&self) -> Duration {

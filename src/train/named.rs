@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -34,7 +35,7 @@ const ROWS: &str = "images";
 pub struct Named {
     index: Index,
     /// Aligned unit rows of all images by the encoder that named them.
-    images: Matrix,
+    images: Rc<Matrix>,
     /// Where candidates are taken from.
     pub catalogue: Catalogue,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
@@ -57,7 +58,7 @@ impl Named {
         config: &Config,
         prepared: &Prepared,
         index: Index,
-        images: Matrix,
+        images: Rc<Matrix>,
         dsi: &Arc<Dsi>,
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);
@@ -93,21 +94,7 @@ impl Named {
         let docids = codes.into_iter().map(Docid::new).collect();
         Some((DocidSet::new(docids, self.index.docids.codes_per_level().to_vec()).ok()?, changed))
     }
-}
 
-fn perplexity(docids: &DocidSet) -> f64 {
-    let levels = GateReport::new(docids, docids.levels(), None).levels;
-    levels.iter().map(|level| level.perplexity).sum::<f64>() / levels.len() as f64
-}
-
-/// Some bits of a hash of docids.
-pub fn hash(docids: &DocidSet) -> u32 {
-    let mut hasher = blake3::Hasher::new();
-    docids.iter().flat_map(|docid| docid.codes()).for_each(|code| _ = hasher.update(&code.to_le_bytes()));
-    hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
-}
-
-impl Named {
     /// The docids, and the rows that they were made of, as tensors for a checkpoint.
     ///
     /// # Errors
@@ -132,6 +119,18 @@ impl Named {
         })?;
         tensors::to_matrix(&rows)
     }
+}
+
+fn perplexity(docids: &DocidSet) -> f64 {
+    let levels = GateReport::new(docids, docids.levels(), None).levels;
+    levels.iter().map(|level| level.perplexity).sum::<f64>() / levels.len() as f64
+}
+
+/// Some bits of a hash of docids.
+pub fn hash(docids: &DocidSet) -> u32 {
+    let mut hasher = blake3::Hasher::new();
+    docids.iter().flat_map(|docid| docid.codes()).for_each(|code| _ = hasher.update(&code.to_le_bytes()));
+    hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
 }
 
 /// The index with the docids that tensors of a checkpoint hold; as it was, where they hold none.

@@ -1,6 +1,7 @@
 //! What a training step asks: captions and images, as they are, moved, or mixed.
 
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -166,7 +167,7 @@ pub struct Source<'a> {
     /// The captions' own unit rows; a step aligns those it needs.
     captions: &'a Matrix,
     /// Aligned unit rows of all images.
-    images: Matrix,
+    images: Rc<Matrix>,
     /// Those of what asks for images; none: they ask as they are.
     views: Option<Views>,
 }
@@ -181,7 +182,7 @@ impl<'a> Source<'a> {
         prepared: &'a Prepared,
         align: &'a Align,
         order: Arc<Order>,
-        images: Matrix,
+        images: Rc<Matrix>,
         ranks: &Ranks,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
