@@ -69,6 +69,20 @@ fn a_run_that_tuned_its_encoder_is_searched_and_measured_with_it_alone() {
 }
 
 #[test]
+fn the_contrastive_loss_trains_a_tower_that_no_query_reaches() {
+    let space = Space::new();
+    for share in ["train.caption_share=0", "train.caption_share=1"] {
+        let sets =
+            [share, "tune.contrastive=1", "train.consistency=0", "train.interpolation=0", "train.steps=2"];
+        tuned(&space, &sets).args(["--force"]).output().succeeded();
+        let line = json_lines(&space.path("run/metrics.jsonl")).remove(0);
+        for figure in ["contrastive", "grad_norm_text", "grad_norm_image"] {
+            assert!(line[figure].as_f64().unwrap() > 0.0, "{share}: {line}");
+        }
+    }
+}
+
+#[test]
 fn a_tuning_that_has_not_ended_cannot_be_searched_with() {
     let space = Space::new();
     tuned(&space, &["train.steps=1"]).output().succeeded();

@@ -112,7 +112,7 @@ impl Config {
     }
 
     /// Whether a step asks the same queries as one of `other`, in batches of whatever size. (The contrastive loss would have
-    /// other negatives.)
+    /// other pairs.)
     pub fn asks_as(&self, other: &Self) -> bool {
         let step =
             |train: &Train| [train.batch, train.captions_a_batch()].map(|count| count * train.accumulate);

@@ -159,7 +159,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("tune.layer_decay", SHARE),
     ("tune.weight_decay", Real(0.0, 10.0)),
     ("tune.contrastive", Weight),
-    ("tune.contrastive_pairs", Count(2, 1_000_000)),
+    ("tune.contrastive_pairs", Count(2, 65_536)),
     ("tune.contrastive_temperature", TEMPERATURE),
     ("tune.augment", Flag),
     ("tune.patch_dropout", Real(0.0, 0.9)),

@@ -76,7 +76,7 @@ pub struct Checkpoint {
     pub progress: Progress,
     /// The model's parameters.
     pub weights: BTreeMap<String, Tensor>,
-    /// The optimiser's moments.
+    /// The optimiser's moments, and what else of a training is not in its weights.
     pub optimizer: BTreeMap<String, Tensor>,
 }
 

@@ -176,7 +176,7 @@ impl<'a> Joint<'a> {
         self.ranks.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let Some((docids, changed)) = renamed else {
             tracing::warn!("step {step}: docids would no longer be unique; they stay as they are");
-            return Ok(());
+            return self.name(named.index().clone(), Rc::new(images));
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
         self.name(Index { docids, ..named.index().clone() }, Rc::new(images))
@@ -287,7 +287,8 @@ impl Task for Joint<'_> {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
 
-    /// The fewest batches of which a step may be made that ask the same queries, else half of the batch, with half of the pairs.
+    /// The fewest batches of which a step may be made that ask the same queries; else half of the batch, and half of the pairs of
+    /// the contrastive loss.
     fn lighter(&self) -> Option<Lighter> {
         let (section, config) = (self.section, self.config);
         let split = |parts: &usize| {
@@ -295,17 +296,19 @@ impl Task for Joint<'_> {
             Config { train: Train { batch, accumulate, ..section.clone() }, ..config.clone() }
         };
         let found = (2..=section.batch).map(|parts| split(&parts)).find(|c| c.asks_as(config));
-        let (same, Train { batch, accumulate, .. }) = match found {
-            Some(lighter) => (true, lighter.train),
-            None if section.batch > 1 => (false, split(&2).train),
-            None => return None,
-        };
-        let mut settings = format!("--set train.batch={batch} --set train.accumulate={accumulate}");
-        if !config.tune.contrastive.is_zero() {
-            settings +=
-                &format!(" --set tune.contrastive_pairs={}", (config.tune.contrastive_pairs / 2).max(2));
+        let same = found.is_some();
+        let (fewest, pairs) = (self.ranks.size(), config.tune.contrastive_pairs);
+        let mut settings = Vec::new();
+        if let Some(Config { train, .. }) = found.or_else(|| (section.batch / 2 >= fewest).then(|| split(&2)))
+        {
+            settings.push(format!("train.batch={}", train.batch));
+            settings.push(format!("train.accumulate={}", train.accumulate));
         }
-        Some(Lighter { settings, same })
+        if !config.tune.contrastive.is_zero() && pairs / 2 >= fewest.max(2) {
+            settings.push(format!("tune.contrastive_pairs={}", pairs / 2));
+        }
+        let settings: Vec<String> = settings.iter().map(|setting| format!("--set {setting}")).collect();
+        (!settings.is_empty()).then(|| Lighter { settings: settings.join(" "), same })
     }
 
     fn part(&self, parameter: &str) -> &'static str {

@@ -1,7 +1,7 @@
 //! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
 //!
 //! The alignment stays as it was made for the encoder before its training, and so do the docids and the teacher's distribution
-//! unless images are named anew on the way. A tower that is not trained is not asked; the rows it gave once serve.
+//! unless images are named anew on the way. What queries are mixed with or moved by stays that of the encoder before. A tower that is not trained is not asked; the rows it gave once serve.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +144,7 @@ impl<'a> Live<'a> {
     /// # Errors
     /// When a photo can no longer be read.
     pub fn contrastive(&self, step: usize) -> Result<Tensor> {
-        let pairs = self.order.contrasted(step);
+        let pairs = self.order.paired(step);
         let pairs = &pairs[self.ranks.share(pairs.len())];
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         let gold: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();

@@ -115,7 +115,10 @@ impl Named {
         let dims = [self.images.rows(), self.images.width()];
         let rows = state.remove(ROWS).filter(|rows| rows.dims() == dims);
         let rows = rows.ok_or_else(|| {
-            Error::file(origin, format!("the {} × {} rows of images are not there", dims[0], dims[1]))
+            Error::file(
+                origin,
+                format!("it has no {} × {} rows of images; begin again with --force", dims[0], dims[1]),
+            )
         })?;
         tensors::to_matrix(&rows)
     }

@@ -1,4 +1,4 @@
-//! What a training step asks: captions and images, as they are, moved, or mixed.
+//! What a training step asks: captions and images, as they are, moved, or mixed; and the pairs of its contrastive loss.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -80,7 +80,7 @@ impl Moves {
     }
 }
 
-/// Who asks at each step: a function of the seed and the step alone.
+/// Who asks at each step, and which pairs are contrasted: a function of the seed and the step alone.
 pub struct Order {
     /// Caption queries a step, and image queries.
     counts: [usize; 2],
@@ -90,8 +90,8 @@ pub struct Order {
     memorised: Vec<ImageIdx>,
     caption_order: Epochs,
     image_order: Epochs,
-    /// Pairs of the contrastive loss a step, where it has a weight at all.
-    contrasted: usize,
+    /// Pairs of the contrastive loss a batch, where it has a weight at all.
+    paired: usize,
     pair_order: Epochs,
 }
 
@@ -110,23 +110,23 @@ impl Order {
             counts: [captions, config.train.batch - captions],
             caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
             image_order: Epochs::new(config.seed, "image order", memorised.len()),
-            contrasted: if config.tune.contrastive.is_zero() { 0 } else { config.tune.contrastive_pairs },
+            paired: if config.tune.contrastive.is_zero() { 0 } else { config.tune.contrastive_pairs },
             pair_order: Epochs::new(config.seed, "pair order", pairs.len()),
             pairs,
             memorised,
         })
     }
 
-    /// Whether every rank has queries of each kind that steps have.
+    /// Whether every rank has queries of each kind that steps have, and pairs.
     ///
     /// # Errors
     /// When one has not.
     pub fn check(&self, ranks: &Ranks) -> Result<()> {
-        let ([captions, photos], pairs) = (self.counts, self.contrasted);
+        let ([captions, photos], paired) = (self.counts, self.paired);
         let few = |count: usize| count > 0 && count < ranks.size();
-        if few(pairs) {
+        if few(paired) {
             return Err(Error::input(format!(
-                "tune.contrastive_pairs = {pairs} are too few for {} ranks: each needs one; raise it, or start fewer ranks",
+                "tune.contrastive_pairs = {paired} are too few for {} ranks: each needs one; raise it, or start fewer ranks",
                 ranks.size()
             )));
         }
@@ -147,8 +147,8 @@ impl Order {
     }
 
     /// The captions that the contrastive loss of a step is of, with their images.
-    pub fn contrasted(&self, step: usize) -> Vec<TrainPair> {
-        self.pair_order.batch(step, self.contrasted).into_iter().map(|i| self.pairs[i]).collect()
+    pub fn paired(&self, step: usize) -> Vec<TrainPair> {
+        self.pair_order.batch(step, self.paired).into_iter().map(|i| self.pairs[i]).collect()
     }
 
     /// The images whose photos ask at a step, as rows of the corpus.
@@ -166,7 +166,7 @@ pub struct Source<'a> {
     order: Arc<Order>,
     /// The captions' own unit rows; a step aligns those it needs.
     captions: &'a Matrix,
-    /// Aligned unit rows of all images.
+    /// Aligned unit rows of all images, by the encoder before its training, as those of captions.
     images: Rc<Matrix>,
     /// Those of what asks for images; none: they ask as they are.
     views: Option<Views>,

@@ -62,7 +62,7 @@ impl Shown {
                 return [Vec::new(), Vec::new()];
             }
             // What is drawn for a photo does not depend on which rank shows it.
-            let seen = |rows: &[usize], stream: &str| {
+            let shown = |rows: &[usize], stream: &str| {
                 let own = shares(rows.len());
                 let photos: Vec<&Photo> = rows[own.clone()].iter().map(|&row| &photos[row]).collect();
                 let draw = |n: usize| rng::stream(seed, &format!("{stream} {}", own.start + n), step as u64);
@@ -71,12 +71,12 @@ impl Shown {
                     false => decode_batch(&photos, &preprocess),
                 }
             };
-            let asking = seen(&order.images(step), "photo");
+            let asking = shown(&order.images(step), "photo");
             if tune.contrastive.at(step / accumulate) == 0.0 {
                 return [asking, Vec::new()];
             }
-            let paired: Vec<usize> = order.contrasted(step).iter().map(|pair| pair.image().row()).collect();
-            [asking, seen(&paired, "paired photo")]
+            let paired: Vec<usize> = order.paired(step).iter().map(|pair| pair.image().row()).collect();
+            [asking, shown(&paired, "paired photo")]
         };
         Ok(Self {
             ahead: Ahead::new(make),
@@ -124,7 +124,10 @@ impl Shown {
         self.faults.set(self.faults.get() + 1);
         let fault = fault.to_string();
         if self.told.borrow_mut().insert(fault.clone()) {
-            tracing::warn!("{fault}: it asks as it was embedded before ({} such so far)", self.faults.get());
+            tracing::warn!(
+                "{fault}: its embedding from before the training stands in for it ({} such so far)",
+                self.faults.get()
+            );
         }
         Ok(None)
     }
@@ -156,7 +159,7 @@ mod tests {
             .map(str::to_owned);
             let config = Config::parse("", Path::new("x"), &sets).unwrap();
             let order = Arc::new(Order::new(&config, &corpus).unwrap());
-            let gold = [order.images(0), order.contrasted(0).iter().map(|pair| pair.image().row()).collect()];
+            let gold = [order.images(0), order.paired(0).iter().map(|pair| pair.image().row()).collect()];
             let shown =
                 Shown::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Ranks::alone()).unwrap();
             (shown.of(0), gold)

@@ -23,7 +23,7 @@ pub struct StepLoss {
     pub beside: Option<Tensor>,
     /// Its parts, by name, for the log.
     pub parts: Vec<(&'static str, Tensor)>,
-    /// Training pairs it was computed on.
+    /// Training pairs it was computed on, without those of the contrastive loss beside it.
     pub pairs: usize,
     /// Their share of the pairs of all ranks.
     pub share: f64,
@@ -58,7 +58,7 @@ pub trait Task {
         false
     }
     /// The loss of the batch `batch` (zero-based; a step has one or, where gradients are accumulated, several), a function
-    /// of the seed, the batch and the parameters only.
+    /// of the seed, the batch, the parameters and [`Task::state`] only.
     ///
     /// # Errors
     /// When data cannot be read or shapes do not fit.

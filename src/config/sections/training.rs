@@ -84,7 +84,7 @@ impl Train {
 }
 
 section! {
-    /// `[tune]`: what of the encoder is trained with the decoder, on the same queries.
+    /// `[tune]`: what of the encoder is trained with the decoder, on the same queries, and on pairs by the contrastive loss.
     Tune {
         /// The part of the text tower that is trained: "none", "all", or how many of its last blocks.
         text: Depth = Depth::None,
@@ -102,12 +102,13 @@ section! {
         /// ("0:1 100:0.5").
         contrastive: Schedule = Schedule::constant(0.0),
         /// Pairs of a batch that it is computed of, drawn for it alone: each has the others as negatives, so that a few of them
-        /// teach nothing.
+        /// teach nothing. They take as much memory as a batch of as many in `dsi pretrain`; `recompute` makes it less.
         contrastive_pairs: usize = 256,
         /// Temperature τ of it. The loss is between aligned embeddings, for which CLIP's own temperature was not made; 0.07 is
         /// what CLIP's own training starts from.
         contrastive_temperature: f64 = 0.07,
-        /// Whether photos are shown as second views (cropped, mirrored, recoloured, compressed), drawn anew each time.
+        /// Whether photos are shown as second views (cropped, mirrored, recoloured, compressed), drawn anew each time; those of the
+        /// contrastive loss too, whose captions may say left and right.
         augment: bool = false,
         /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al. 2023).
         patch_dropout: f64 = 0.0,

@@ -48,13 +48,13 @@ impl Joint<'_> {
     ) -> Result<Vec<Lesson>> {
         let (count, queries) = (self.section.beam_negatives, batch.gold.len());
         let told = self.told.as_ref();
-        // The teacher knows queries and images by the same encoder.
-        let seen = match self.config.tune.reassign_every {
+        // Where images are named anew, the teacher knows queries by the encoder as it is, and images by the one that named them.
+        let known = match self.config.tune.reassign_every {
             0 => &batch.rows,
             _ => &tensors::to_matrix(&rows.detach())?,
         };
         if count == 0 || queries == 0 {
-            return teacher.lessons(batch, seen, &vec![Vec::new(); queries], told);
+            return teacher.lessons(batch, known, &vec![Vec::new(); queries], told);
         }
         let queries = Queries::of(rows.detach(), &batch.modalities)?;
         let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &named.catalogue));
@@ -68,7 +68,7 @@ impl Joint<'_> {
         let kept = beams(&self.model.dsi, teacher.trie(), &queries, settings)?;
         let rivals: Vec<Vec<usize>> =
             kept.iter().map(|beams| rivals(beams, teacher.trie(), count, rng)).collect();
-        teacher.lessons(batch, seen, &rivals, told)
+        teacher.lessons(batch, known, &rivals, told)
     }
 
     /// Hard candidates, what the model makes of them, and the mass that each of their prefixes should get.
