@@ -173,7 +173,14 @@ fn a_dry_run_says_what_it_would_take_and_keeps_nothing() {
 #[test]
 fn images_are_named_anew_as_the_encoder_moves() {
     let space = Space::new();
-    let outcome = space.dsi("train", RENAMED).out("run").output().succeeded();
+    let often = ["train.checkpoint_every=3", "train.keep=9"];
+    let outcome = space.dsi("train", &[RENAMED, &often].concat()).out("run").output().succeeded();
+    let rows = |step: usize| {
+        let file = space.path(&format!("run/checkpoints/step-{step}/optimizer.safetensors"));
+        let rows = &candle_core::safetensors::load(file, &Device::Cpu).unwrap()["images"];
+        rows.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    assert!(rows(3) != rows(6) && rows(6) != rows(9), "what teaches moves with the encoder");
     for step in [4, 8] {
         assert!(outcome.stderr.contains(&format!("step {step}: ")), "{outcome}");
     }

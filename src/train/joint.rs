@@ -182,7 +182,7 @@ impl<'a> Joint<'a> {
         self.name(Index { docids, ..named.index().clone() }, Rc::new(images))
     }
 
-    /// Names the images as this index does, which was made of these rows.
+    /// Goes on with this index, and with these aligned unit rows of the images to teach by.
     fn name(&self, index: Index, images: Rc<Matrix>) -> Result<()> {
         let named = Named::new(self.config, self.prepared, index, images, &self.model.dsi)?;
         *self.named.borrow_mut() = Rc::new(named);

@@ -145,22 +145,18 @@ impl<'a> Live<'a> {
     /// When a photo can no longer be read.
     pub fn contrastive(&self, step: usize) -> Result<Tensor> {
         let pairs = self.order.paired(step);
-        let pairs = &pairs[self.ranks.share(pairs.len())];
-        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-        let gold: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
+        let own = self.ranks.share(pairs.len());
+        let owners: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
+        let captions: Vec<usize> = pairs[own.clone()].iter().map(|pair| pair.caption().index()).collect();
+        let gold = &owners[own];
         let images = match self.section.image {
-            Depth::None => tensors::from_matrix(&self.before.images.select(&gold), self.device)?,
-            _ => self.photos(&gold, &self.shown.of(step)?.1, Some(("paired patches", step)))?,
+            Depth::None => tensors::from_matrix(&self.before.images.select(gold), self.device)?,
+            _ => self.photos(gold, &self.shown.of(step)?.1, Some(("paired patches", step)))?,
         };
         let images = self.align.side(Modality::Image).forward(&images)?;
         let texts = self.captions(&captions, Some(("paired text dropout", step)))?;
         let texts = self.align.side(Modality::Caption).forward(&texts)?;
         let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
-        // Whole numbers up to 2²⁴ are exact in f32: more images than any corpus here has.
-        let owners: Vec<f32> = gold.iter().map(|&image| image as f32).collect();
-        let owners = self.among_all(&Tensor::from_vec(owners, (gold.len(), 1), self.device)?)?;
-        let owners: Vec<usize> =
-            owners.flatten_all()?.to_vec1::<f32>()?.iter().map(|&x| x as usize).collect();
         contrastive_loss_of(&self.among_all(&images)?, &self.among_all(&texts)?, &scale, &owners)
     }
 

@@ -184,6 +184,12 @@ mod tests {
         let lesson = |rivals| teacher.lessons(&asked, &asked.rows, &[rivals], None).unwrap().remove(0);
         assert_eq!(lesson(vec![]).images, [0, 1]);
         assert_eq!(lesson(vec![0, 2]).images, [0, 2]);
+        let moved = Matrix::new(2, vec![0.8, 0.6]);
+        assert_eq!(
+            teacher.lessons(&asked, &moved, &[vec![]], None).unwrap()[0].images,
+            [0, 2],
+            "by the rows given"
+        );
         let total = 1.0 + 1f32.exp() + 0.8f32.exp();
         let mass = &lesson(vec![]).mass[0];
         assert!((mass[0] - (1.0 + 1f32.exp()) / total).abs() < 1e-6);
