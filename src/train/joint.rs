@@ -1,5 +1,6 @@
 //! `dsi train`: the decoder learns (caption→docid) and (image→docid) together, and the encoder with it where that is wanted.
 
+mod lighter;
 mod objective;
 
 use std::cell::RefCell;
@@ -287,28 +288,8 @@ impl Task for Joint<'_> {
         self.live.as_ref().map_or(Duration::ZERO, Live::waited)
     }
 
-    /// The fewest batches of which a step may be made that ask the same queries; else half of the batch, and half of the pairs of
-    /// the contrastive loss.
     fn lighter(&self) -> Option<Lighter> {
-        let (section, config) = (self.section, self.config);
-        let split = |parts: &usize| {
-            let (batch, accumulate) = (section.batch / parts, section.accumulate * parts);
-            Config { train: Train { batch, accumulate, ..section.clone() }, ..config.clone() }
-        };
-        let found = (2..=section.batch).map(|parts| split(&parts)).find(|c| c.asks_as(config));
-        let same = found.is_some();
-        let (fewest, pairs) = (self.ranks.size(), config.tune.contrastive_pairs);
-        let mut settings = Vec::new();
-        if let Some(Config { train, .. }) = found.or_else(|| (section.batch / 2 >= fewest).then(|| split(&2)))
-        {
-            settings.push(format!("train.batch={}", train.batch));
-            settings.push(format!("train.accumulate={}", train.accumulate));
-        }
-        if !config.tune.contrastive.is_zero() && pairs / 2 >= fewest.max(2) {
-            settings.push(format!("tune.contrastive_pairs={}", pairs / 2));
-        }
-        let settings: Vec<String> = settings.iter().map(|setting| format!("--set {setting}")).collect();
-        (!settings.is_empty()).then(|| Lighter { settings: settings.join(" "), same })
+        lighter::lighter(self.config, self.ranks.size())
     }
 
     fn part(&self, parameter: &str) -> &'static str {
