@@ -1,5 +1,6 @@
 //! The gradients of the joint model, towers and decoder and grounding under the listwise, the margin and the contrastive loss
-//! together, against finite differences in f64: four entries of every parameter. (The fused f32 kernels are held against the composed operations where they are made.)
+//! together, against finite differences in f64: four entries of every parameter. (The fused f32 kernels are held against the
+//! composed operations where they are made.)
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
 //!
 //! The alignment stays as it was made for the encoder before its training, and so do the docids and the teacher's distribution
-//! unless images are named anew on the way. What queries are mixed with or moved by stays that of the encoder before. A tower that is not trained is not asked; the rows it gave once serve.
+//! unless images are named anew on the way. What queries are mixed with or moved by stays that of the encoder before. A tower that
+//! is not trained is not asked; the rows it gave once serve.
 
 use std::sync::Arc;
 use std::time::Duration;
