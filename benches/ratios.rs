@@ -12,15 +12,15 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::clip as stock;
 use dsi::docid::rq::Codebooks;
 use dsi::docid::trie::Trie;
-use dsi::docid::{DocidSet, collide};
+use dsi::docid::{DocidSet, suffix};
+use dsi::encoder::clip::{Clip, ClipConfig};
 use dsi::matrix::Matrix;
-use dsi::model::catalogue::Catalogue;
-use dsi::model::clip::{Clip, ClipConfig};
+use dsi::modality::Modality;
+use dsi::model::beam_search::{Settings, beam_search, exhaustive};
+use dsi::model::candidate_table::CandidateTable;
 use dsi::model::decoder::Shape;
-use dsi::model::dsi::{Dsi, Queries, Scoring};
-use dsi::model::grounding::Books;
-use dsi::model::modality::Modality;
-use dsi::model::search::{Settings, beam_search, exhaustive};
+use dsi::model::generative_model::{GenerativeModel, Queries, Scoring};
+use dsi::model::grounded_logits::Books;
 use dsi::nn::params::Builder;
 use dsi::rng;
 use rand::Rng as _;
@@ -73,7 +73,7 @@ fn beam_against_exhaustive() {
     let points = Matrix::new(64, points).normalized();
     let books = Codebooks::fit(&points, &[64; 6], 10, &mut rng).expect("codebooks");
     let (docids, _): (DocidSet, _) =
-        collide::unique(books.encode_all(&points, 1), &books.codes_per_level()).expect("docids");
+        suffix::unique(books.encode_all(&points, 1), &books.codes_per_level()).expect("docids");
     let shape = Shape {
         query: 64,
         width: 192,
@@ -85,14 +85,16 @@ fn beam_against_exhaustive() {
     };
     let builder = Builder::fresh(0, &device);
     let grounding = Some((Books::new(&books, &device).expect("books"), 0.05));
-    let dsi = Arc::new(Dsi::new(&builder.root(), shape, grounding, false, Scoring::Logit).expect("a model"));
-    let (trie, catalogue) = (Trie::new(&docids), Catalogue::new(docids, Some(&books)));
+    let dsi = Arc::new(
+        GenerativeModel::new(&builder.root(), shape, grounding, false, Scoring::Logit).expect("a model"),
+    );
+    let (trie, candidate_table) = (Trie::new(&docids), CandidateTable::new(docids, Some(&books)));
     let asked: Vec<usize> = (0..16).collect();
     let queries = Queries::new(&points.select(&asked), &[Modality::Image; 16], &device).expect("queries");
     let settings = Settings { beam: 20, geometry: None, lookahead: None, leaves: &[], wildcard: 1.0 };
     ratio(
         "search among 1,000 images: beam 20 / exhaustive",
         || drop(black_box(beam_search(&dsi, &trie, &queries, settings).expect("hits"))),
-        || drop(black_box(exhaustive(&dsi, &catalogue, trie.images(), &queries).expect("scores"))),
+        || drop(black_box(exhaustive(&dsi, &candidate_table, trie.images(), &queries).expect("scores"))),
     );
 }

@@ -10,22 +10,22 @@ use candle_core::{DType, Device};
 
 use crate::config::{self, Config};
 use crate::data::{hub, leaks};
+use crate::distributed::Ranks;
+use crate::encoder::clip::ClipBundle;
+use crate::encoder::clip_encoder::ClipEncoder;
+use crate::encoder::embedded_corpus::{self, EmbeddedCorpus};
 use crate::error::{Error, Result};
-use crate::eval::fit;
+use crate::eval::fit_rerank_weight;
 use crate::eval::report::Report;
 use crate::model::checkpoint::{Checkpoint, Which};
-use crate::model::clip::Whole;
-use crate::model::encoder::Encoder;
-use crate::model::features::{self, Prepared};
-use crate::model::index::Index;
-use crate::ranks::Ranks;
-use crate::retriever::build::{Model, Parts};
-use crate::run::RunFolder;
+use crate::model::index_folder::DocidIndex;
+use crate::retriever::factory::{Model, RetrieverFactory};
+use crate::run_folder::RunFolder;
 use crate::train::Host;
-use crate::train::live::trained;
-use crate::train::named;
-use crate::train::rehearsal::Rehearsal;
+use crate::train::docid_state;
+use crate::train::dry_run::DryRun;
 use crate::train::teacher::Scores;
+use crate::train::trainable_encoder::trained;
 use crate::{eval, index, train};
 
 /// The folders below [`RunFolder::tuned`].
@@ -37,8 +37,8 @@ const INDEX: &str = "index";
 /// # Errors
 /// When they cannot be read, the splits leak into each other, the evaluated split is empty, or `train.teacher` is of another
 /// corpus.
-pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<Prepared> {
-    let prepared = features::prepare_over(&config.data, &config.encoder, device, ranks)?;
+pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<EmbeddedCorpus> {
+    let prepared = embedded_corpus::prepare_over(&config.data, &config.encoder, device, ranks)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
     eval::require(config, &prepared.corpus)?;
     Scores::open(&config.train, &prepared.corpus)?;
@@ -49,21 +49,21 @@ pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<Prepar
 ///
 /// # Errors
 /// When they cannot be read, or the training has not ended.
-pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Result<Prepared> {
+pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Result<EmbeddedCorpus> {
     trained_by(config, run, device, &Ranks::alone())
 }
 
-fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) -> Result<Prepared> {
+fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) -> Result<EmbeddedCorpus> {
     if !config.tunes() {
-        return features::prepare_over(&config.data, &config.encoder, device, ranks);
+        return embedded_corpus::prepare_over(&config.data, &config.encoder, device, ranks);
     }
     let encoder = run.tuned().join(ENCODER);
-    if !Index::exists(&run.tuned().join(INDEX)) {
+    if !DocidIndex::exists(&run.tuned().join(INDEX)) {
         let what = "holds a training of the encoder that has not ended; go on with dsi train --resume";
         return Err(Error::file(run.path(), what));
     }
     let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
-    features::prepare_over(&config.data, &encoder, device, ranks)
+    embedded_corpus::prepare_over(&config.data, &encoder, device, ranks)
 }
 
 /// Trains as [`train()`] does, and measures. The run folder gets everything.
@@ -72,7 +72,7 @@ fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) 
 /// As [`train()`].
 pub fn run(
     config: &Config,
-    prepared: &Prepared,
+    prepared: &EmbeddedCorpus,
     run: &RunFolder,
     resume: bool,
     host: &Host,
@@ -85,7 +85,13 @@ pub fn run(
 ///
 /// # Errors
 /// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
-pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool, host: &Host) -> Result<()> {
+pub fn train(
+    config: &Config,
+    prepared: &EmbeddedCorpus,
+    run: &RunFolder,
+    resume: bool,
+    host: &Host,
+) -> Result<()> {
     let index = index::open(config, prepared, run, host.device, &host.ranks)?;
     train::joint::train(config, prepared, &index, run, resume, host)?;
     if config.tunes() && host.ranks.is_first() {
@@ -99,12 +105,12 @@ pub fn train(config: &Config, prepared: &Prepared, run: &RunFolder, resume: bool
 ///
 /// # Errors
 /// What the gates, the data or the steps report.
-pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Host) -> Result<Rehearsal> {
+pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, host: &Host) -> Result<DryRun> {
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
-    let at = if Index::exists(&run.index()) { run } else { &aside };
+    let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
     let index = index::open(config, prepared, at, host.device, &Ranks::alone())?;
-    train::joint::rehearse(config, prepared, &index, host)
+    train::joint::dry_run(config, prepared, &index, host)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the
@@ -112,7 +118,12 @@ pub fn rehearse(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Ho
 ///
 /// # Errors
 /// When something of the run cannot be read or the disk refuses.
-pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, host: &Host) -> Result<Report> {
+pub fn measure_own(
+    config: &Config,
+    prepared: &EmbeddedCorpus,
+    run: &RunFolder,
+    host: &Host,
+) -> Result<Report> {
     let tuned = config.tunes().then(|| trained_by(config, run, host.device, &host.ranks)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
     let mut parts = parts(config, prepared, run, host.device)?;
@@ -120,8 +131,8 @@ pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, host: 
     let aside = RunFolder::new(aside.path());
     let into = if host.ranks.is_first() { run } else { &aside };
     if config.search.fit_rerank {
-        let weight = fit::rerank_weight(prepared, &parts)?;
-        fit::write(into, weight)?;
+        let weight = fit_rerank_weight::rerank_weight(prepared, &parts)?;
+        fit_rerank_weight::write(into, weight)?;
         parts.set_rerank_weight(weight);
     }
     eval::evaluate(config, prepared, &parts, into, &host.ranks)
@@ -133,7 +144,7 @@ pub fn measure_own(config: &Config, prepared: &Prepared, run: &RunFolder, host: 
 /// As [`open`].
 pub fn measure(
     config: &Config,
-    prepared: &Prepared,
+    prepared: &EmbeddedCorpus,
     of: &RunFolder,
     run: &RunFolder,
     device: &Device,
@@ -147,37 +158,47 @@ pub fn measure(
 ///
 /// # Errors
 /// When its index or its weights are missing, damaged, or of another configuration, corpus or encoder.
-pub fn open(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Parts> {
+pub fn open(
+    config: &Config,
+    prepared: &EmbeddedCorpus,
+    run: &RunFolder,
+    device: &Device,
+) -> Result<RetrieverFactory> {
     let mut parts = parts(config, prepared, run, device)?;
     if config.search.fit_rerank {
-        parts.set_rerank_weight(fit::read(run)?);
+        parts.set_rerank_weight(fit_rerank_weight::read(run)?);
     }
     Ok(parts)
 }
 
-fn parts(config: &Config, prepared: &Prepared, run: &RunFolder, device: &Device) -> Result<Parts> {
+fn parts(
+    config: &Config,
+    prepared: &EmbeddedCorpus,
+    run: &RunFolder,
+    device: &Device,
+) -> Result<RetrieverFactory> {
     let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
-    let index = Index::read(&folder, prepared)?;
+    let index = DocidIndex::read(&folder, prepared)?;
     let model = Model::trained(config, &index, run, device)?;
-    Parts::new(config, prepared, index, model.dsi)
+    RetrieverFactory::new(config, prepared, index, model.dsi)
 }
 
 /// Writes the encoder of the best checkpoint, and the index that goes with it.
 fn keep_tuned(
     config: &Config,
-    prepared: &Prepared,
-    index: Index,
+    prepared: &EmbeddedCorpus,
+    index: DocidIndex,
     run: &RunFolder,
     device: &Device,
 ) -> Result<()> {
     let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
-    let whole = Whole::read(&folder, trained(&config.tune), device)?;
+    let whole = ClipBundle::read(&folder, trained(&config.tune), device)?;
     let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
-    let index = named::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
+    let index = docid_state::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
     let (_, weights) = best.parts();
     whole.towers().assign(weights, &run.checkpoints())?;
     let encoder = run.tuned().join(ENCODER);
     whole.write(&encoder, DType::F32)?;
-    let fingerprint = Encoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();
+    let fingerprint = ClipEncoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();
     index.of_encoder(fingerprint).write(&run.tuned().join(INDEX), &prepared.corpus)
 }

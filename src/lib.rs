@@ -17,37 +17,40 @@
 //! | [`experiment`] | the three jobs below in one run folder |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
-//! | [`model`] | CLIP, the alignment and the adapter of image queries, the grounded decoder, its losses and its search, index and checkpoint folders |
+//! | [`model`] | the alignment and the adapter of image queries, the grounded decoder, its losses and its search, index and checkpoint folders |
+//! | [`encoder`] | CLIP, and a corpus with its embeddings |
 //! | [`docid`] | pure but for the sharing of work among ranks: k-means, residual quantisation, trees, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`error`], [`mod@file`], [`ids`], [`matrix`], [`memory`], [`progress`], [`ranks`], [`rng`], [`run`], [`table`] | the base |
+//! | [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`rng`], [`run_folder`] | the base |
 //!
 //! # How a run flows
-//! `config` → [`model::features::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
-//! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::build`] →
+//! `config` → [`encoder::embedded_corpus::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
+//! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::factory`] →
 //! [`eval::evaluate`] (ranked lists, figures, table).
 
 pub mod ablate;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod distributed;
 pub mod docid;
+pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod experiment;
-pub mod file;
+pub mod file_io;
 pub mod ids;
 pub mod index;
+pub mod markdown_table;
 pub mod matrix;
-pub mod memory;
+pub mod modality;
 pub mod model;
 pub mod nn;
+pub mod process_memory;
 pub mod progress;
-pub mod ranks;
 pub mod retriever;
 pub mod rng;
-pub mod run;
-pub mod table;
+pub mod run_folder;
 pub mod train;

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::ranks::launched;
+use crate::distributed::launched;
 
 /// A bar over `length` units, called `what`.
 pub fn bar(length: usize, what: &'static str) -> ProgressBar {

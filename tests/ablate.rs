@@ -8,12 +8,12 @@ use std::path::Path;
 
 use candle_core::Device;
 use dsi::config::{Config, Precision};
-use dsi::ranks::Ranks;
-use dsi::run::RunFolder;
+use dsi::distributed::Ranks;
+use dsi::run_folder::RunFolder;
 use dsi::train::Host;
-use dsi::train::stop::Stop;
-use dsi::{index, model::features, train};
-use fixture::{Dsi, Outcome, Space, assert_same, contents, repository};
+use dsi::train::stop_flag::Stop;
+use dsi::{encoder::embedded_corpus, index, train};
+use fixture::{GenerativeModel, Outcome, Space, assert_same, contents, repository};
 use serde_json::Value;
 
 /// Two trainings and two measurements of each seed: the base, one that differs in training, two in search.
@@ -31,7 +31,7 @@ const FOLDERS: [&str; 5] =
     ["base", "without-beam-negatives", "wide", "search.rerank=true", "search.rerank=false"];
 
 /// `dsi ablate` of the small experiment over a grid, with one gallery: the fewer figures, the faster.
-fn ablate(space: &Space, grid: &str, more: &[&str]) -> Dsi {
+fn ablate(space: &Space, grid: &str, more: &[&str]) -> GenerativeModel {
     let grid = space.write("grid.toml", grid);
     let more = [&["eval.gallery=split"], more].concat();
     space.dsi("ablate", &more).args([Path::new("--grid"), &grid]).out("out")
@@ -147,7 +147,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let more = [&["eval.gallery=split"], more].concat();
     let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(&more)).unwrap();
     let run = RunFolder::new(space.path(folder));
-    let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu).unwrap();
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu).unwrap();
     let index = index::open(&config, &prepared, &run, &Device::Cpu, &Ranks::alone()).unwrap();
     let stop = Stop::default();
     stop.request();

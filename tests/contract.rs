@@ -8,26 +8,32 @@ use std::sync::OnceLock;
 use candle_core::Device;
 use dsi::config::{Config, Precision};
 use dsi::data::corpus::{Corpus, Split};
+use dsi::encoder::embedded_corpus::{self, EmbeddedCorpus};
 use dsi::experiment;
 use dsi::ids::ImageIdx;
-use dsi::model::features::{self, Prepared};
-use dsi::model::modality::Modality;
-use dsi::retriever::build::{Kind, Parts};
+use dsi::modality::Modality;
+use dsi::retriever::factory::{RetrieverFactory, RetrieverKind};
 use dsi::retriever::{Query, RankedList, Retriever};
-use dsi::run::RunFolder;
+use dsi::run_folder::RunFolder;
 use dsi::train::Host;
-use dsi::train::stop::Stop;
+use dsi::train::stop_flag::Stop;
 use fixture::{IMAGES, Space, VARIANTS, repository};
 
 /// A new retriever stands here, too.
-const KINDS: [Kind; 6] =
-    [Kind::Dense, Kind::Adapted, Kind::Decoder, Kind::Geometry, Kind::Rerank, Kind::Exhaustive];
+const KINDS: [RetrieverKind; 6] = [
+    RetrieverKind::Dense,
+    RetrieverKind::Adapted,
+    RetrieverKind::Decoder,
+    RetrieverKind::Geometry,
+    RetrieverKind::Rerank,
+    RetrieverKind::Exhaustive,
+];
 
 /// A model trained for a few steps, ready to be asked.
 struct Trained {
     name: &'static str,
-    prepared: Prepared,
-    parts: Parts,
+    prepared: EmbeddedCorpus,
+    parts: RetrieverFactory,
 }
 
 /// One for each docid family and loss, all over the same corpus.
@@ -45,7 +51,7 @@ fn train_one(space: &Space, name: &'static str, overrides: &[&str]) -> Trained {
     let overrides = space.overrides(&[overrides, &[&wide]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, device) = (RunFolder::new(space.path(name)), Device::Cpu);
-    let prepared = features::prepare(&config.data, &config.encoder, &device).unwrap();
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &device).unwrap();
     experiment::run(
         &config,
         &prepared,
@@ -79,7 +85,7 @@ const MANY: usize = 25;
 const FEW: usize = 4;
 
 /// Sentences, photos and ready embeddings, `count` of each, and a sentence twice.
-fn queries(prepared: &Prepared, count: usize) -> Vec<Query> {
+fn queries(prepared: &EmbeddedCorpus, count: usize) -> Vec<Query> {
     let (corpus, embeddings) = (&prepared.corpus, &prepared.embeddings);
     let images = || corpus.images().take(count);
     let sentences = images().map(|i| Query::Caption(corpus.caption(corpus.captions_of(i).start).to_owned()));
@@ -179,7 +185,9 @@ fn a_beam_as_wide_as_the_gallery_is_exhaustive() {
         let everything: Vec<ImageIdx> = model.prepared.corpus.images().collect();
         let queries = queries(&model.prepared, MANY);
         let answers = |kind| model.parts.build(kind, &everything).retrieve(&queries, IMAGES).unwrap();
-        for (beam, exhaustive) in answers(Kind::Decoder).iter().zip(&answers(Kind::Exhaustive)) {
+        for (beam, exhaustive) in
+            answers(RetrieverKind::Decoder).iter().zip(&answers(RetrieverKind::Exhaustive))
+        {
             assert_eq!(beam.hits().len(), IMAGES, "{}", model.name);
             assert_alike(model.name, beam, exhaustive, 1e-4);
         }

@@ -9,8 +9,8 @@ use std::path::Path;
 use candle_core::{Device, Tensor, Var};
 use dsi::error::Result;
 use dsi::nn::adamw::{AdamW, Group};
+use dsi::nn::checkpoint_block::{self, Block, Keep};
 use dsi::nn::gradients::Gradients;
-use dsi::nn::node::{self, Block, Held};
 use dsi::nn::params::{Builder, Init, Params};
 use dsi::nn::{device, fused};
 use fixture::{RENAMED, Space, TUNED, json_lines};
@@ -46,15 +46,15 @@ fn assert_near(a: &[f32], b: &[f32], what: &str) {
 
 /// A block's result as a node of the graph, the gradients of its input and its parameter, and the parameter after three steps along them,
 /// the last of them by a restored optimiser.
-fn trained(device: &Device, held: Held) -> Vec<Vec<f32>> {
+fn trained(device: &Device, held: Keep) -> Vec<Vec<f32>> {
     let (params, weight) = parameters(device);
     let x: Vec<f32> = (0..10).map(|i| (i as f32).sin()).collect();
     let x = Var::from_vec(x, (2, 5), device).unwrap();
     let mut adamw = AdamW::new(&params).unwrap();
     let mut told = Vec::new();
     for step in 0..3 {
-        let block = node::Trained::new(vec![weight.clone()]);
-        let y = node::run(&Squared(weight.clone()), &block, held, &x).unwrap();
+        let block = checkpoint_block::TrainedParams::new(vec![weight.clone()]);
+        let y = checkpoint_block::run(&Squared(weight.clone()), &block, held, &x).unwrap();
         let found = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let mut gradients = Gradients::of(&params);
         gradients.add(&found, 1.0).unwrap();
@@ -73,11 +73,11 @@ fn trained(device: &Device, held: Held) -> Vec<Vec<f32>> {
 
 #[test]
 fn nodes_of_the_graph_and_the_optimiser_do_there_what_they_do_here() {
-    let here = trained(&Device::Cpu, Held::Everything);
-    assert_eq!(here, trained(&Device::Cpu, Held::Input));
+    let here = trained(&Device::Cpu, Keep::Everything);
+    assert_eq!(here, trained(&Device::Cpu, Keep::Input));
     let Some(gpu) = gpu() else { return };
     assert!(!fused::serves(&Tensor::zeros(1, candle_core::DType::F32, &gpu).unwrap()));
-    for held in [Held::Everything, Held::Input] {
+    for held in [Keep::Everything, Keep::Input] {
         for (there, here) in trained(&gpu, held).iter().zip(&here) {
             assert_near(there, here, "GPU");
         }

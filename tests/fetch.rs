@@ -8,7 +8,7 @@ use std::path::Path;
 
 use dsi::data::corpus::Split;
 use dsi::data::fetch::Fetcher;
-use dsi::data::fetch::sources::{Dataset, Makes, Place, Source};
+use dsi::data::fetch::dataset_sources::{Dataset, Makes, Place, Source};
 use dsi::data::http::Checksum;
 use dsi::data::hub::Hub;
 use dsi::data::{karpathy, verify};
@@ -59,7 +59,7 @@ fn honest(request: &Request) -> Answer {
     }
 }
 
-/// Answers otherwise to those who want the photos.
+/// QueryOutcomes otherwise to those who want the photos.
 fn with_photos(other: impl Fn(&Request) -> Answer) -> impl Fn(&Request) -> Answer {
     move |request| {
         if request.file == "photos.zip" && !request.head { other(request) } else { honest(request) }

@@ -7,15 +7,15 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use fixture::{Dsi, RENAMED, Space, TUNED, copy, json_lines, repository};
+use fixture::{GenerativeModel, RENAMED, Space, TUNED, copy, json_lines, repository};
 use serde_json::Value;
 
 /// The small experiment with a CLIP of its own in the space, whose encoder is trained too.
-fn tuned(space: &Space, more: &[&str]) -> Dsi {
+fn tuned(space: &Space, more: &[&str]) -> GenerativeModel {
     tuning(space, more).out("run")
 }
 
-fn tuning(space: &Space, more: &[&str]) -> Dsi {
+fn tuning(space: &Space, more: &[&str]) -> GenerativeModel {
     if !space.path("clip").exists() {
         copy(&repository("data/scenes-clip"), &space.path("clip"));
     }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use fixture::{Dsi, RENAMED, Space, TUNED, json_lines};
+use fixture::{GenerativeModel, RENAMED, Space, TUNED, json_lines};
 
 /// Nothing that is drawn from a stream of each rank's own: dropout, rivals, patches.
 const SHARED: &[&str] = &[
@@ -27,7 +27,7 @@ const SHARED: &[&str] = &[
 ];
 
 /// `dsi train` under `mpirun`; says so where there is none.
-fn over(ranks: usize, command: Dsi) -> Option<Command> {
+fn over(ranks: usize, command: GenerativeModel) -> Option<Command> {
     if Command::new("mpirun").arg("--version").output().is_err() {
         println!("skipped: there is no mpirun here");
         return None;
@@ -57,7 +57,7 @@ fn over(ranks: usize, command: Dsi) -> Option<Command> {
 }
 
 /// Each run embeds the corpus anew: by shares, where it has several ranks.
-fn train(space: &Space, run: &str, more: &[&str]) -> Dsi {
+fn train(space: &Space, run: &str, more: &[&str]) -> GenerativeModel {
     let cache = format!("encoder.cache={}", space.path(run).with_extension("cache").display());
     space.dsi("train", &[TUNED, SHARED, more, &[&cache]].concat()).out(run)
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use candle_core::Device;
 use dsi::config::{Config, Precision};
+use dsi::distributed::Ranks;
+use dsi::encoder::embedded_corpus;
 use dsi::error::Error;
-use dsi::model::features;
-use dsi::ranks::Ranks;
-use dsi::run::RunFolder;
+use dsi::run_folder::RunFolder;
 use dsi::train::Host;
-use dsi::train::stop::Stop;
+use dsi::train::stop_flag::Stop;
 use dsi::{index, train};
 use fixture::{Outcome, RENAMED, STEPS, Space, TUNED, assert_same, contents, copy, json_lines, repository};
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn learned_codebooks_are_the_same_on_any_number_of_threads_and_another_seed_lear
 
 /// One call of the library's training, which stops after its first step if asked to before it begins.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
-    let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu)?;
     let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
     let wish = Stop::default();
     if stop {

@@ -8,13 +8,13 @@ use std::path::Path;
 use candle_core::Device;
 use dsi::config::{Config, Precision};
 use dsi::data::corpus::Corpus;
-use dsi::data::open;
+use dsi::data::open_corpus;
+use dsi::encoder::clip_encoder::ClipEncoder;
 use dsi::error::Error;
-use dsi::model::encoder::Encoder;
-use dsi::run::RunFolder;
+use dsi::run_folder::RunFolder;
 use dsi::train::Host;
 use dsi::train::pretrain::pretrain;
-use dsi::train::stop::Stop;
+use dsi::train::stop_flag::Stop;
 use fixture::{Space, assert_same, contents, copy, json_lines, repository};
 
 const STEPS: usize = 4;
@@ -35,7 +35,7 @@ fn tuning(space: &Space, init: &Path, more: &[&str]) -> Vec<String> {
     space.overrides(&sets)
 }
 
-fn dsi(space: &Space, sets: &[String]) -> fixture::Dsi {
+fn dsi(space: &Space, sets: &[String]) -> fixture::GenerativeModel {
     space.run("pretrain").config("configs/scenes.toml").sets(sets)
 }
 
@@ -45,7 +45,7 @@ fn own() -> std::path::PathBuf {
 
 /// The embeddings that the CLIP in a folder makes of three captions.
 fn embedded(folder: &Path) -> Vec<f32> {
-    let encoder = Encoder::open(folder, 8, &Device::Cpu).unwrap();
+    let encoder = ClipEncoder::open(folder, 8, &Device::Cpu).unwrap();
     let captions = ["a small red cube left of a ball", "two green cones", "a ball"];
     encoder.captions(&captions, &|_| ()).unwrap().data().to_vec()
 }
@@ -139,7 +139,7 @@ fn a_tuning_stopped_after_every_step_ends_as_one_that_was_not() {
         Config::load(&repository("configs/scenes.toml"), &sets).unwrap()
     };
     let (config, broken_config) = (load("whole-clip", false), load("broken-clip", true));
-    let corpus = open::open(&config.data, &|| ()).unwrap();
+    let corpus = open_corpus::open(&config.data, &|| ()).unwrap();
     let (whole, broken) = (RunFolder::new(space.path("whole")), RunFolder::new(space.path("broken")));
     tune(&config, &corpus, &whole, false, false).unwrap();
     for step in 1..STEPS {

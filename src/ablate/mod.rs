@@ -9,26 +9,26 @@
 //!
 //! Nothing is measured or trained in another way than by `dsi train` and `dsi eval`; each run folder is an ordinary one.
 
-pub mod choice;
 pub mod grid;
-pub mod plan;
-pub mod result;
-pub mod table;
+pub mod reported_row;
+pub mod results;
+pub mod results_table;
+pub mod run_plan;
 
 use std::time::Instant;
 
 use candle_core::Device;
 
 use crate::config::Config;
+use crate::distributed::Ranks;
+use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
-use crate::model::features::Prepared;
-use crate::ranks::Ranks;
 use crate::train::Host;
-use crate::train::stop::Stop;
+use crate::train::stop_flag::Stop;
 use crate::{eval, experiment};
-use choice::Choice;
-use plan::{Plan, Run, Todo};
+use reported_row::Choice;
+use run_plan::{Run, RunPlan, Todo};
 
 /// What a run's corpus and embeddings are decided by.
 const OF_A_CORPUS: [&str; 2] = ["data", "encoder"];
@@ -37,7 +37,7 @@ const OF_A_CORPUS: [&str; 2] = ["data", "encoder"];
 pub type Failure = (usize, String);
 
 /// Says what there is to do: to the log, as a training takes long.
-pub fn announce(plan: &Plan) {
+pub fn announce(plan: &RunPlan) {
     let parts = [
         (Todo::Nothing, "done"),
         (Todo::Resume, "to go on with"),
@@ -63,7 +63,7 @@ pub fn announce(plan: &Plan) {
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop, and when the base's own corpus cannot be had.
-pub fn run(plan: &Plan, choice: Choice, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
+pub fn run(plan: &RunPlan, choice: Choice, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
     let mut corpus = Corpus { device, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
         corpus.of(&plan.runs[0].config)?;
@@ -98,7 +98,7 @@ pub fn run(plan: &Plan, choice: Choice, device: &Device, stop: &Stop) -> Result<
 }
 
 /// Trains and measures one run, or only measures it.
-fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Report> {
+fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Report> {
     let device = corpus.device;
     let prepared = corpus.of(&run.config)?;
     run.begin()?;
@@ -115,11 +115,11 @@ fn one(plan: &Plan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Repor
 /// The corpus of the run before: most rows have the same one, and embedding it takes long.
 struct Corpus<'a> {
     device: &'a Device,
-    held: Option<(String, Prepared)>,
+    held: Option<(String, EmbeddedCorpus)>,
 }
 
 impl Corpus<'_> {
-    fn of(&mut self, config: &Config) -> Result<&Prepared> {
+    fn of(&mut self, config: &Config) -> Result<&EmbeddedCorpus> {
         let key = config.fingerprint(&OF_A_CORPUS);
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {

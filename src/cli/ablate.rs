@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, device, put, stop_on_ctrl_c};
-use crate::ablate::choice::Choice;
+use super::{ConfigArgs, device, print_stdout, stop_on_ctrl_c};
 use crate::ablate::grid::{self, repeats};
-use crate::ablate::plan::{Base, Plan};
-use crate::ablate::result::Ablation;
-use crate::ablate::{announce, run, table};
-use crate::eval::setting::{Gallery, Stage};
+use crate::ablate::reported_row::Choice;
+use crate::ablate::results::Ablation;
+use crate::ablate::run_plan::{Base, RunPlan};
+use crate::ablate::{announce, results_table, run};
+use crate::eval::row_setting::{Gallery, Stage};
 
 /// Train and measure a grid of variants of one experiment, and print one table: what each difference costs.
 #[derive(Args)]
@@ -87,7 +87,7 @@ impl Ablate {
         let choice = Choice::new(&config.eval, Gallery::of(&gallery), Stage::of(&stage))?;
         let out = self.out.unwrap_or_else(|| format!("runs/{}-ablation", config.data.name).into());
         let base = Base { path: self.config.config.clone(), overrides: self.config.overrides() };
-        let plan = Plan::new(&base, grid, seeds, &out, self.force)?;
+        let plan = RunPlan::new(&base, grid, seeds, &out, self.force)?;
         announce(&plan);
         if self.plan {
             return Ok(());
@@ -95,10 +95,10 @@ impl Ablate {
         let failures = run(&plan, choice, &device(config.device)?, &stop_on_ctrl_c()?)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;
-        put(if self.json {
+        print_stdout(if self.json {
             serde_json::to_string_pretty(&ablation)? + "\n"
         } else {
-            table::text(&ablation)
+            results_table::text(&ablation)
         })?;
         if !failures.is_empty() {
             let failed =

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::put;
-use crate::eval::table::comparison_table;
-use crate::eval::{compare, published};
+use super::print_stdout;
+use crate::eval::report_table::comparison_table;
+use crate::eval::{compare_runs, published_results};
 
 /// Print the reports of several runs as one table: seeds as mean ± sd, and published results on the same images.
 #[derive(Args)]
@@ -28,12 +28,12 @@ pub struct Compare {
 
 impl Compare {
     pub fn run(self) -> Result<()> {
-        let reports = compare::read(&self.runs, self.dataset.as_deref())?;
-        let blocks = compare::compare(&reports, &published::rows())?;
+        let reports = compare_runs::read(&self.runs, self.dataset.as_deref())?;
+        let blocks = compare_runs::compare(&reports, &published_results::rows())?;
         if self.json {
-            put(serde_json::to_string_pretty(&blocks)? + "\n")
+            print_stdout(serde_json::to_string_pretty(&blocks)? + "\n")
         } else {
-            put(comparison_table(&blocks))
+            print_stdout(comparison_table(&blocks))
         }
     }
 }

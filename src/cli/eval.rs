@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::open::Opened;
 use super::print_report;
+use super::run_opening::Opened;
+use crate::distributed::Ranks;
 use crate::eval;
-use crate::ranks::Ranks;
 
 /// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
 #[derive(Args)]

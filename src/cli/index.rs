@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::open::{OF_A_RUN, Start, open_run, run_folder};
-use super::{ConfigArgs, device, put};
+use super::run_opening::{OF_A_RUN, Start, open_run, run_folder};
+use super::{ConfigArgs, device, print_stdout};
 use crate::data::leaks;
-use crate::model::features;
-use crate::ranks::Ranks;
+use crate::distributed::Ranks;
+use crate::encoder::embedded_corpus;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
 #[derive(Args)]
@@ -36,14 +36,14 @@ impl Index {
         let run = run_folder(self.out, &config);
         let opening = open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
         let device = device(config.device)?;
-        let prepared = features::prepare(&config.data, &config.encoder, &device)?;
+        let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &device)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         opening.begin()?;
         let index = crate::index::build(&config, &prepared, &run, &device, &Ranks::alone())?;
         if self.json {
-            put(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
+            print_stdout(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
         } else {
-            put(crate::index::report::table(&index.meta.gates) + "\n")
+            print_stdout(crate::index::gate_table::table(&index.meta.gates) + "\n")
         }
     }
 }

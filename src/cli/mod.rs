@@ -5,8 +5,8 @@ mod compare;
 mod data;
 mod eval;
 mod index;
-mod open;
 mod pretrain;
+mod run_opening;
 mod search;
 mod train;
 
@@ -19,11 +19,11 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
+use crate::distributed::launched;
 use crate::eval::report::Report;
-use crate::eval::table::{difference_table, report_table};
+use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
-use crate::ranks::launched;
-use crate::train::stop::Stop;
+use crate::train::stop_flag::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
 #[derive(Parser)]
@@ -53,14 +53,14 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     // Of several ranks the first one speaks for all; but each of the photos of its own share.
     let quiet = launched().is_some_and(|(rank, _)| rank > 0);
-    let level = if quiet { "dsi=error,dsi::train::shown=warn" } else { "dsi=info" };
+    let level = if quiet { "dsi=error,dsi::train::photo_loader=warn" } else { "dsi=info" };
     let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let colours = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     log.without_time().with_target(false).init();
     if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
-        alone()?;
+        require_single_process()?;
     }
     match cli.command {
         Command::Data(command) => command.run(),
@@ -109,7 +109,7 @@ impl ConfigArgs {
 }
 
 /// Refuses to do the same work several times in one folder.
-fn alone() -> Result<()> {
+fn require_single_process() -> Result<()> {
     match launched() {
         Some((_, size)) if size > 1 => {
             bail!("started as {size} ranks, and only dsi train works with several: start it alone")
@@ -143,7 +143,7 @@ fn stop_on_ctrl_c() -> Result<Stop> {
 }
 
 /// Puts a result on stdout. A reader that goes away (`dsi … | head`) has read what it wanted.
-fn put(result: impl Display) -> Result<()> {
+fn print_stdout(result: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match write!(out, "{result}").and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -154,11 +154,11 @@ fn put(result: impl Display) -> Result<()> {
 /// The table, or the JSON, of a report on stdout.
 fn print_report(report: &Report, json: bool) -> Result<()> {
     if json {
-        return put(serde_json::to_string_pretty(report)? + "\n");
+        return print_stdout(serde_json::to_string_pretty(report)? + "\n");
     }
     let memorised = report.memorisation.map_or(String::new(), |share| {
         format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)
     });
     let compared = difference_table(report).map_or(String::new(), |table| format!("\n{table}"));
-    put(format!("{}{compared}{memorised}", report_table(report)))
+    print_stdout(format!("{}{compared}{memorised}", report_table(report)))
 }

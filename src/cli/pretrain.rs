@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::open::{OF_A_CLIP, Start, open_run};
+use super::run_opening::{OF_A_CLIP, Start, open_run};
 use super::{ConfigArgs, device, stop_on_ctrl_c};
 use crate::data::{self, leaks};
-use crate::run::RunFolder;
+use crate::run_folder::RunFolder;
 use crate::train::{self, Host};
 
 /// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
@@ -38,7 +38,7 @@ impl Pretrain {
         let run =
             RunFolder::new(self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into()));
         let opening = open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
-        let corpus = data::open::open(&config.data, &|| ())?;
+        let corpus = data::open_corpus::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let device = device(config.device)?;

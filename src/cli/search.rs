@@ -6,13 +6,13 @@ use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
-use super::open::Opened;
-use super::put;
+use super::print_stdout;
+use super::run_opening::Opened;
 use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
-use crate::retriever::build::Kind;
+use crate::markdown_table::{Align, Table};
+use crate::retriever::factory::RetrieverKind;
 use crate::retriever::{Hit, Query};
-use crate::table::{Align, Table};
 
 /// Find images by a caption or by a photo.
 #[derive(Args)]
@@ -49,7 +49,11 @@ impl Search {
             (None, Some(image)) => Query::Image(image),
             (None, None) => bail!("say what to search for: a caption, or --image FILE"),
         };
-        let kind = if opened.parts.has(Kind::Rerank) { Kind::Rerank } else { Kind::Geometry };
+        let kind = if opened.parts.has(RetrieverKind::Rerank) {
+            RetrieverKind::Rerank
+        } else {
+            RetrieverKind::Geometry
+        };
         let gallery: Vec<ImageIdx> = opened.prepared.corpus.images().collect();
         let lists = opened.parts.build(kind, &gallery).retrieve(&[query], opened.config.search.k)?;
         let hits = lists[0].hits();
@@ -67,7 +71,7 @@ impl Opened {
                 (self.prepared.corpus.id(hit.image), self.parts.index().docids.get(hit.image));
             table.push([format!("{rank}"), format!("{:.3}", hit.score), name.to_owned(), docid.to_string()]);
         }
-        put(table)
+        print_stdout(table)
     }
 
     fn print_json(&self, hits: &[Hit]) -> Result<()> {
@@ -81,6 +85,6 @@ impl Opened {
             })
         };
         let hits: Vec<_> = hits.iter().enumerate().map(hit).collect();
-        put(serde_json::to_string_pretty(&hits)? + "\n")
+        print_stdout(serde_json::to_string_pretty(&hits)? + "\n")
     }
 }

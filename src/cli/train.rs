@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::open::{OF_A_TRAINING, Opening, Start, open_run, run_folder};
-use super::{ConfigArgs, device, print_report, put, stop_on_ctrl_c};
+use super::run_opening::{OF_A_TRAINING, Opening, Start, open_run, run_folder};
+use super::{ConfigArgs, device, print_report, print_stdout, stop_on_ctrl_c};
 use crate::config::Config;
+use crate::distributed::Ranks;
 use crate::error::Error;
 use crate::experiment;
-use crate::ranks::Ranks;
-use crate::run::RunFolder;
-use crate::table::{Align, Table};
+use crate::markdown_table::{Align, Table};
+use crate::run_folder::RunFolder;
 use crate::train::Host;
-use crate::train::rehearsal::Rehearsal;
+use crate::train::dry_run::DryRun;
 
 /// Do the whole job: embed the corpus, build the index if there is none, train the decoder, print the test table.
 #[derive(Args)]
@@ -49,7 +49,7 @@ impl Train {
         let host = Host::new(config.precision, &device, &stop)?;
         if self.dry_run {
             let prepared = experiment::prepare(&config, &device, &host.ranks)?;
-            return put(told(&experiment::rehearse(&config, &prepared, &run, &host)?));
+            return print_stdout(told(&experiment::dry_run(&config, &prepared, &run, &host)?));
         }
         let ranks = Ranks::join()?;
         let host = Host { ranks: ranks.clone(), ..host };
@@ -95,7 +95,7 @@ fn is_stop(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Error::Stopped(_)))
 }
 
-fn told(found: &Rehearsal) -> String {
+fn told(found: &DryRun) -> String {
     let mut table = Table::new([("part", Align::Left), ("trained parameters", Align::Right)]);
     for (part, count) in &found.trained {
         table.push([(*part).to_owned(), count.to_string()]);

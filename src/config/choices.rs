@@ -70,7 +70,7 @@ choice! {
 
 choice! {
     /// What becomes of the learning rate after the warm-up.
-    Course {
+    LrSchedule {
         /// Half a cosine down to zero (Loshchilov and Hutter 2017).
         Cosine = "cosine",
         /// A straight line down to zero.
@@ -129,7 +129,7 @@ impl Family {
 
 choice! {
     /// Whether an image has a second docid, made of captions.
-    Seconds {
+    ExtraDocidSource {
         /// No.
         None = "none",
         /// From its own captions for images of the train split, from pseudo-captions for others. Train images then lie

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::choices::{DataKind, EncoderKind, Family, Loss, Seconds};
-use super::depth::Depth;
+use super::choices::{DataKind, EncoderKind, ExtraDocidSource, Family, Loss};
 use super::sections::Config;
+use super::trainable_layers::TrainableLayers;
 
 /// The keys of `[data]` that only the built-in corpus knows.
 const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
@@ -146,8 +146,8 @@ fn views_need_photos(config: &Config) -> Option<String> {
 
 fn tuning_needs_an_encoder(config: &Config) -> Option<String> {
     let given = given(&[
-        ("tune.text", config.tune.text != Depth::None),
-        ("tune.image", config.tune.image != Depth::None),
+        ("tune.text", config.tune.text != TrainableLayers::None),
+        ("tune.image", config.tune.image != TrainableLayers::None),
     ])?;
     (config.encoder.kind == EncoderKind::Features).then(|| {
         format!(
@@ -157,7 +157,7 @@ fn tuning_needs_an_encoder(config: &Config) -> Option<String> {
 }
 
 fn adapters_need_a_fixed_tower(config: &Config) -> Option<String> {
-    (config.tune.image != Depth::None && config.index.views > 0).then(|| {
+    (config.tune.image != TrainableLayers::None && config.index.views > 0).then(|| {
         "tune.image with index.views: the adapter of image queries is learnt once, from embeddings that tune.image then \
          changes; remove one of them (tune.augment trains on views)"
             .into()
@@ -171,12 +171,12 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
         return Some(alone("tune.contrastive", "tune.text or tune.image"));
     }
     let captions = config.train.captions_a_batch();
-    if tune.contrastive.is_zero() && tune.text != Depth::None && captions == 0 {
+    if tune.contrastive.is_zero() && tune.text != TrainableLayers::None && captions == 0 {
         return Some(
             "tune.text with train.caption_share = 0: no caption is asked that would train it".into(),
         );
     }
-    if tune.contrastive.is_zero() && tune.image != Depth::None && captions == config.train.batch {
+    if tune.contrastive.is_zero() && tune.image != TrainableLayers::None && captions == config.train.batch {
         return Some("tune.image with train.caption_share = 1: no photo is asked that would train it".into());
     }
     let blocks = given(&[("tune.recompute", tune.recompute), ("tune.dropout", tune.dropout > 0.0)]);
@@ -184,16 +184,16 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
         return Some(alone(&blocks, "tune.text or tune.image"));
     }
     let photos = given(&[("tune.augment", tune.augment), ("tune.patch_dropout", tune.patch_dropout > 0.0)])?;
-    (tune.image == Depth::None).then(|| alone(&photos, "tune.image"))
+    (tune.image == TrainableLayers::None).then(|| alone(&photos, "tune.image"))
 }
 
 fn reassignment_needs_paths(config: &Config) -> Option<String> {
     let wanted = config.tune.reassign_every > 0;
     let why = if config.index.family != Family::Learned {
         "index.family = \"learned\", whose docids are unique whatever the codes"
-    } else if config.tune.image == Depth::None {
+    } else if config.tune.image == TrainableLayers::None {
         "tune.image: embeddings that stay keep their docids"
-    } else if config.index.seconds != Seconds::None {
+    } else if config.index.seconds != ExtraDocidSource::None {
         "index.seconds = \"none\": second docids are made once"
     } else {
         return None;
@@ -219,7 +219,7 @@ fn grounding_needs_codebooks(config: &Config) -> Option<String> {
 
 fn seconds_need_codebooks(config: &Config) -> Option<String> {
     let (family, seconds) = (config.index.family, config.index.seconds);
-    (seconds != Seconds::None && !family.has_codebooks()).then(|| {
+    (seconds != ExtraDocidSource::None && !family.has_codebooks()).then(|| {
         format!(
             "index.seconds = \"{seconds}\" needs the codebooks of index.family = \"rq\" or \"learned\", and the family is \
              \"{family}\": set index.seconds = \"none\""

@@ -10,13 +10,13 @@
 
 mod choices;
 mod conflicts;
-mod depth;
 mod resolve;
 mod rules;
-mod schedule;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod trainable_layers;
+mod weight_schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,15 +24,15 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub use choices::{
-    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Precision, Regime,
-    Seconds, Split,
+    DataKind, Device, EncoderKind, ExtraDocidSource, Family, Gallery, Loss, LrSchedule, OnBadImage, OnLeak,
+    Precision, Regime, Split,
 };
-pub use depth::Depth;
-pub use schedule::Schedule;
 pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train, Tune};
+pub use trainable_layers::TrainableLayers;
+pub use weight_schedule::WeightSchedule;
 
 use crate::error::Result;
-use crate::file;
+use crate::file_io;
 
 /// Bytes of the largest configuration file that is read; a complete one has about three thousand.
 const LARGEST: u64 = 64 * 1024;
@@ -44,7 +44,7 @@ impl Config {
     /// When the file cannot be read or is not TOML (with the line), and with [`crate::error::Error::Config`]
     /// listing every problem: its key, its value and what is allowed.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        Self::parse(&file::read_text(path, LARGEST)?, path, overrides)
+        Self::parse(&file_io::read_text(path, LARGEST)?, path, overrides)
     }
 
     /// As [`Config::load`], from text; `origin` is the file to name in messages.
@@ -61,7 +61,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(path: &Path, overrides: &[String], origin: &str, keys: &Table) -> Result<Self> {
-        resolve::resolve(&file::read_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
+        resolve::resolve(&file_io::read_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
     }
 
     /// Every key but those under `names` (sections or keys): what [`Config::fingerprint`] and
@@ -96,7 +96,7 @@ impl Config {
 
     /// Whether the encoder is trained with the decoder.
     pub fn tunes(&self) -> bool {
-        [self.tune.text, self.tune.image].iter().any(|&depth| depth != Depth::None)
+        [self.tune.text, self.tune.image].iter().any(|&depth| depth != TrainableLayers::None)
     }
 
     /// What differs under `names` (as in [`Config::fingerprint`]), one line a key:
@@ -163,7 +163,7 @@ impl Config {
 /// # Errors
 /// When the file cannot be read or is not TOML (with the line).
 pub fn read_toml(path: &Path) -> Result<Table> {
-    resolve::table(&file::read_text(path, LARGEST)?, path)
+    resolve::table(&file_io::read_text(path, LARGEST)?, path)
 }
 
 /// Whether a dotted key is `name` or stands in the section of that name.

@@ -5,11 +5,11 @@ use std::fmt;
 use toml::Value;
 
 use super::choices::{
-    Course, DataKind, Device, EncoderKind, Family, Gallery, Loss, OnBadImage, OnLeak, Precision, Regime,
-    Seconds, Split,
+    DataKind, Device, EncoderKind, ExtraDocidSource, Family, Gallery, Loss, LrSchedule, OnBadImage, OnLeak,
+    Precision, Regime, Split,
 };
-use super::depth::Depth;
-use super::schedule::Schedule;
+use super::trainable_layers::TrainableLayers;
+use super::weight_schedule::WeightSchedule;
 
 /// What a key allows. All bounds are inclusive.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("index.learned_reconstruction", WEIGHT),
     ("index.learned_temperature", TEMPERATURE),
     ("index.learned_reassign", STEPS),
-    ("index.seconds", OneOf(Seconds::WORDS)),
+    ("index.seconds", OneOf(ExtraDocidSource::WORDS)),
     ("index.pseudo_captions", Count(1, 10_000)),
     ("index.min_perplexity", SHARE),
     ("index.max_collisions", SHARE),
@@ -141,7 +141,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("train.grounding_lr", RATE),
     ("train.weight_decay", Real(0.0, 10.0)),
     ("train.warmup", STEPS_OR_NONE),
-    ("train.schedule", OneOf(Course::WORDS)),
+    ("train.schedule", OneOf(LrSchedule::WORDS)),
     ("train.accumulate", Count(1, 65_536)),
     ("train.clip_norm", NORM),
     ("train.ema", Real(0.0, 0.999_999)),
@@ -208,7 +208,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("pretrain.lr", RATE),
     ("pretrain.weight_decay", Real(0.0, 10.0)),
     ("pretrain.warmup", STEPS_OR_NONE),
-    ("pretrain.schedule", OneOf(Course::WORDS)),
+    ("pretrain.schedule", OneOf(LrSchedule::WORDS)),
     ("pretrain.accumulate", Count(1, 65_536)),
     ("pretrain.clip_norm", NORM),
     ("pretrain.ema", Real(0.0, 0.999_999)),
@@ -249,8 +249,8 @@ impl Rule {
             (Flag, Value::Boolean(_)) => true,
             (OneOf(words), Value::String(x)) => words.contains(&x.as_str()),
             (Text(holds, _), Value::String(x)) => holds(x),
-            (Weight, Value::String(x)) => Schedule::parse(x).is_some(),
-            (Blocks, Value::String(x)) => Depth::parse(x).is_some(),
+            (Weight, Value::String(x)) => WeightSchedule::parse(x).is_some(),
+            (Blocks, Value::String(x)) => TrainableLayers::parse(x).is_some(),
             _ => false,
         };
         allowed.then_some(value)
@@ -271,8 +271,8 @@ impl fmt::Display for Rule {
             Flag => write!(f, "true or false"),
             OneOf(words) => write!(f, "\"{}\"", words.join("\", \"")),
             Text(_, allowed) => write!(f, "{allowed}"),
-            Weight => f.write_str(Schedule::ALLOWED),
-            Blocks => f.write_str(Depth::ALLOWED),
+            Weight => f.write_str(WeightSchedule::ALLOWED),
+            Blocks => f.write_str(TrainableLayers::ALLOWED),
         }
     }
 }

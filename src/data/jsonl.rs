@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::corpus::{Builder, Corpus, Entry, Split};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 
 /// Two million images of five captions fit.
 const MAX_BYTES: u64 = 1 << 30;
@@ -32,7 +32,7 @@ struct Image {
 /// When the file cannot be read, a line is not such an object or longer than 1 MiB, or holds an image that
 /// [`Builder::push`] refuses: the message names the line.
 pub fn read(source: &Path, photos: Option<&Path>) -> Result<Corpus> {
-    let bytes = file::read(source, MAX_BYTES)?;
+    let bytes = file_io::read(source, MAX_BYTES)?;
     let mut corpus = Builder::new(source, "line", photos);
     for (line, text) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
         if !text.trim_ascii().is_empty() {

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::corpus::{Builder, Corpus, Entry, Split};
-use super::known;
+use super::published_splits;
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 
 /// The largest known file (COCO's) has 150 MB.
 const MAX_BYTES: u64 = 1 << 30;
@@ -45,11 +45,14 @@ struct Sentence {
 /// When the file cannot be read, is not this JSON (the message has line and column), is that of another dataset
 /// than the [`known`] one of this name, names an unknown split, or holds an image that [`Builder::push`] refuses.
 pub fn read(source: &Path, photos: &Path, name: &str) -> Result<Corpus> {
-    let bytes = file::read(source, MAX_BYTES)?;
+    let bytes = file_io::read(source, MAX_BYTES)?;
     let dataset: Dataset = serde_json::from_slice(&bytes)
         .map_err(|e| Error::file(source, format!("is not Karpathy's JSON of images and captions: {e}")))?;
     drop(bytes);
-    if known::find(name).is_some() && known::find(&dataset.dataset).is_some() && dataset.dataset != name {
+    if published_splits::find(name).is_some()
+        && published_splits::find(&dataset.dataset).is_some()
+        && dataset.dataset != name
+    {
         let what = format!(
             "is Karpathy's file of `{}`, and data.name is \"{name}\": give data.captions and data.root of `{name}`, \
              or call the corpus what it is",

@@ -13,9 +13,10 @@
 //!
 //! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
 
-pub mod bpe;
+pub mod bpe_trainer;
+pub mod clip_files;
 pub mod corpus;
-pub mod disk;
+pub mod disk_space;
 pub mod embeddings;
 pub mod epochs;
 pub mod fetch;
@@ -23,18 +24,17 @@ pub mod http;
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
-pub mod known;
-pub mod layout;
 pub mod leaks;
 pub mod npy;
-pub mod open;
+pub mod open_corpus;
 pub mod permutation;
 pub mod photos;
 pub mod preprocess;
+pub mod published_splits;
 pub mod scenes;
-pub mod tokens;
+pub mod second_view;
+pub mod tokenizer;
 pub mod verify;
-pub mod views;
 pub mod webdataset;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 use crate::matrix::Matrix;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -221,7 +221,7 @@ pub fn write(path: &Path, matrix: &Matrix, precision: Precision) -> Result<()> {
     let dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     // The numbers start at a multiple of 64 bytes; the header ends with a line feed.
     let size = (10 + dict.len() + 1).next_multiple_of(64) - 10;
-    file::write_atomic(path, |out| {
+    file_io::write_atomic(path, |out| {
         out.write_all(MAGIC)?;
         out.write_all(&[1, 0])?;
         out.write_all(&(size as u16).to_le_bytes())?;

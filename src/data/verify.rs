@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::corpus::{Corpus, Split};
 use super::photos::Photo;
-use super::{known, photos};
+use super::{photos, published_splits};
 use crate::config::OnBadImage;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -27,7 +27,7 @@ pub struct Count {
 
 /// The splits of a corpus called `name`.
 pub fn counts(corpus: &Corpus, name: &str) -> [Count; 3] {
-    let known = known::find(name);
+    let known = published_splits::find(name);
     Split::ALL.map(|split| Count {
         split,
         images: corpus.images_in(split).len(),

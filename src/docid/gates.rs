@@ -1,14 +1,14 @@
 //! The gates of an index: figures that say, before any training, whether its docids can work.
 //!
 //! A dead codebook or crowded docids cannot be repaired by the decoder, yet show up only after hours of
-//! training. So the index command fills a [`GateReport`] from the docids, the [collisions](super::collide)
+//! training. So the index command fills a [`GateReport`] from the docids, the [collisions](super::suffix)
 //! and, for `rq`, the measures of [`super::reconstruction`], prints it, and stops on what
 //! [`GateReport::refuse`] returns. Levels are counted from 0, here and in the messages.
 
 use serde::{Deserialize, Serialize};
 
 use super::DocidSet;
-use super::collide::Collisions;
+use super::suffix::Collisions;
 
 /// What an index must reach; all shares are 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -183,12 +183,12 @@ fn level_report(docids: &DocidSet, level: usize) -> LevelReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docid::collide;
+    use crate::docid::suffix;
 
     /// Level 0 even over 2 of 20 codes, level 1 dead; the suffix tells the images of each half apart.
     fn report() -> GateReport {
         let codes = (0..10).map(|row| vec![row % 2, 0]).collect();
-        let (docids, collisions) = collide::unique(codes, &[20, 20]).unwrap();
+        let (docids, collisions) = suffix::unique(codes, &[20, 20]).unwrap();
         GateReport::new(&docids, 2, Some(collisions))
     }
 

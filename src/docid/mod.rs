@@ -19,19 +19,19 @@
 //! Everything here is pure: numbers in, numbers out, the same on every number of threads; [`shared`] alone, by which ranks encode a
 //! gallery together, sends any.
 
-pub mod assign;
 pub mod atomic;
-pub mod collide;
+pub mod distributed;
 pub mod gates;
 pub mod kmeans;
 pub mod numeric;
 pub mod prior;
 pub mod reconstruction;
-pub mod revive;
+pub mod revive_codes;
 pub mod rq;
-pub mod shared;
+pub mod suffix;
 pub mod tree;
 pub mod trie;
+pub mod unique_paths;
 
 use std::fmt;
 

@@ -165,8 +165,8 @@ fn column_means(rows: &[Vec<f64>], columns: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docid::collide;
     use crate::docid::kmeans::noise;
+    use crate::docid::suffix;
     use crate::rng::stream;
     use proptest::prelude::*;
 
@@ -207,7 +207,7 @@ mod tests {
     fn cosines_are_means_over_images_after_each_level() {
         let books =
             Codebooks::new(vec![Matrix::new(2, vec![1.0, 0.0]), Matrix::new(2, vec![0.0, 1.0])]).unwrap();
-        let (docids, _) = collide::unique(vec![vec![0, 0], vec![0, 0]], &[1, 1]).unwrap();
+        let (docids, _) = suffix::unique(vec![vec![0, 0], vec![0, 0]], &[1, 1]).unwrap();
         let points = Matrix::new(2, vec![3.0, 0.0, 1.0, 1.0]);
         let half = 0.5f64.sqrt();
         let expected = [(1.0 + half) / 2.0, (half + 1.0) / 2.0];
@@ -223,7 +223,7 @@ mod tests {
             let points = noise(80, 4);
             let books = Codebooks::fit(&points, &[4; 3], 5, &mut stream(seed, "rq", 0)).unwrap();
             let codes = books.encode_all(&points, 1);
-            let (docids, _) = collide::unique(codes, &books.codes_per_level()).unwrap();
+            let (docids, _) = suffix::unique(codes, &books.codes_per_level()).unwrap();
             let (trie, queries) = (Trie::new(&docids), noise(100, 4));
             let gold: Vec<ImageIdx> = (0..100).map(|query| ImageIdx::from(query * 7 % 80)).collect();
             let survival = |beam| prefix_survival(&queries, &gold, &docids, &books, &trie, beam);

@@ -1,7 +1,7 @@
 //! Tree docids: the path of an image in a hierarchical k-means (DSI "semantic", GRACE "structured").
 //!
 //! The embeddings are split into K clusters, each cluster again, until at most K images are left; these are
-//! numbered by the collision rule ([`super::collide`]), whose suffix is the last code. Paths that end
+//! numbered by the collision rule ([`super::suffix`]), whose suffix is the last code. Paths that end
 //! early are padded with code 0 to the depth of the tree. That keeps paths apart (none is the beginning
 //! of another), and in the trie a padded step has a single child, so it costs no decision. The centroids
 //! stay, so that a new image descends to its leaf without a new fit.
@@ -114,8 +114,8 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docid::collide;
     use crate::docid::kmeans::noise;
+    use crate::docid::suffix;
     use crate::rng::stream;
 
     fn tree(points: &Matrix, branching: usize) -> Tree {
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(paths[1], paths[2], "one leaf of two images");
         assert!(paths[0][0] == paths[1][0] && paths[0][1] != paths[1][1] && paths[3][0] != paths[0][0]);
         assert_eq!(tree.encode(&[1900.0]), paths[3], "a new image descends");
-        let (docids, collisions) = collide::unique(paths, &tree.codes_per_level()).unwrap();
+        let (docids, collisions) = suffix::unique(paths, &tree.codes_per_level()).unwrap();
         assert_eq!((docids.codes_per_level(), collisions.shared), (&[2, 2, 2][..], 2));
     }
 
@@ -142,7 +142,7 @@ mod tests {
         for points in [Matrix::new(1, vec![1.0, 2.0]), Matrix::new(1, vec![3.0; 9])] {
             let tree = tree(&points, 2);
             assert!(tree.codes_per_level().is_empty());
-            let (docids, _) = collide::unique(tree.encode_all(&points), &[]).unwrap();
+            let (docids, _) = suffix::unique(tree.encode_all(&points), &[]).unwrap();
             assert_eq!(docids.codes_per_level(), [points.rows()]);
         }
     }
@@ -151,8 +151,7 @@ mod tests {
     fn leaves_hold_at_most_as_many_images_as_there_are_branches() {
         let points = noise(600, 5);
         let tree = tree(&points, 6);
-        let (docids, collisions) =
-            collide::unique(tree.encode_all(&points), &tree.codes_per_level()).unwrap();
+        let (docids, collisions) = suffix::unique(tree.encode_all(&points), &tree.codes_per_level()).unwrap();
         assert_eq!(docids.images(), 600);
         assert!(collisions.largest <= 6);
     }

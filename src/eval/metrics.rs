@@ -2,7 +2,7 @@
 //!
 //! A query has exactly one right image, so all that matters of its ranked list is the one-based rank of
 //! that image; `None` says that the list does not hold it, a miss at every cut-off. Values agree with
-//! `ir_measures` (`R@k`, `RR@k`, `nDCG@k`) on the run files that [`super::trec`] writes. The mean over no
+//! `ir_measures` (`R@k`, `RR@k`, `nDCG@k`) on the run files that [`super::trec_files`] writes. The mean over no
 //! queries is NaN.
 //!
 //! Where a photo asks for captions it has several right ones. The rank is that of the first of them then: recall is

@@ -1,21 +1,21 @@
 //! Evaluation: queries of a split through retrievers, ranks into figures, figures into files and a table.
 
-pub mod answers;
 pub mod bootstrap;
-pub mod compare;
-pub mod describe;
-pub mod files;
-pub mod fit;
+pub mod compare_runs;
+mod distributed;
+pub mod fit_rerank_weight;
+pub mod image_to_text;
 pub mod metrics;
-pub mod published;
-pub mod questions;
+pub mod published_results;
+pub mod query_outcomes;
+pub mod query_sets;
 pub mod read_back;
 pub mod report;
-pub mod setting;
-mod shared;
+pub mod report_files;
+pub mod report_table;
+pub mod row_setting;
 pub mod significance;
-pub mod table;
-pub mod trec;
+pub mod trec_files;
 
 use std::time::Instant;
 
@@ -23,33 +23,34 @@ use indicatif::ProgressBar;
 
 use crate::config::Config;
 use crate::data::corpus::Corpus;
+use crate::distributed::Ranks;
+use crate::encoder::clip_encoder::MirrorTta;
+use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
-use crate::model::encoder::Sides;
-use crate::model::features::Prepared;
 use crate::progress;
-use crate::ranks::Ranks;
 use crate::retriever::RankedList;
-use crate::retriever::build::{Kind, Parts};
+use crate::retriever::factory::{RetrieverFactory, RetrieverKind};
 use crate::rng;
-use crate::run::RunFolder;
-use answers::Answers;
-use files::Names;
-use questions::{Pool, Questions};
+use crate::run_folder::RunFolder;
+use query_outcomes::QueryOutcomes;
+use query_sets::{GalleryFolds, QuerySet};
 use report::{Report, Row};
-use setting::{QueryKind, Setting, Stage};
+use report_files::Names;
+use row_setting::{QueryKind, Setting, Stage};
 
 /// The kinds of retriever in the order of the table, each with its stage.
-const KINDS: [(Kind, Stage); 6] = [
-    (Kind::Decoder, Stage::Decoder),
-    (Kind::Geometry, Stage::Geometry),
-    (Kind::Rerank, Stage::Rerank),
-    (Kind::Exhaustive, Stage::Exact),
-    (Kind::Adapted, Stage::Exact),
-    (Kind::Dense, Stage::Exact),
+const KINDS: [(RetrieverKind, Stage); 6] = [
+    (RetrieverKind::Decoder, Stage::Decoder),
+    (RetrieverKind::Geometry, Stage::Geometry),
+    (RetrieverKind::Rerank, Stage::Rerank),
+    (RetrieverKind::Exhaustive, Stage::Exact),
+    (RetrieverKind::Adapted, Stage::Exact),
+    (RetrieverKind::Dense, Stage::Exact),
 ];
 /// The stages of the generative retriever among them.
-const GENERATIVE: [Kind; 3] = [Kind::Decoder, Kind::Geometry, Kind::Rerank];
+const GENERATIVE: [RetrieverKind; 3] =
+    [RetrieverKind::Decoder, RetrieverKind::Geometry, RetrieverKind::Rerank];
 
 /// Images that memorisation is measured on at most.
 const MEMORISED: usize = 2000;
@@ -87,7 +88,7 @@ pub fn require(config: &Config, corpus: &Corpus) -> Result<()> {
             "the corpus has no images in its {split} split; choose another with eval.split"
         )));
     }
-    questions::pools(&config.eval, corpus, split).map(|_| ())
+    query_sets::pools(&config.eval, corpus, split).map(|_| ())
 }
 
 /// The hash of all of a configuration that decides a figure, but for the seed.
@@ -109,8 +110,8 @@ pub fn is_of(report: &Report, config: &Config) -> bool {
 /// When the split is empty or the disk refuses.
 pub fn evaluate(
     config: &Config,
-    prepared: &Prepared,
-    parts: &Parts,
+    prepared: &EmbeddedCorpus,
+    parts: &RetrieverFactory,
     run: &RunFolder,
     ranks: &Ranks,
 ) -> Result<Report> {
@@ -120,16 +121,21 @@ pub fn evaluate(
     let settings = settings(config);
     let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
     let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
-    let pools = questions::pools(&config.eval, corpus, split)?;
-    let generative = |&&(kind, _): &&(Kind, Stage)| GENERATIVE.contains(&kind) && parts.has(kind);
+    let pools = query_sets::pools(&config.eval, corpus, split)?;
+    let generative = |&&(kind, _): &&(RetrieverKind, Stage)| GENERATIVE.contains(&kind) && parts.has(kind);
     let last = KINDS.iter().rfind(generative).map_or(Stage::Decoder, |&(_, stage)| stage);
     let main = (pools[0].gallery, last);
     let names = Names::new(run.eval(), &config.data.name, split.word(), main);
     let bench = Bench { config, prepared, parts, names, ranks };
-    let photos = questions::images(prepared, &corpus.images_in(split));
-    let mut asked = vec![questions::captions(prepared, split), photos.clone()];
+    let photos = query_sets::images(prepared, &corpus.images_in(split));
+    let mut asked = vec![query_sets::captions(prepared, split), photos.clone()];
     if config.eval.views {
-        asked.extend(questions::views(prepared, &corpus.images_in(split), Sides::of(config), config.seed)?);
+        asked.extend(query_sets::views(
+            prepared,
+            &corpus.images_in(split),
+            MirrorTta::of(config),
+            config.seed,
+        )?);
     }
     let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
     let bar = progress::bar(pools.len() * (asked.len() * kinds + 1), "measuring");
@@ -151,15 +157,15 @@ pub fn evaluate(
 /// What all rows of an evaluation are measured with.
 struct Bench<'a> {
     config: &'a Config,
-    prepared: &'a Prepared,
-    parts: &'a Parts,
+    prepared: &'a EmbeddedCorpus,
+    parts: &'a RetrieverFactory,
     names: Names,
     ranks: &'a Ranks,
 }
 
 impl Bench<'_> {
     /// The rows of all retrievers for the same queries over the same images, each compared with the dense one.
-    fn rows(&self, questions: &Questions, pool: &Pool, bar: &ProgressBar) -> Result<Vec<Row>> {
+    fn rows(&self, questions: &QuerySet, pool: &GalleryFolds, bar: &ProgressBar) -> Result<Vec<Row>> {
         self.write_qrels(questions, pool)?;
         let mut measured = Vec::new();
         for (kind, stage) in KINDS.into_iter().filter(|&(kind, _)| self.parts.has(kind)) {
@@ -188,7 +194,13 @@ impl Bench<'_> {
     }
 
     /// One row: the answers of a retriever, fold by fold.
-    fn row(&self, kind: Kind, stage: Stage, questions: &Questions, pool: &Pool) -> Result<(Row, Answers)> {
+    fn row(
+        &self,
+        kind: RetrieverKind,
+        stage: Stage,
+        questions: &QuerySet,
+        pool: &GalleryFolds,
+    ) -> Result<(Row, QueryOutcomes)> {
         let asked = pool.asked(&questions.gold);
         let (mut lists, mut ranks) = (Vec::new(), Vec::new());
         let (mut seconds, mut name, mut touched) = (0.0, String::new(), 0);
@@ -203,7 +215,7 @@ impl Bench<'_> {
             for (queries, gold) in queries.zip(questions.gold[here].chunks(batch)) {
                 found.extend(retriever.ranked(queries, gold, depth)?);
             }
-            for (list, rank) in shared::gathered(own, found, range.len(), depth, self.ranks) {
+            for (list, rank) in distributed::gathered(own, found, range.len(), depth, self.ranks) {
                 lists.push(list);
                 ranks.push(rank);
             }
@@ -211,7 +223,7 @@ impl Bench<'_> {
             name = retriever.name().to_owned();
             touched = touched.max(retriever.touched().min(images.len()));
         }
-        let answers = Answers::new(ranks, questions.gold.clone(), asked);
+        let answers = QueryOutcomes::new(ranks, questions.gold.clone(), asked);
         let ms_per_query = 1000.0 * seconds / questions.queries.len() as f64;
         let setting = self.setting(name, stage, questions.kind, pool, touched, ms_per_query);
         self.write_run(&setting, questions, &lists)?;
@@ -219,22 +231,22 @@ impl Bench<'_> {
     }
 
     /// The row of exact search for captions by photos.
-    fn described(&self, photos: &Questions, pool: &Pool) -> Result<Row> {
+    fn described(&self, photos: &QuerySet, pool: &GalleryFolds) -> Result<Row> {
         let corpus = &self.prepared.corpus;
-        let found = describe::describe(self.prepared, photos, pool, self.config.eval.depth);
+        let found = image_to_text::describe(self.prepared, photos, pool, self.config.eval.depth);
         let kind = QueryKind::ImageToCaption;
         let setting =
             self.setting("dense".into(), Stage::Exact, kind, pool, found.touched, found.ms_per_query);
         let named = |list: &Vec<(usize, f32)>| -> Vec<(String, f32)> {
-            list.iter().map(|&(caption, score)| (questions::caption_id(corpus, caption), score)).collect()
+            list.iter().map(|&(caption, score)| (query_sets::caption_id(corpus, caption), score)).collect()
         };
         let lists = photos.ids.iter().zip(found.lists.iter().map(named));
-        trec::write_run(&self.names.path(&setting.files.run), "dense-exact", lists)?;
+        trec_files::write_run(&self.names.path(&setting.files.run), "dense-exact", lists)?;
         for (name, range) in setting.files.qrels.iter().zip(pool.asked(&photos.gold)) {
             let own = photos.gold[range].iter().flat_map(|&image| {
-                corpus.captions_of(image).map(move |n| (corpus.id(image), questions::caption_id(corpus, n)))
+                corpus.captions_of(image).map(move |n| (corpus.id(image), query_sets::caption_id(corpus, n)))
             });
-            trec::write_qrels(&self.names.path(name), own)?;
+            trec_files::write_qrels(&self.names.path(name), own)?;
         }
         self.measured(setting, &found.answers)
     }
@@ -244,7 +256,7 @@ impl Bench<'_> {
         retriever: String,
         stage: Stage,
         query: QueryKind,
-        pool: &Pool,
+        pool: &GalleryFolds,
         touched: usize,
         ms_per_query: f64,
     ) -> Setting {
@@ -261,38 +273,38 @@ impl Bench<'_> {
         }
     }
 
-    fn measured(&self, setting: Setting, answers: &Answers) -> Result<Row> {
+    fn measured(&self, setting: Setting, answers: &QueryOutcomes) -> Result<Row> {
         let mut rng = rng::stream(self.config.seed, "bootstrap", 0);
         Row::measure(setting, answers, self.config.eval.bootstrap, &mut rng)
     }
 
-    fn write_run(&self, setting: &Setting, questions: &Questions, lists: &[RankedList]) -> Result<()> {
+    fn write_run(&self, setting: &Setting, questions: &QuerySet, lists: &[RankedList]) -> Result<()> {
         let corpus = &self.prepared.corpus;
         let named = |list: &RankedList| -> Vec<(&str, f32)> {
             list.hits().iter().map(|hit| (corpus.id(hit.image), hit.score)).collect()
         };
         let tag = format!("{}-{}", setting.retriever, setting.stage);
         let lists = questions.ids.iter().zip(lists.iter().map(named));
-        trec::write_run(&self.names.path(&setting.files.run), &tag, lists)
+        trec_files::write_run(&self.names.path(&setting.files.run), &tag, lists)
     }
 
-    fn write_qrels(&self, questions: &Questions, pool: &Pool) -> Result<()> {
+    fn write_qrels(&self, questions: &QuerySet, pool: &GalleryFolds) -> Result<()> {
         let asked = pool.asked(&questions.gold);
         for (name, range) in self.names.qrels(questions.kind, pool).iter().zip(asked) {
             let gold = questions.gold[range.clone()].iter().map(|&image| self.prepared.corpus.id(image));
-            trec::write_qrels(&self.names.path(name), questions.ids[range].iter().zip(gold))?;
+            trec_files::write_qrels(&self.names.path(name), questions.ids[range].iter().zip(gold))?;
         }
         Ok(())
     }
 }
 
 /// Share of the images whose photo makes the decoder, alone, spell their own docid among all of the corpus.
-fn memorisation(prepared: &Prepared, parts: &Parts) -> Result<f64> {
+fn memorisation(prepared: &EmbeddedCorpus, parts: &RetrieverFactory) -> Result<f64> {
     let everything: Vec<ImageIdx> = prepared.corpus.images().collect();
     let stride = everything.len().div_ceil(MEMORISED);
     let asked: Vec<ImageIdx> = everything.iter().copied().step_by(stride).collect();
-    let questions = questions::images(prepared, &asked);
-    let lists = parts.build(Kind::Decoder, &everything).retrieve(&questions.queries, 1)?;
+    let questions = query_sets::images(prepared, &asked);
+    let lists = parts.build(RetrieverKind::Decoder, &everything).retrieve(&questions.queries, 1)?;
     let own = lists.iter().zip(&questions.gold).filter(|(list, image)| list.rank_of(**image) == Some(1));
     Ok(own.count() as f64 / asked.len() as f64)
 }

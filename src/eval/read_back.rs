@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::answers::Answers;
+use super::query_outcomes::QueryOutcomes;
 use super::report::Row;
-use super::trec;
+use super::trec_files;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
@@ -18,7 +18,7 @@ pub struct ReadBack {
     /// Each query with the image it asks for, both as the files name them, in the order asked.
     pub asked: Vec<(String, String)>,
     /// Ranks as deep as the run file; images are numbered in the order asked.
-    pub answers: Answers,
+    pub answers: QueryOutcomes,
 }
 
 /// Reads the files of a row whose queries have one right image each; `eval` is the folder of its report.
@@ -29,7 +29,7 @@ pub fn read(row: &Row, eval: &Path) -> Result<ReadBack> {
     let (mut asked, mut folds) = (Vec::new(), Vec::new());
     for name in &row.files.qrels {
         let before = asked.len();
-        asked.extend(trec::read_qrels(&eval.join(name))?);
+        asked.extend(trec_files::read_qrels(&eval.join(name))?);
         folds.push(before..asked.len());
     }
     let path = eval.join(&row.files.run);
@@ -38,7 +38,7 @@ pub fn read(row: &Row, eval: &Path) -> Result<ReadBack> {
         let what = format!("{} queries have one right image, the report has {}", right.len(), row.queries);
         return Err(Error::file(&path, format!("{what} queries; evaluate again")));
     }
-    let ranks = trec::read_ranks(&path, &right)?;
+    let ranks = trec_files::read_ranks(&path, &right)?;
     let ranks = asked.iter().map(|(query, _)| ranks.get(query).copied()).collect();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut number = |image| {
@@ -46,5 +46,5 @@ pub fn read(row: &Row, eval: &Path) -> Result<ReadBack> {
         ImageIdx::from(*numbers.entry(image).or_insert(next))
     };
     let clusters = asked.iter().map(|(_, image)| number(image.as_str())).collect();
-    Ok(ReadBack { answers: Answers::new(ranks, clusters, folds), asked })
+    Ok(ReadBack { answers: QueryOutcomes::new(ranks, clusters, folds), asked })
 }

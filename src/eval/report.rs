@@ -9,12 +9,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::answers::Answers;
-use super::setting::{Files, Gallery, QueryKind, Regime, Setting, Stage};
+use super::query_outcomes::QueryOutcomes;
+use super::row_setting::{Files, Gallery, QueryKind, Regime, Setting, Stage};
 use super::significance::Difference;
 use super::{bootstrap, metrics};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 use crate::rng::Rng;
 
 /// The version of the format that this program writes and reads.
@@ -97,7 +97,12 @@ impl Row {
     /// # Errors
     /// When there are no queries or no resamples, or touched or time is not finite: none of these has a meaning in a
     /// table.
-    pub fn measure(setting: Setting, answers: &Answers, resamples: usize, rng: &mut Rng) -> Result<Self> {
+    pub fn measure(
+        setting: Setting,
+        answers: &QueryOutcomes,
+        resamples: usize,
+        rng: &mut Rng,
+    ) -> Result<Self> {
         check(&setting, answers, resamples)?;
         let recall = |k| answers.over_folds(|ranks| metrics::recall_at(ranks, k));
         let mut interval = |k| bootstrap::interval95(&answers.hits(k), answers.clusters(), resamples, rng);
@@ -124,7 +129,7 @@ impl Row {
     }
 }
 
-fn check(setting: &Setting, answers: &Answers, resamples: usize) -> Result<()> {
+fn check(setting: &Setting, answers: &QueryOutcomes, resamples: usize) -> Result<()> {
     let refuse = |what: String| Err(Error::input(format!("cannot measure {}: {what}", setting.retriever)));
     if answers.count() == 0 {
         return refuse("no queries were asked; choose a split that has some".into());
@@ -159,7 +164,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        file::write_atomic(path, |out| {
+        file_io::write_atomic(path, |out| {
             serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
             writeln!(out)
         })
@@ -175,7 +180,7 @@ impl Report {
         struct Versioned {
             version: u32,
         }
-        let text = file::read_text(path, MAX_BYTES)?;
+        let text = file_io::read_text(path, MAX_BYTES)?;
         let malformed = |e: serde_json::Error| Error::file(path, format!("is not an evaluation report: {e}"));
         let Versioned { version } = serde_json::from_str(&text).map_err(malformed)?;
         if version != VERSION {
@@ -209,8 +214,8 @@ pub(super) mod tests {
         }
     }
 
-    fn answers(ranks: &[Option<usize>], clusters: &[u32]) -> Answers {
-        Answers::new(
+    fn answers(ranks: &[Option<usize>], clusters: &[u32]) -> QueryOutcomes {
+        QueryOutcomes::new(
             ranks.to_vec(),
             clusters.iter().map(|&row| ImageIdx(row)).collect(),
             vec![0..ranks.len()],

@@ -10,8 +10,8 @@
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::answers::Answers;
 use super::bootstrap;
+use super::query_outcomes::QueryOutcomes;
 use crate::ids::ImageIdx;
 use crate::rng::Rng;
 
@@ -31,7 +31,13 @@ pub struct Difference {
 }
 
 /// Recall at `k` of `ours` minus that of `theirs`, which answered the same queries over the same folds.
-pub fn compare(ours: &Answers, theirs: &Answers, k: usize, resamples: usize, rng: &mut Rng) -> Difference {
+pub fn compare(
+    ours: &QueryOutcomes,
+    theirs: &QueryOutcomes,
+    k: usize,
+    resamples: usize,
+    rng: &mut Rng,
+) -> Difference {
     assert_eq!(ours.clusters(), theirs.clusters(), "invariant: both answered the same queries");
     let pairs = ours.hits(k).into_iter().zip(theirs.hits(k));
     let differences: Vec<f64> = pairs.map(|(ours, theirs)| ours - theirs).collect();
@@ -87,7 +93,7 @@ mod tests {
     #[test]
     fn the_difference_of_recalls_is_exact_and_a_seed_repeats_it() {
         let clusters = [0, 0, 1, 1].map(ImageIdx).to_vec();
-        let of = |ranks: [Option<usize>; 4]| Answers::new(ranks.to_vec(), clusters.clone(), vec![0..4]);
+        let of = |ranks: [Option<usize>; 4]| QueryOutcomes::new(ranks.to_vec(), clusters.clone(), vec![0..4]);
         let (ours, theirs) =
             (of([Some(1), Some(1), Some(1), None]), of([Some(1), Some(2), Some(3), Some(1)]));
         let at = |k, seed| compare(&ours, &theirs, k, 200, &mut stream(seed, "test", 0));

@@ -1,34 +1,34 @@
 //! Building an index: align, then quantise, then look at the figures before anything is trained on it.
 
-pub mod adapter;
-pub mod align;
-pub mod learned;
-pub mod report;
-pub mod second;
+pub mod gate_table;
+pub mod make_extra_docids;
+pub mod train_alignment;
+pub mod train_codebooks;
+pub mod train_query_adapter;
 
 use candle_core::Device;
 
-use self::learned::Lessons;
+use self::train_codebooks::CodebookTrainingData;
 use crate::config::{Config, Family, Index as Section};
 use crate::data::corpus::{Corpus, Split, TrainPair};
-use crate::docid::collide::{self, Collisions};
+use crate::distributed::Ranks;
 use crate::docid::gates::{GateReport, Limits};
 use crate::docid::rq::Codebooks;
+use crate::docid::suffix::{self, Collisions};
 use crate::docid::tree::Tree;
 use crate::docid::trie::Trie;
-use crate::docid::{Code, DocidSet, assign, atomic, numeric, reconstruction, shared};
+use crate::docid::{Code, DocidSet, atomic, distributed, numeric, reconstruction, unique_paths};
+use crate::encoder::embedded_corpus::EmbeddedCorpus;
+use crate::encoder::view_embeddings::ViewEmbeddings;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::model::adapter::Adapter;
-use crate::model::align::{Align, Side};
-use crate::model::features::Prepared;
-use crate::model::index::{Index, Meta};
-use crate::model::modality::Modality;
-use crate::model::views::Views;
-use crate::ranks::Ranks;
+use crate::modality::Modality;
+use crate::model::alignment::{Alignment, SideMap};
+use crate::model::index_folder::{DocidIndex, IndexMeta};
+use crate::model::query_adapter::QueryAdapter;
 use crate::rng::{self, Rng};
-use crate::run::RunFolder;
+use crate::run_folder::RunFolder;
 
 /// The most vectors a codebook is fitted on; more make it slower, not better.
 const MOST_POINTS: usize = 100_000;
@@ -39,14 +39,14 @@ const MOST_POINTS: usize = 100_000;
 /// When the index on disk belongs to something else, or the one built fails its gates.
 pub fn open(
     config: &Config,
-    prepared: &Prepared,
+    prepared: &EmbeddedCorpus,
     run: &RunFolder,
     device: &Device,
     ranks: &Ranks,
-) -> Result<Index> {
+) -> Result<DocidIndex> {
     // The first rank's word: it may just have thrown an old run away.
-    if ranks.told(f64::from(Index::exists(&run.index()))) > 0.0 {
-        return Index::read(&run.index(), prepared);
+    if ranks.told(f64::from(DocidIndex::exists(&run.index()))) > 0.0 {
+        return DocidIndex::read(&run.index(), prepared);
     }
     build(config, prepared, run, device, ranks)
 }
@@ -58,29 +58,30 @@ pub fn open(
 /// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
 pub fn build(
     config: &Config,
-    prepared: &Prepared,
+    prepared: &EmbeddedCorpus,
     run: &RunFolder,
     device: &Device,
     ranks: &Ranks,
-) -> Result<Index> {
+) -> Result<DocidIndex> {
     let (section, corpus) = (&config.index, &prepared.corpus);
     let align = aligned(config, prepared, device, ranks)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
-    let views = (section.views > 0).then(|| Views::embed(prepared, section.views, ranks)).transpose()?;
+    let views =
+        (section.views > 0).then(|| ViewEmbeddings::embed(prepared, section.views, ranks)).transpose()?;
     // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
-    let Named { docids, codebooks, family_levels, collisions } =
+    let FamilyOutput { docids, codebooks, family_levels, collisions } =
         name(section, corpus, &images, &captions, config.seed, device, ranks)?;
     if !ranks.is_first() {
         ranks.wait();
-        return Index::read(&run.index(), prepared);
+        return DocidIndex::read(&run.index(), prepared);
     }
     let mut gates = GateReport::new(&docids, family_levels, collisions);
     if let Some(books) = &codebooks {
         gates = measured(gates, section, corpus, &images, &captions, &docids, books);
     }
-    tracing::info!("index {}:\n{}", section.family, report::table(&gates));
+    tracing::info!("index {}:\n{}", section.family, gate_table::table(&gates));
     let limits = Limits {
         min_perplexity: section.min_perplexity,
         max_collisions: section.max_collisions,
@@ -91,50 +92,51 @@ pub fn build(
         return Err(Error::input(format!("this index cannot work:\n  {}", refusals.join("\n  "))));
     }
     let (corpus_is, encoder_is) = (corpus.fingerprint(), prepared.fingerprint.clone());
-    let meta = Meta::new(section.family, &docids, corpus_is, encoder_is, gates, section.views > 0);
+    let meta = IndexMeta::new(section.family, &docids, corpus_is, encoder_is, gates, section.views > 0);
     let books = codebooks.as_ref();
-    let seconds = books.map(|books| second::seconds(section, corpus, &images, &captions, &docids, books));
+    let seconds =
+        books.map(|books| make_extra_docids::seconds(section, corpus, &images, &captions, &docids, books));
     let adapter = views.map(|views| adapter(config, corpus, &align, &images, views, device)).transpose()?;
     let align = align.with_adapter(adapter);
-    let index = Index { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
+    let index = DocidIndex { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
     index.write(&run.index(), corpus)?;
     ranks.wait();
     Ok(index)
 }
 
 /// The alignment that the first rank learns.
-fn aligned(config: &Config, prepared: &Prepared, device: &Device, ranks: &Ranks) -> Result<Align> {
+fn aligned(config: &Config, prepared: &EmbeddedCorpus, device: &Device, ranks: &Ranks) -> Result<Alignment> {
     let (embeddings, pairs) = (&prepared.embeddings, prepared.corpus.train_pairs());
     let learnt = match ranks.is_first() {
-        true => align::learn(&config.index, embeddings, &pairs, config.seed, device)?,
-        false => Align::identity(embeddings.images.width()),
+        true => train_alignment::learn(&config.index, embeddings, &pairs, config.seed, device)?,
+        false => Alignment::identity(embeddings.images.width()),
     };
-    let side = |modality| -> Result<Side> {
-        let Side { mean, map } = learnt.side(modality).clone();
+    let side = |modality| -> Result<SideMap> {
+        let SideMap { mean, map } = learnt.side(modality).clone();
         let told = |own: Matrix| ranks.of_first(own.rows(), own.width(), || Ok(own));
-        Ok(Side { mean: told(mean)?, map: told(map)? })
+        Ok(SideMap { mean: told(mean)?, map: told(map)? })
     };
-    Ok(Align::new(side(Modality::Caption)?, side(Modality::Image)?))
+    Ok(Alignment::new(side(Modality::Caption)?, side(Modality::Image)?))
 }
 
 /// What brings second views of photos to the photos.
 fn adapter(
     config: &Config,
     corpus: &Corpus,
-    align: &Align,
+    align: &Alignment,
     images: &Matrix,
-    views: Views,
+    views: ViewEmbeddings,
     device: &Device,
-) -> Result<Adapter> {
+) -> Result<QueryAdapter> {
     let learnt = corpus.memorised(config.train.regime);
     let views = views.moved(|rows| Ok(align.apply(Modality::Image, rows)))?;
-    adapter::learn(&config.index, images, &views, &learnt, config.seed, device)
+    train_query_adapter::learn(&config.index, images, &views, &learnt, config.seed, device)
 }
 
 /// Aligned unit rows of the captions at these positions.
 type Rows<'a> = &'a dyn Fn(&[usize]) -> Matrix;
 
-struct Named {
+struct FamilyOutput {
     docids: DocidSet,
     codebooks: Option<Codebooks>,
     /// Levels the family made; one more is the suffix of the collision rule.
@@ -153,9 +155,9 @@ fn name(
     seed: u64,
     device: &Device,
     ranks: &Ranks,
-) -> Result<Named> {
+) -> Result<FamilyOutput> {
     let mut rng = rng::stream(seed, "docids", 0);
-    let fixed = |docids: DocidSet| Named {
+    let fixed = |docids: DocidSet| FamilyOutput {
         family_levels: docids.levels(),
         docids,
         codebooks: None,
@@ -168,20 +170,20 @@ fn name(
         Family::Numeric => Ok(fixed(numeric::numeric(corpus.len(), section.codes, &mut rng)?)),
         Family::Tree => {
             let tree = Tree::fit(&images.select(&train), section.codes, section.iterations, &mut rng)?;
-            let (docids, _) = collide::unique(tree.encode_all(images), &tree.codes_per_level())?;
+            let (docids, _) = suffix::unique(tree.encode_all(images), &tree.codes_per_level())?;
             let family_levels = tree.codes_per_level().len();
-            Ok(Named { docids, codebooks: None, family_levels, collisions: None })
+            Ok(FamilyOutput { docids, codebooks: None, family_levels, collisions: None })
         }
         Family::Rq => {
             let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
-            let codes = shared::encode_all(&books, images, section.encode_beam, ranks);
+            let codes = distributed::encode_all(&books, images, section.encode_beam, ranks);
             quantised(books, codes)
         }
         Family::Learned => {
             let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
-            let lessons = Lessons::new(images, &train, &pairs, captions);
-            let books = learned::train(section, &books, &lessons, seed, device, ranks)?;
-            let codes = assign::distinct(&books, images, section.encode_beam, ranks);
+            let lessons = CodebookTrainingData::new(images, &train, &pairs, captions);
+            let books = train_codebooks::train(section, &books, &lessons, seed, device, ranks)?;
+            let codes = unique_paths::distinct(&books, images, section.encode_beam, ranks);
             quantised(books, codes)
         }
     }
@@ -198,7 +200,7 @@ fn fitted(
     ranks: &Ranks,
 ) -> Result<Codebooks> {
     let sizes = section.sizes();
-    shared::of_first(&sizes, images.width(), ranks, || {
+    distributed::of_first(&sizes, images.width(), ranks, || {
         let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         let points = points(images, train, captions, &spoken);
         Codebooks::fit(&points, &sizes, section.iterations, rng)
@@ -206,10 +208,10 @@ fn fitted(
 }
 
 /// Docids of these codes, one more level where images share theirs.
-fn quantised(books: Codebooks, codes: Vec<Vec<Code>>) -> Result<Named> {
-    let (docids, collisions) = collide::unique(codes, &books.codes_per_level())?;
+fn quantised(books: Codebooks, codes: Vec<Vec<Code>>) -> Result<FamilyOutput> {
+    let (docids, collisions) = suffix::unique(codes, &books.codes_per_level())?;
     let family_levels = books.levels().len();
-    Ok(Named { docids, codebooks: Some(books), family_levels, collisions: Some(collisions) })
+    Ok(FamilyOutput { docids, codebooks: Some(books), family_levels, collisions: Some(collisions) })
 }
 
 /// What codebooks are fitted on, train images and then train captions: every n-th, so that at most [`MOST_POINTS`] are

@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 use crate::nn::tensors;
 
 /// The format of `meta.json`; another is refused.
@@ -96,14 +96,14 @@ impl Checkpoint {
         let blake3 = [WEIGHTS, OPTIMIZER].into_iter().map(hash).collect::<Result<_>>()?;
         let meta = Meta { version: VERSION, progress: self.progress.clone(), blake3 };
         let json = serde_json::to_string_pretty(&meta).map_err(|e| Error::file(at, e.to_string()))?;
-        file::write_atomic(&at.join(META), |out| writeln!(out, "{json}"))?;
+        file_io::write_atomic(&at.join(META), |out| writeln!(out, "{json}"))?;
 
         let target = self::at(folder, self.progress.step);
         if target.exists() {
             fs::remove_dir_all(&target).map_err(Error::io("replace", &target))?;
         }
         fs::rename(at, &target).map_err(Error::io("write", &target))?;
-        file::sync_folder(folder).map_err(Error::io("write", folder))?;
+        file_io::sync_folder(folder).map_err(Error::io("write", folder))?;
         point(folder, &self.progress)?;
         prune(folder, self.progress.step, keep)
     }
@@ -205,7 +205,7 @@ fn point(folder: &Path, progress: &Progress) -> Result<()> {
     let best =
         progress.best.map(|(step, _)| (Which::Best, step)).filter(|(_, step)| at(folder, *step).exists());
     for (which, step) in [Some((Which::Last, progress.step)), best].into_iter().flatten() {
-        file::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "step-{step}"))?;
+        file_io::write_atomic(&folder.join(which.pointer()), |out| writeln!(out, "step-{step}"))?;
     }
     Ok(())
 }
@@ -219,7 +219,7 @@ pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
     let Some(pointer) = pointers.iter().find(|path| path.exists()) else {
         return Err(Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)"));
     };
-    let name = file::read_text(pointer, 64)?;
+    let name = file_io::read_text(pointer, 64)?;
     let step = step_of(name.trim());
     let step = step.ok_or_else(|| Error::file(pointer, "does not name a checkpoint (step-N)"))?;
     Ok(at(folder, step))
@@ -237,7 +237,7 @@ pub fn weights_hash(folder: &Path, which: Which) -> Result<String> {
 
 fn read_meta(at: &Path) -> Result<Meta> {
     let path = at.join(META);
-    let text = file::read_text(&path, 1 << 16)?;
+    let text = file_io::read_text(&path, 1 << 16)?;
     let version = |value: &serde_json::Value| value.get("version").and_then(serde_json::Value::as_u64);
     let value: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| Error::file(&path, format!("is not a checkpoint's state: {e}")))?;

@@ -1,23 +1,18 @@
 //! The models: CLIP, the decoder, the joint model with its losses and its search, checkpoints.
 
-pub mod adapter;
-pub mod align;
-pub mod beam;
-pub mod catalogue;
+pub mod alignment;
+pub mod beam_search;
+pub mod beam_state;
+pub mod candidate_table;
 pub mod checkpoint;
-pub mod clip;
 pub mod decoder;
-pub mod dsi;
-pub mod encoder;
-pub mod features;
+pub mod extra_docids;
+pub mod generative_model;
 #[cfg(test)]
-mod gradients;
-pub mod grounding;
-pub mod index;
+mod gradient_check;
+pub mod grounded_logits;
+pub mod index_folder;
 pub mod lookahead;
 pub mod losses;
-pub mod modality;
-pub mod plan;
-pub mod search;
-pub mod second;
-pub mod views;
+pub mod plan_ahead_head;
+pub mod query_adapter;

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::distributed;
 use crate::error::{Error, Result};
-use crate::ranks;
 
 /// The GPU of this number.
 ///
@@ -23,7 +23,7 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
 
 /// A GPU (of several ranks on a machine, each takes the next), else the CPU.
 pub fn best() -> Device {
-    cuda(ranks::local() % count().max(1)).unwrap_or_else(|why| {
+    cuda(distributed::local() % count().max(1)).unwrap_or_else(|why| {
         if cfg!(feature = "cuda") {
             tracing::info!("computing on the CPU: {why}");
         }

@@ -11,16 +11,16 @@
 pub mod activation;
 pub mod adamw;
 pub mod attention;
+pub mod checkpoint_block;
 pub mod device;
 pub mod dropout;
 pub mod ema;
 pub mod fused;
 pub mod gradients;
 pub mod layers;
-pub mod node;
+pub mod lr_schedule;
 pub mod params;
 pub mod pickle;
-pub mod schedule;
 pub mod tensors;
 
 impl From<candle_core::Error> for crate::error::Error {

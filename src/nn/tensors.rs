@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{D, DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 use crate::matrix::Matrix;
 
 /// A tensor (rows, width) of a matrix.
@@ -60,7 +60,7 @@ pub fn snapshot(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the file cannot be read or is not safetensors (truncated, an error page saved under its name).
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = file::read(path, 1 << 36)?;
+    let bytes = file_io::read(path, 1 << 36)?;
     let parsed = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
     let tensors = parsed.map_err(|error| {
         Error::file(path, format!("is not a whole safetensors file ({error}); fetch or write it again"))
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let bytes = safetensors::serialize(tensors, None)
         .map_err(|error| Error::file(path, format!("cannot be encoded: {error}")))?;
-    file::write_atomic(path, |out| out.write_all(&bytes))
+    file_io::write_atomic(path, |out| out.write_all(&bytes))
 }
 
 #[cfg(test)]

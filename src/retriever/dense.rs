@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::embedder::Embedder;
-use super::topk::top_k;
+use super::query_embedder::Embedder;
+use super::top_k::top_k;
 use super::{Hit, Query, Ranked, RankedList, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::model::align::Align;
+use crate::model::alignment::Alignment;
 
 /// The dense rows that every table has beside the generative ones: with the encoder as it is, and with the trained
 /// alignment on both sides, which is the row to beat for what else is trained.
 pub struct Dense {
     name: &'static str,
-    align: Option<Arc<Align>>,
+    align: Option<Arc<Alignment>>,
     gallery: Vec<ImageIdx>,
     /// One unit row an image of the gallery.
     embeddings: Matrix,
@@ -30,7 +30,7 @@ impl Dense {
     }
 
     /// The same through an alignment; `embeddings` are aligned already.
-    pub fn adapted(self, align: Arc<Align>) -> Self {
+    pub fn adapted(self, align: Arc<Alignment>) -> Self {
         Self { name: "adapted", align: Some(align), ..self }
     }
 
@@ -84,14 +84,14 @@ impl Retriever for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::encoder::Sides;
-    use crate::model::modality::Modality;
+    use crate::encoder::clip_encoder::MirrorTta;
+    use crate::modality::Modality;
 
     #[test]
     fn ranks_by_cosine_and_serves_the_gallery_alone() {
         let embeddings = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
         let dense =
-            Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, Sides::AsTaken, 2));
+            Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, MirrorTta::Off, 2));
         let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
         let images = |k| -> Vec<u32> {
             dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]

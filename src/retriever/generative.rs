@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::embedder::Embedder;
+use super::query_embedder::Embedder;
 use super::{Hit, Query, RankedList, Retriever};
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::model::align::Align;
-use crate::model::catalogue::Catalogue;
-use crate::model::dsi::{Dsi, Queries};
-use crate::model::grounding::Books;
-use crate::model::lookahead::LookAhead;
-use crate::model::search::{self, Settings};
-use crate::model::second::Docids;
+use crate::model::alignment::Alignment;
+use crate::model::beam_search::{self, Settings};
+use crate::model::candidate_table::CandidateTable;
+use crate::model::extra_docids::DocidTable;
+use crate::model::generative_model::{GenerativeModel, Queries};
+use crate::model::grounded_logits::Books;
+use crate::model::lookahead::Lookahead;
 
 /// Queries decoded at once; bounds the memory of a call.
 pub(super) const BATCH: usize = 64;
@@ -21,13 +21,13 @@ pub(super) const BATCH: usize = 64;
 /// A trained (or only grounded) decoder over the docids of a gallery.
 pub struct Generative {
     /// The joint model.
-    pub dsi: Arc<Dsi>,
+    pub dsi: Arc<GenerativeModel>,
     /// The valid docids: rows of `docids`.
     pub trie: Trie,
     /// Whose they are; an image with several keeps its best score.
-    pub docids: Arc<Docids>,
+    pub docids: Arc<DocidTable>,
     /// What queries go through first.
-    pub align: Arc<Align>,
+    pub align: Arc<Alignment>,
     /// What embeds them.
     pub embedder: Embedder,
     /// Where the answers come from.
@@ -39,7 +39,7 @@ pub enum Search {
     /// Beam search.
     Beam(Beam),
     /// Every docid of the gallery is scored: no search error.
-    Exhaustive(Arc<Catalogue>),
+    Exhaustive(Arc<CandidateTable>),
 }
 
 /// A beam search and what it goes by beside the model.
@@ -49,7 +49,7 @@ pub struct Beam {
     /// Codebooks and weight of the geometric term, if any.
     pub geometry: Option<(Arc<Books>, f64)>,
     /// The constants for looking ahead, if that is wanted.
-    pub lookahead: Option<LookAhead>,
+    pub lookahead: Option<Lookahead>,
     /// What each docid gets beside its score, in the order of the trie's leaves; may be empty.
     pub leaves: Vec<f32>,
     /// The doubt at which a level is a wildcard; 1: never.
@@ -86,12 +86,12 @@ impl Generative {
         };
         match &self.search {
             Search::Beam(beam) => {
-                let found = search::beam_search(&self.dsi, &self.trie, queries, beam.settings())?;
+                let found = beam_search::beam_search(&self.dsi, &self.trie, queries, beam.settings())?;
                 Ok(found.into_iter().map(hits).collect())
             }
-            Search::Exhaustive(catalogue) => {
+            Search::Exhaustive(candidate_table) => {
                 let docids = self.trie.images();
-                let scores = search::exhaustive(&self.dsi, catalogue, docids, queries)?;
+                let scores = beam_search::exhaustive(&self.dsi, candidate_table, docids, queries)?;
                 let scored = |scores: Vec<f32>| docids.iter().copied().zip(scores).collect();
                 Ok(scores.into_iter().map(scored).map(hits).collect())
             }

@@ -3,23 +3,23 @@
 //! A [`Retriever`] turns queries into [`RankedList`]s; what stands behind it (a decoder, exact search) is nobody
 //! else's business. A new retriever is one file here, one arm in `build`, one line in the contract test.
 
-pub mod build;
-pub mod captions;
+pub mod caption_ranking;
 pub mod dense;
-pub mod embedder;
+pub mod factory;
 pub mod generative;
-pub mod ranked;
+pub mod query_embedder;
+pub mod ranked_list;
 pub mod rerank;
 pub mod survival;
-pub mod topk;
+pub mod top_k;
 
 use std::path::PathBuf;
 
-pub use ranked::{Hit, RankedList};
+pub use ranked_list::{Hit, RankedList};
 
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::model::modality::Modality;
+use crate::modality::Modality;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use super::Query;
 use super::generative::{BATCH, Generative, Search};
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::model::search::beams;
+use crate::model::beam_search::beams;
 
 /// For each level the share of the queries of which the search kept a prefix of a docid of the image in `gold`; all, where
 /// every docid is scored.

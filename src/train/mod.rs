@@ -1,34 +1,34 @@
 //! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
 //! training of the decoder.
 
-mod ahead;
-mod display;
+mod checkpoint_writer;
+pub mod docid_state;
+pub mod dry_run;
 pub mod engine;
-pub mod fault;
-mod figures;
-mod health;
 pub mod joint;
-pub mod live;
-pub mod log;
-pub mod named;
+pub mod metrics_log;
+mod nonfinite_guard;
+mod photo_loader;
+mod prefetch;
 pub mod pretrain;
-pub mod queries;
-pub mod rehearsal;
-mod saver;
-mod shown;
-pub mod stop;
+mod progress_display;
+pub mod query_batches;
+pub mod step_failure;
+mod step_metrics;
+pub mod stop_flag;
 pub mod task;
 pub mod teacher;
+pub mod trainable_encoder;
 
 use std::fmt;
 
 use candle_core::{DType, Device};
 
-use self::stop::Stop;
+use self::stop_flag::Stop;
 use crate::config::Precision;
+use crate::distributed::Ranks;
 use crate::error::{Error, Result};
 use crate::nn::device::{has_bf16, name};
-use crate::ranks::Ranks;
 
 /// What a training runs on, and who may stop it.
 pub struct Host<'a> {

@@ -1,4 +1,4 @@
-//! What the engine trains: a [`Task`], whose losses it minimises by a [`Plan`].
+//! What the engine trains: a [`Task`], whose losses it minimises by a [`TrainingPlan`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use candle_core::Tensor;
 
-use super::fault::Lighter;
-use crate::config::Course;
+use super::step_failure::MemoryAdvice;
+use crate::config::LrSchedule;
 use crate::error::Result;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
@@ -44,7 +44,7 @@ impl StepLoss {
 pub struct Validation {
     /// What the best checkpoint has most of.
     pub score: f64,
-    /// Figures for the log and the screen.
+    /// StepMetrics for the log and the screen.
     pub figures: Vec<(&'static str, f64)>,
 }
 
@@ -89,7 +89,7 @@ pub trait Task {
         Duration::ZERO
     }
     /// Settings with which a step takes less memory, if there are any.
-    fn lighter(&self) -> Option<Lighter> {
+    fn memory_advice(&self) -> Option<MemoryAdvice> {
         None
     }
     /// The part of the model that a parameter belongs to, for the log.
@@ -103,13 +103,13 @@ pub trait Task {
 
 /// How long, how often, and how far.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct TrainingPlan {
     /// Steps of the whole run.
     pub steps: usize,
     /// Steps over which the learning rate rises.
     pub warmup: usize,
     /// What becomes of it then.
-    pub course: Course,
+    pub course: LrSchedule,
     /// Batches whose gradients make a step.
     pub accumulate: usize,
     /// Largest global norm of a gradient.
@@ -130,10 +130,10 @@ pub struct Plan {
     pub checkpoint_every: usize,
 }
 
-/// The [`Plan`] that a section makes: the keys of `[train]` and of `[pretrain]` that are the engine's have the same names.
+/// The [`TrainingPlan`] that a section makes: the keys of `[train]` and of `[pretrain]` that are the engine's have the same names.
 macro_rules! plan {
     ($section:expr, checkpoint_every: $checkpoint_every:expr) => {
-        $crate::train::task::Plan {
+        $crate::train::task::TrainingPlan {
             steps: $section.steps,
             warmup: $section.warmup,
             course: $section.schedule,

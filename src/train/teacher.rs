@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rand::Rng as _;
 
-use super::queries::Batch;
+use super::query_batches::QueryBatch;
 use crate::config::Train;
 use crate::data::corpus::Corpus;
 use crate::data::npy::Rows;
@@ -14,12 +14,12 @@ use crate::docid::trie::Trie;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::model::search::Beams;
-use crate::retriever::topk::top_k;
+use crate::model::beam_search::Beams;
+use crate::retriever::top_k::top_k;
 use crate::rng::Rng;
 
 /// The candidates of one query, and how likely the teacher finds each of their prefixes.
-pub struct Lesson {
+pub struct TeacherTarget {
     /// Rows of the corpus; the gold image first, none twice.
     pub images: Vec<usize>,
     /// For each candidate and level, the teacher's mass of all images of the gallery under that prefix.
@@ -92,32 +92,32 @@ impl Teacher {
         &self.trie
     }
 
-    /// One lesson a query; `rows` are the queries' aligned unit rows, `rivals` further images that must be among their
+    /// One target a query; `rows` are the queries' aligned unit rows, `rivals` further images that must be among their
     /// candidates. The nearest others, which are the hard ones, fill the rest.
     /// `told`: scores to go by in place of the cosine, where a query is a caption that has some.
     ///
     /// # Errors
     /// When such scores cannot be read.
-    pub fn lessons(
+    pub fn targets(
         &self,
-        asked: &Batch,
+        asked: &QueryBatch,
         rows: &Matrix,
         rivals: &[Vec<usize>],
         told: Option<&Scores>,
-    ) -> Result<Vec<Lesson>> {
+    ) -> Result<Vec<TeacherTarget>> {
         let cosines = rows.mul_transposed(&self.embeddings);
-        let lesson = |query: usize| {
+        let target = |query: usize| {
             let own = asked.captions[query].filter(|_| asked.moves.scale[query] == 1.0);
             let told =
                 told.zip(own).map(|(scores, caption)| scores.of(caption, self.trie.images())).transpose()?;
             let scores = told.as_deref().unwrap_or(cosines.row(query));
-            Ok(self.lesson(scores, asked.gold[query], &rivals[query]))
+            Ok(self.target(scores, asked.gold[query], &rivals[query]))
         };
-        (0..asked.gold.len()).map(lesson).collect()
+        (0..asked.gold.len()).map(target).collect()
     }
 
     /// `scores`: what the teacher gives every leaf.
-    fn lesson(&self, scores: &[f32], gold: usize, rivals: &[usize]) -> Lesson {
+    fn target(&self, scores: &[f32], gold: usize, rivals: &[usize]) -> TeacherTarget {
         let count = self.candidates.min(scores.len());
         let named = std::iter::once(&gold).chain(rivals).filter_map(|row| self.leaves.get(row).copied());
         let mut chosen: Vec<usize> = Vec::with_capacity(count);
@@ -135,7 +135,7 @@ impl Teacher {
             let ranges = self.trie.prefixes(leaf as u32);
             ranges.iter().map(|r| (running[r.end as usize] - running[r.start as usize]) as f32).collect()
         };
-        Lesson {
+        TeacherTarget {
             images: chosen.iter().map(|&leaf| self.trie.image(leaf as u32).row()).collect(),
             mass: chosen.iter().map(|&leaf| under(leaf)).collect(),
         }
@@ -144,7 +144,7 @@ impl Teacher {
 
 /// `count` images under prefixes that a search has kept, evenly from the first half of its levels, where right
 /// prefixes are lost: what the gold prefix has to beat to survive (RIPOR, Zeng et al. 2024).
-pub fn rivals(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -> Vec<usize> {
+pub fn beam_negatives(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -> Vec<usize> {
     let mut draw = |n: usize| {
         let level = n % beams.len().div_ceil(2);
         let kept = &beams[level];
@@ -165,8 +165,8 @@ fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::docid::{Docid, DocidSet};
-    use crate::model::modality::Modality;
-    use crate::train::queries::Moves;
+    use crate::modality::Modality;
+    use crate::train::query_batches::QueryShift;
 
     #[test]
     fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {
@@ -174,24 +174,24 @@ mod tests {
         let trie = Trie::new(&DocidSet::new(docids.to_vec(), vec![2, 2]).unwrap());
         let images = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
         let teacher = Teacher::new(trie, &images, 2, 1.0);
-        let asked = Batch {
+        let asked = QueryBatch {
             rows: Matrix::new(2, vec![0.0, 1.0]),
             modalities: vec![Modality::Caption],
             gold: vec![0],
             captions: vec![None],
-            moves: Moves::none(1, 2),
+            moves: QueryShift::none(1, 2),
         };
-        let lesson = |rivals| teacher.lessons(&asked, &asked.rows, &[rivals], None).unwrap().remove(0);
-        assert_eq!(lesson(vec![]).images, [0, 1]);
-        assert_eq!(lesson(vec![0, 2]).images, [0, 2]);
+        let target = |rivals| teacher.targets(&asked, &asked.rows, &[rivals], None).unwrap().remove(0);
+        assert_eq!(target(vec![]).images, [0, 1]);
+        assert_eq!(target(vec![0, 2]).images, [0, 2]);
         let moved = Matrix::new(2, vec![0.8, 0.6]);
         assert_eq!(
-            teacher.lessons(&asked, &moved, &[vec![]], None).unwrap()[0].images,
+            teacher.targets(&asked, &moved, &[vec![]], None).unwrap()[0].images,
             [0, 2],
             "by the rows given"
         );
         let total = 1.0 + 1f32.exp() + 0.8f32.exp();
-        let mass = &lesson(vec![]).mass[0];
+        let mass = &target(vec![]).mass[0];
         assert!((mass[0] - (1.0 + 1f32.exp()) / total).abs() < 1e-6);
         assert!((mass[1] - 1.0 / total).abs() < 1e-6);
     }

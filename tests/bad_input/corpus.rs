@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::fixture::{Dsi, IMAGES, SMALL, Space, copy};
+use crate::fixture::{GenerativeModel, IMAGES, SMALL, Space, copy};
 use crate::trained;
 
 /// A folder with the photos and captions of the trained run, to be broken.
@@ -15,7 +15,7 @@ fn with_photos() -> Space {
 }
 
 /// `dsi COMMAND` on photos and captions of one's own, in the folder `corpus`.
-fn own_photos(space: &Space, command: &str) -> Dsi {
+fn own_photos(space: &Space, command: &str) -> GenerativeModel {
     let config = space.write("photos.toml", "[data]\nkind = \"jsonl\"\n");
     space.run(command).config(config).sets(SMALL).sets(&space.folders())
 }

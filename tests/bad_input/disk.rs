@@ -6,12 +6,12 @@ use std::process::{Command, Output};
 
 use candle_core::Device;
 use dsi::config::{Config, Precision};
+use dsi::distributed::Ranks;
+use dsi::encoder::embedded_corpus;
 use dsi::error::Result;
-use dsi::model::features;
-use dsi::ranks::Ranks;
-use dsi::run::RunFolder;
+use dsi::run_folder::RunFolder;
 use dsi::train::Host;
-use dsi::train::stop::Stop;
+use dsi::train::stop_flag::Stop;
 use dsi::{index, train};
 
 use crate::fixture::{Outcome, Space, assert_same, repository};
@@ -52,7 +52,7 @@ fn a_full_disk_is_named_and_the_run_goes_on_when_there_is_room() {
 }
 
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
-    let prepared = features::prepare(&config.data, &config.encoder, &Device::Cpu)?;
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu)?;
     let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
     train::joint::train(
         config,

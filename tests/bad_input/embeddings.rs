@@ -5,7 +5,7 @@ use std::fs;
 use dsi::data::npy::{self, Precision};
 use dsi::matrix::Matrix;
 
-use crate::fixture::{Dsi, SMALL, Space};
+use crate::fixture::{GenerativeModel, SMALL, Space};
 
 /// Images of the features corpus; each has two captions.
 const FEATURES: usize = 24;
@@ -30,7 +30,7 @@ fn write_features(space: &Space, width: usize) {
     }
 }
 
-fn own_features(space: &Space, command: &str) -> Dsi {
+fn own_features(space: &Space, command: &str) -> GenerativeModel {
     space.run(command).config("configs/features.toml").sets(SMALL).sets(&space.folders()[..2])
 }
 

@@ -15,7 +15,7 @@ mod run;
 use std::fs;
 use std::path::Path;
 
-use fixture::{Dsi, Space};
+use fixture::{GenerativeModel, Space};
 
 /// A trained run with its corpus, shared by the tests that break copies of it.
 fn trained() -> &'static Space {
@@ -23,7 +23,7 @@ fn trained() -> &'static Space {
 }
 
 /// Runs the calls of a table, each to be refused with the parts that follow it.
-fn refused<const N: usize>(table: [(&str, Dsi, &[&str]); N]) {
+fn refused<const N: usize>(table: [(&str, GenerativeModel, &[&str]); N]) {
     for (what, call, parts) in table {
         println!("{what}");
         call.output().refused(parts);

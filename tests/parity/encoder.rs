@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use dsi::data::npy;
 use dsi::data::photos::Photo;
+use dsi::encoder::clip_encoder::{ClipEncoder, MirrorTta};
 use dsi::matrix::Matrix;
-use dsi::model::encoder::{Encoder, Sides};
 use serde::Deserialize;
 
 const BATCH: usize = 8;
@@ -26,9 +26,9 @@ struct Case {
 /// Compares all embeddings of a case with those of the encoder in another folder.
 fn compare(folder: &Path, encoder: &Path) {
     let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
-    let encoder = Encoder::open(encoder, BATCH, &Device::Cpu).unwrap();
+    let encoder = ClipEncoder::open(encoder, BATCH, &Device::Cpu).unwrap();
     let photos: Vec<Photo> = case.photos.iter().map(|photo| Photo::File(folder.join(photo))).collect();
-    let rows = encoder.photos(&photos, Sides::AsTaken, &|_| {}).unwrap();
+    let rows = encoder.photos(&photos, MirrorTta::Off, &|_| {}).unwrap();
     let rows: Vec<Vec<f32>> = rows.into_iter().map(Result::unwrap).collect();
     let images = largest_difference(&rows.concat(), &folder.join("images.npy"));
     let captions: Vec<&str> = case.captions.iter().map(String::as_str).collect();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use dsi::model::clip::contrastive::contrastive_loss;
-use dsi::model::clip::{TokenBatch, Trained, Whole};
+use dsi::encoder::clip::contrastive_loss::contrastive_loss;
+use dsi::encoder::clip::{ClipBundle, TokenBatch, TrainableTowers};
 use dsi::nn::tensors::unit_rows;
 
 use super::fixture;
@@ -41,7 +41,7 @@ fn every_parameter_of_clip_has_pytorchs_gradient() {
 }
 
 fn compare(case: &str, folder: &Path) {
-    let whole = Whole::read(folder, Trained::EVERYTHING, &Device::Cpu).unwrap();
+    let whole = ClipBundle::read(folder, TrainableTowers::EVERYTHING, &Device::Cpu).unwrap();
     let images = unit_rows(&whole.clip.embed_images(&pixels(whole.shape.vision_config.image_size)).unwrap());
     let texts = unit_rows(&whole.clip.embed_text(&TokenBatch::new(CAPTIONS.into_iter())).unwrap());
     let loss = contrastive_loss(&images.unwrap(), &texts.unwrap(), &whole.clip.logit_scale).unwrap();

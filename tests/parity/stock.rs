@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, IndexOp, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::clip as theirs;
-use dsi::model::clip::config::{TextConfig, VisionConfig};
-use dsi::model::clip::{Clip, ClipConfig, TokenBatch};
+use dsi::encoder::clip::config::{TextConfig, VisionConfig};
+use dsi::encoder::clip::{Clip, ClipConfig, TokenBatch};
 use dsi::nn::params::Builder;
 
 const WIDTH: usize = 32;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use dsi::data::tokens::Tokens;
+use dsi::data::tokenizer::Tokens;
 
 const CONTEXT: usize = 77;
 

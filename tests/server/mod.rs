@@ -134,7 +134,7 @@ impl Drop for Server {
     }
 }
 
-/// Answers one request on one connection; its text, where it was one.
+/// QueryOutcomes one request on one connection; its text, where it was one.
 fn serve(mut stream: TcpStream, count: usize, answer: &impl Fn(&Request) -> Answer) -> Option<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut text = Vec::new();

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::put;
+use super::print_stdout;
 use super::verify::Found;
-use crate::data::fetch::sources::{self, Dataset, Makes};
-use crate::data::fetch::{Fetcher, sources::Source};
+use crate::data::fetch::dataset_sources::{self, Dataset, Makes};
+use crate::data::fetch::{Fetcher, dataset_sources::Source};
 use crate::data::hub::Hub;
 use crate::data::{karpathy, verify};
 
 /// Fetch a dataset with its photos, or a CLIP of the hub, and check that it is whole.
 ///
 /// Says how much is to come, and goes on from what is there. Archives that must be got by hand, or already lie
-/// somewhere, can be put into the folder. Honours HF_ENDPOINT, HF_HOME and HF_TOKEN.
+/// somewhere, can be print_stdout into the folder. Honours HF_ENDPOINT, HF_HOME and HF_TOKEN.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data fetch flickr30k
@@ -49,9 +49,9 @@ impl Fetch {
             }
             let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
             let folder = hub.folder(id, revision)?;
-            return put(format!("{}\n", folder.display()));
+            return print_stdout(format!("{}\n", folder.display()));
         }
-        let datasets = sources::all();
+        let datasets = dataset_sources::all();
         let Some(dataset) = datasets.iter().find(|dataset| dataset.name == self.name) else {
             let known = datasets.iter().map(|dataset| dataset.name).collect::<Vec<_>>().join(", ");
             bail!("`{}` is not a dataset that can be fetched: there are {known}, and clip:HUB-ID", self.name);

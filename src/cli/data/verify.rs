@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, as_json, as_table, open, put};
+use super::{ConfigArgs, as_json, as_table, open, print_stdout};
 use crate::config::OnBadImage;
 use crate::data::corpus::Corpus;
 use crate::data::photos::Photo;
@@ -72,9 +72,9 @@ impl Found {
                 "broken": self.broken,
                 "whole": faults.is_empty(),
             });
-            put(serde_json::to_string_pretty(&found)? + "\n")?;
+            print_stdout(serde_json::to_string_pretty(&found)? + "\n")?;
         } else {
-            put(as_table(&self.counts))?;
+            print_stdout(as_table(&self.counts))?;
             self.missing.iter().for_each(|file| eprintln!("{file}: missing"));
             self.broken.iter().for_each(|fault| eprintln!("{fault}"));
         }

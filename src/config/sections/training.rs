@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::choices::{Course, Loss, Regime};
-use crate::config::depth::Depth;
-use crate::config::schedule::Schedule;
+use crate::config::choices::{Loss, LrSchedule, Regime};
+use crate::config::trainable_layers::TrainableLayers;
+use crate::config::weight_schedule::WeightSchedule;
 
 section! {
     /// `[train]`: how the decoder is trained.
@@ -40,11 +40,11 @@ section! {
         interpolation: f64 = 0.0,
         /// Weight of the margin loss beside the listwise one: the gold prefix of each level above every other by
         /// `margin_size`; a number, or numbers at steps ("0:0 100:0.5").
-        margin: Schedule = Schedule::constant(0.0),
+        margin: WeightSchedule = WeightSchedule::constant(0.0),
         /// That margin, in nats.
         margin_size: f64 = 1.0,
         /// Weight of the consistency between two captions of an image, beside the listwise loss; as `margin`.
-        consistency: Schedule = Schedule::constant(0.0),
+        consistency: WeightSchedule = WeightSchedule::constant(0.0),
         /// Peak learning rate of the decoder.
         lr: f64 = 3e-4,
         /// Peak learning rate of the grounding (W and α).
@@ -54,7 +54,7 @@ section! {
         /// Steps over which the learning rate rises to its peak.
         warmup: usize = 50,
         /// What becomes of the learning rate after that.
-        schedule: Course = Course::Cosine,
+        schedule: LrSchedule = LrSchedule::Cosine,
         /// Batches whose gradients, averaged, make a step: a larger batch than memory holds.
         accumulate: usize = 1,
         /// Largest norm of a step's gradient.
@@ -87,9 +87,9 @@ section! {
     /// `[tune]`: what of the encoder is trained with the decoder, on the same queries, and on pairs by the contrastive loss.
     Tune {
         /// The part of the text tower that is trained: "none", "all", or how many of its last blocks.
-        text: Depth = Depth::None,
+        text: TrainableLayers = TrainableLayers::None,
         /// The part of the image tower that is trained.
-        image: Depth = Depth::None,
+        image: TrainableLayers = TrainableLayers::None,
         /// Peak learning rate of the text tower's last block, and of the norm and the projection after it.
         text_lr: f64 = 1e-5,
         /// The same of the image tower.
@@ -100,7 +100,7 @@ section! {
         weight_decay: f64 = 0.05,
         /// Weight of CLIP's contrastive loss on train captions and their photos; a number, or numbers at steps
         /// ("0:1 100:0.5").
-        contrastive: Schedule = Schedule::constant(0.0),
+        contrastive: WeightSchedule = WeightSchedule::constant(0.0),
         /// Pairs of a batch that it is computed of, drawn for it alone: each has the others as negatives, so that a few of them
         /// teach nothing. They take as much memory as a batch of as many in `dsi pretrain`; `recompute` makes it less.
         contrastive_pairs: usize = 256,
@@ -171,7 +171,7 @@ section! {
         /// Steps over which the learning rate rises to its peak.
         warmup: usize = 200,
         /// What becomes of the learning rate after that.
-        schedule: Course = Course::Cosine,
+        schedule: LrSchedule = LrSchedule::Cosine,
         /// Batches whose gradients, averaged, make a step. Negatives are those of one batch.
         accumulate: usize = 1,
         /// Largest norm of a step's gradient.

@@ -35,7 +35,7 @@ impl Cached {
 
     /// Remembers that the commit of a snapshot folder has no such file.
     pub fn note_lack(&self, snapshot: &Path, file: &str) -> Result<()> {
-        crate::file::write_atomic(&self.absent(snapshot, file), |_| Ok(()))
+        crate::file_io::write_atomic(&self.absent(snapshot, file), |_| Ok(()))
     }
 
     fn absent(&self, snapshot: &Path, file: &str) -> PathBuf {

@@ -15,7 +15,7 @@ use super::render::render;
 use super::scene::Scene;
 use super::{Spec, sample};
 use crate::error::{Error, Result};
-use crate::file;
+use crate::file_io;
 
 /// What the folder holds once all of it is written; written last.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -65,8 +65,8 @@ pub fn write(root: &Path, spec: &Spec, on_image: &(dyn Fn() + Sync)) -> Result<(
         on_image();
         Ok::<(), Error>(())
     })?;
-    file::sync_folder(&images).map_err(Error::io("write", &images))?;
-    file::write_atomic(&root.join(CORPUS), |out| {
+    file_io::sync_folder(&images).map_err(Error::io("write", &images))?;
+    file_io::write_atomic(&root.join(CORPUS), |out| {
         (0..spec.count()).try_for_each(|index| {
             let (_, captions) = sample(spec.seed, index as u64);
             let line = Line { image: image_name(index), split: spec.split(index), captions };
@@ -74,7 +74,7 @@ pub fn write(root: &Path, spec: &Spec, on_image: &(dyn Fn() + Sync)) -> Result<(
             out.write_all(b"\n")
         })
     })?;
-    file::write_atomic(&root.join(MANIFEST), |out| Ok(serde_json::to_writer_pretty(out, &manifest)?))
+    file_io::write_atomic(&root.join(MANIFEST), |out| Ok(serde_json::to_writer_pretty(out, &manifest)?))
 }
 
 /// A scene's file, below the root.
@@ -99,7 +99,7 @@ fn write_image(path: &Path, scene: &Scene, side: u32) -> Result<()> {
 fn read_manifest(root: &Path) -> Result<Option<Manifest>> {
     let path = root.join(MANIFEST);
     match path.try_exists().map_err(Error::io("read", &path))? {
-        true => Ok(serde_json::from_slice(&file::read(&path, MANIFEST_LIMIT)?).ok()),
+        true => Ok(serde_json::from_slice(&file_io::read(&path, MANIFEST_LIMIT)?).ok()),
         false => Ok(None),
     }
 }
@@ -110,7 +110,7 @@ fn clear(root: &Path, images: &Path) -> Result<()> {
     for path in listed.chain(old_images(images)?) {
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
-    file::sync_folder(root).map_err(Error::io("write", root))
+    file_io::sync_folder(root).map_err(Error::io("write", root))
 }
 
 /// Refuses to replace a corpus file that does not begin as ours do.

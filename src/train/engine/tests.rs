@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::config::Course;
+use crate::config::LrSchedule;
 use crate::model::checkpoint::Which;
 use crate::nn::params::{Builder, Init};
 use crate::train::task::StepLoss;
@@ -58,10 +58,10 @@ impl Task for Toy {
     }
 }
 
-const PLAN: Plan = Plan {
+const PLAN: TrainingPlan = TrainingPlan {
     steps: 12,
     warmup: 2,
-    course: Course::Constant,
+    course: LrSchedule::Constant,
     accumulate: 1,
     clip_norm: 100.0,
     ema: 0.0,
@@ -74,7 +74,7 @@ const PLAN: Plan = Plan {
 };
 
 /// Trains in a folder of its own, stopped and resumed after every step where `broken`; the last checkpoint.
-fn trained(plan: Plan, bad: fn(usize) -> bool, broken: bool) -> Result<Checkpoint> {
+fn trained(plan: TrainingPlan, bad: fn(usize) -> bool, broken: bool) -> Result<Checkpoint> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::new(folder.path());
     let (mut toy, mut resume) = (Toy::new(bad), false);
@@ -96,7 +96,7 @@ fn x(checkpoint: &Checkpoint) -> f32 {
 
 #[test]
 fn averages_and_skipped_steps_survive_every_interruption() {
-    for plan in [PLAN, Plan { ema: 0.9, ..PLAN }, Plan { accumulate: 3, ..PLAN }] {
+    for plan in [PLAN, TrainingPlan { ema: 0.9, ..PLAN }, TrainingPlan { accumulate: 3, ..PLAN }] {
         let bad = |batch| batch == 5;
         let (whole, broken) = (trained(plan, bad, false).unwrap(), trained(plan, bad, true).unwrap());
         assert_eq!(whole.progress.step, 12);
@@ -110,7 +110,7 @@ fn averages_and_skipped_steps_survive_every_interruption() {
 fn the_average_lags_behind_the_weights_and_is_what_is_kept() {
     let never = |_| false;
     let raw = trained(PLAN, never, false).unwrap();
-    let mean = trained(Plan { ema: 0.9, ..PLAN }, never, false).unwrap();
+    let mean = trained(TrainingPlan { ema: 0.9, ..PLAN }, never, false).unwrap();
     assert!(x(&mean) < x(&raw), "{} {}", x(&mean), x(&raw));
     let own = mean.optimizer["raw.x"].to_vec1::<f32>().unwrap()[0];
     assert_eq!(own.to_bits(), x(&raw).to_bits());
@@ -119,13 +119,13 @@ fn the_average_lags_behind_the_weights_and_is_what_is_kept() {
 #[test]
 fn equal_batches_accumulated_make_the_step_of_one() {
     let (one, three) =
-        (trained(PLAN, |_| false, false), trained(Plan { accumulate: 3, ..PLAN }, |_| false, false));
+        (trained(PLAN, |_| false, false), trained(TrainingPlan { accumulate: 3, ..PLAN }, |_| false, false));
     assert!((x(&one.unwrap()) - x(&three.unwrap())).abs() < 1e-5);
 }
 
 #[test]
 fn a_training_ends_when_it_no_longer_improves() {
-    let ended = trained(Plan { patience: 2, ..PLAN }, |_| false, false).unwrap();
+    let ended = trained(TrainingPlan { patience: 2, ..PLAN }, |_| false, false).unwrap();
     // Validated at 2, 4 and 6; worse at 8 and 10.
     assert_eq!((ended.progress.step, ended.progress.best.unwrap().0), (10, 6));
 }

@@ -4,23 +4,23 @@ use candle_core::Tensor;
 
 use super::Joint;
 use crate::error::Result;
-use crate::model::catalogue::{Candidates, Catalogue};
-use crate::model::dsi::Queries;
-use crate::model::lookahead::LookAhead;
+use crate::model::beam_search::{Settings, beams};
+use crate::model::candidate_table::{CandidateTable, Candidates};
+use crate::model::generative_model::Queries;
+use crate::model::lookahead::Lookahead;
 use crate::model::losses::{PrefixTargets, consistency, cross_entropy, listwise, margin};
-use crate::model::search::{Settings, beams};
 use crate::nn::dropout::Dropout;
 use crate::nn::tensors;
 use crate::rng::{self, Rng};
-use crate::train::named::Named;
-use crate::train::queries::Batch;
+use crate::train::docid_state::DocidState;
+use crate::train::query_batches::QueryBatch;
 use crate::train::task::StepLoss;
-use crate::train::teacher::{Lesson, Teacher, rivals};
+use crate::train::teacher::{Teacher, TeacherTarget, beam_negatives};
 
 /// What a step asks.
 pub(super) struct Asked {
-    pub captions: Batch,
-    pub images: Batch,
+    pub captions: QueryBatch,
+    pub images: QueryBatch,
     /// Aligned unit rows of both.
     pub rows: [Tensor; 2],
     /// Both together.
@@ -39,13 +39,13 @@ struct Scored {
 
 impl Joint<'_> {
     /// Candidates and targets of a batch, whose queries have these rows.
-    fn lessons(
+    fn targets(
         &self,
-        named: &Named,
+        named: &DocidState,
         teacher: &Teacher,
-        (batch, rows): (&Batch, &Tensor),
+        (batch, rows): (&QueryBatch, &Tensor),
         rng: &mut Rng,
-    ) -> Result<Vec<Lesson>> {
+    ) -> Result<Vec<TeacherTarget>> {
         let (count, queries) = (self.section.beam_negatives, batch.gold.len());
         let told = self.told.as_ref();
         // Where images are named anew, the teacher knows queries by the encoder as it is, and images by the one that named them.
@@ -54,10 +54,10 @@ impl Joint<'_> {
             _ => &tensors::to_matrix(&rows.detach())?,
         };
         if count == 0 || queries == 0 {
-            return teacher.lessons(batch, known, &vec![Vec::new(); queries], told);
+            return teacher.targets(batch, known, &vec![Vec::new(); queries], told);
         }
         let queries = Queries::of(rows.detach(), &batch.modalities)?;
-        let lookahead = self.lookahead.then(|| LookAhead::new(teacher.trie(), &named.catalogue));
+        let lookahead = self.lookahead.then(|| Lookahead::new(teacher.trie(), &named.candidate_table));
         let settings = Settings {
             beam: self.beam,
             geometry: None,
@@ -67,31 +67,31 @@ impl Joint<'_> {
         };
         let kept = beams(&self.model.dsi, teacher.trie(), &queries, settings)?;
         let rivals: Vec<Vec<usize>> =
-            kept.iter().map(|beams| rivals(beams, teacher.trie(), count, rng)).collect();
-        teacher.lessons(batch, known, &rivals, told)
+            kept.iter().map(|beams| beam_negatives(beams, teacher.trie(), count, rng)).collect();
+        teacher.targets(batch, known, &rivals, told)
     }
 
     /// Hard candidates, what the model makes of them, and the mass that each of their prefixes should get.
     fn scored(
         &self,
-        catalogue: &Catalogue,
+        candidate_table: &CandidateTable,
         queries: &Queries,
-        lessons: &[Lesson],
+        targets: &[TeacherTarget],
         dropout: &mut Dropout,
     ) -> Result<Scored> {
-        let docids = catalogue.docids();
+        let docids = candidate_table.docids();
         let (gold, even) = (self.section.target_gold as f32, self.section.label_smoothing as f32);
-        let target = |lesson: &Lesson| {
+        let target = |target: &TeacherTarget| {
             let codes: Vec<&[u32]> =
-                lesson.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
-            PrefixTargets::new(&codes, &lesson.mass, gold, even)
+                target.images.iter().map(|&row| docids.get(row.into()).codes()).collect();
+            PrefixTargets::new(&codes, &target.mass, gold, even)
         };
-        let targets: Vec<PrefixTargets> = lessons.iter().map(target).collect();
-        let images: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.images.clone()).collect();
-        let candidates = catalogue.candidates(&images, self.device)?;
+        let prefixes: Vec<PrefixTargets> = targets.iter().map(target).collect();
+        let images: Vec<Vec<usize>> = targets.iter().map(|target| target.images.clone()).collect();
+        let candidates = candidate_table.candidates(&images, self.device)?;
         let scores = self.model.dsi.step_scores(queries, &candidates, dropout)?;
         let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {
-            let values: Vec<f32> = targets.iter().flat_map(part).copied().collect();
+            let values: Vec<f32> = prefixes.iter().flat_map(part).copied().collect();
             Tensor::from_vec(values, scores.shape(), self.device)
         };
         let (hidden, mass) = (tensor(|t| &t.hidden)?, tensor(|t| &t.mass)?);
@@ -103,12 +103,13 @@ impl Joint<'_> {
         let Asked { captions, images, queries, .. } = asked;
         let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), step as u64);
         let named = self.named();
-        let mut lessons = self.lessons(&named, &named.spoken, (captions, &asked.rows[0]), &mut rng)?;
-        lessons.extend(self.lessons(&named, &named.seen, (images, &asked.rows[1]), &mut rng)?);
+        let mut targets =
+            self.targets(&named, &named.caption_teacher, (captions, &asked.rows[0]), &mut rng)?;
+        targets.extend(self.targets(&named, &named.image_teacher, (images, &asked.rows[1]), &mut rng)?);
         let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } =
-            self.scored(&named.catalogue, queries, &lessons, &mut dropout)?;
+            self.scored(&named.candidate_table, queries, &targets, &mut dropout)?;
         let mut total = listwise(&scores, &hidden, &mass)?;
         let (mut parts, mut beside) = (Vec::new(), None);
         let weights =
@@ -151,11 +152,11 @@ impl Joint<'_> {
     }
 
     /// Another caption of each caption's image.
-    fn siblings(&self, captions: &Batch, step: usize) -> Result<Queries> {
+    fn siblings(&self, captions: &QueryBatch, step: usize) -> Result<Queries> {
         let own = self.ranks.share(self.source.captions_a_step());
         let siblings = self.source.siblings(step)[own].to_vec();
         let rows = match &self.live {
-            Some(live) => live.spoken(&siblings)?,
+            Some(live) => live.caption_queries(&siblings)?,
             None => tensors::from_matrix(&self.source.caption_rows(&siblings), self.device)?,
         };
         Queries::of(rows, &captions.modalities)
@@ -167,7 +168,7 @@ impl Joint<'_> {
         let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-        let candidates = self.named().catalogue.candidates(&gold, self.device)?;
+        let candidates = self.named().candidate_table.candidates(&gold, self.device)?;
         let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
         Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count(), share: 1.0, beside: None })
     }

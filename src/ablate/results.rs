@@ -1,0 +1,259 @@
+//! What an ablation found: for each row the mean over seeds, and the paired difference from the base.
+//!
+//! Differences are taken query by query, base and row with the same seed, over all seeds that both have; an image's
+//! captions under all seeds are redrawn, and flipped, together. The interval therefore says how far the difference might
+//! move with other *images*; how far it moves with other seeds, the standard deviations say.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use toml::Table;
+
+use super::Failure;
+use super::grid::{BASE, Row as GridRow};
+use super::reported_row::Choice;
+use super::run_plan::{Run, RunPlan};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::eval::compare_runs::{Spread, spread};
+use crate::eval::query_outcomes::QueryOutcomes;
+use crate::eval::read_back::{self, ReadBack};
+use crate::eval::report::{CUTOFFS, Report, Row};
+use crate::eval::row_setting::{Gallery, Regime, Stage};
+use crate::eval::significance::{self, Difference};
+use crate::{file_io, rng};
+
+/// The version of `ablation.json`.
+const VERSION: u32 = 1;
+
+/// The result: the table in machine-readable form, written as `ablation.json`.
+#[derive(Debug, Serialize)]
+pub struct Ablation {
+    version: u32,
+    /// Name of the data set.
+    pub dataset: String,
+    /// Split whose captions were asked.
+    pub split: String,
+    /// Which images could be returned.
+    pub gallery: Gallery,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// The base, then the rows of the grid.
+    pub rows: Vec<Line>,
+    /// What else the base's reports have on these captions: exact search with the same encoder.
+    pub beside: Vec<Line>,
+}
+
+/// One row.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// The keys that it sets.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub set: Table,
+    /// Its runs, one a seed.
+    pub runs: Vec<Outcome>,
+    /// What its runs have in common; none where all have failed or none has the wanted stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+    /// Cut-off → recall less the base's; empty for the base, and where the two share no seed or no queries.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub versus_base: BTreeMap<usize, Difference>,
+}
+
+/// What a row's runs found.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    /// What the ranking was made with.
+    pub stage: Stage,
+    /// Whether training saw the gallery.
+    pub regime: Regime,
+    /// How many seeds the figures are means over.
+    pub seeds: usize,
+    /// How many images could be returned.
+    pub images: usize,
+    /// How many queries each run was asked.
+    pub queries: usize,
+    /// Cut-off → recall over the seeds.
+    pub recall: BTreeMap<usize, Spread>,
+    /// Mean number of candidates scored per query.
+    pub touched: f64,
+    /// Mean time per query in milliseconds.
+    pub ms_per_query: f64,
+}
+
+/// One seed of a row.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The run folder's name.
+    pub folder: String,
+    /// The run folder whose weights were measured, where they are not its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_of: Option<String>,
+    /// Why there is no report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A row of a report, by seed, with the answers behind it.
+type Measured = BTreeMap<u64, (Row, ReadBack)>;
+
+impl Ablation {
+    /// Reads the reports of a plan whose runs are done, but for those that failed.
+    ///
+    /// # Errors
+    /// When a report or the files beside it cannot be read, or no report has the chosen row.
+    pub fn read(plan: &RunPlan, failures: &[Failure], choice: Choice) -> Result<Self> {
+        let base = &plan.runs[0].config;
+        let mut reader = Reader { base, choice, measured: Measured::new() };
+        let (mut rows, mut exact) = (Vec::new(), Vec::new());
+        for (number, row) in plan.rows.iter().enumerate() {
+            let runs: Vec<(usize, &Run)> =
+                plan.runs.iter().enumerate().filter(|(_, run)| run.row == number).collect();
+            let reports = reports(&runs, failures)?;
+            let outcomes = runs.iter().map(|(place, run)| outcome(plan, failures, *place, run)).collect();
+            let (found, is_base) = (reader.chosen(&reports)?, number == 0);
+            if is_base {
+                exact = reader.exact(&reports)?;
+            }
+            rows.push(reader.line(row, outcomes, found, is_base));
+        }
+        if rows.iter().all(|row| row.found.is_none()) && rows.iter().any(Line::has_reports) {
+            let stage = choice.stage.map_or("generative", Stage::word);
+            return Err(Error::input(format!(
+                "no row has a {stage} stage over the gallery {}",
+                choice.gallery
+            )));
+        }
+        let beside = exact.into_iter().map(|(row, m)| reader.line(&row, Vec::new(), m, false)).collect();
+        let (dataset, split) = (base.data.name.clone(), base.eval.split.to_string());
+        let (gallery, seeds) = (choice.gallery, plan.seeds.clone());
+        Ok(Self { version: VERSION, dataset, split, gallery, seeds, rows, beside })
+    }
+
+    /// Writes it as JSON, all or nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        file_io::write_atomic(path, |out| {
+            serde_json::to_writer_pretty(&mut *out, self).map_err(std::io::Error::from)?;
+            writeln!(out)
+        })
+    }
+}
+
+impl Line {
+    fn has_reports(&self) -> bool {
+        self.runs.iter().any(|run| run.error.is_none())
+    }
+}
+
+fn outcome(plan: &RunPlan, failures: &[Failure], place: usize, run: &Run) -> Outcome {
+    let folder = |run: &Run| run.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Outcome {
+        seed: run.config.seed,
+        folder: folder(run),
+        weights_of: run.borrows.map(|lender| folder(&plan.runs[lender])),
+        error: failures.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error.clone()),
+    }
+}
+
+/// The reports of a row's runs, but for those that failed.
+fn reports<'p>(runs: &[(usize, &'p Run)], failures: &[Failure]) -> Result<Vec<(&'p Run, Report)>> {
+    let done = runs.iter().filter(|(place, _)| !failures.iter().any(|(failed, _)| failed == place));
+    done.map(|(_, run)| Ok((*run, Report::read(&run.report())?))).collect()
+}
+
+/// Makes lines, each compared with the base's answers.
+struct Reader<'a> {
+    base: &'a Config,
+    choice: Choice,
+    /// The base's rows, once they are read.
+    measured: Measured,
+}
+
+impl Reader<'_> {
+    /// The chosen row of each report that has it.
+    fn chosen(&self, reports: &[(&Run, Report)]) -> Result<Measured> {
+        let mut found = Measured::new();
+        for (run, report) in reports {
+            if let Some(row) = self.choice.of(report) {
+                found.insert(run.config.seed, (row.clone(), read_back::read(row, &run.folder.eval())?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows of exact search, as if they were rows of the grid.
+    fn exact(&self, reports: &[(&Run, Report)]) -> Result<Vec<(GridRow, Measured)>> {
+        let mut found: Vec<(GridRow, Measured)> = Vec::new();
+        for (run, report) in reports {
+            for row in self.choice.beside(report) {
+                let name = format!("{}, {}", row.retriever, row.stage);
+                let measured = (row.clone(), read_back::read(row, &run.folder.eval())?);
+                let place = found.iter().position(|(known, _)| known.name == name).unwrap_or_else(|| {
+                    found.push((GridRow { name, ..GridRow::base() }, Measured::new()));
+                    found.len() - 1
+                });
+                found[place].1.insert(run.config.seed, measured);
+            }
+        }
+        Ok(found)
+    }
+
+    fn line(&mut self, row: &GridRow, runs: Vec<Outcome>, measured: Measured, is_base: bool) -> Line {
+        let versus_base = if is_base { BTreeMap::new() } else { self.versus_base(row, &measured) };
+        let line =
+            Line { name: row.name.clone(), set: row.set.clone(), runs, found: found(&measured), versus_base };
+        if is_base {
+            self.measured = measured;
+        }
+        line
+    }
+
+    /// The paired differences; none where the two share no seed or were asked different queries.
+    fn versus_base(&self, row: &GridRow, measured: &Measured) -> BTreeMap<usize, Difference> {
+        let pairs: Vec<(&ReadBack, &ReadBack)> = measured
+            .iter()
+            .filter_map(|(seed, (_, ours))| Some((ours, &self.measured.get(seed)?.1)))
+            .collect();
+        let Some((first, _)) = pairs.first() else { return BTreeMap::new() };
+        if pairs.iter().any(|(ours, theirs)| ours.asked != first.asked || theirs.asked != first.asked) {
+            let name = &row.name;
+            tracing::warn!("{name:?} was asked other queries than {BASE:?}: there is no difference to show");
+            return BTreeMap::new();
+        }
+        let joined = |side: fn(&(&ReadBack, &ReadBack)) -> QueryOutcomes| {
+            QueryOutcomes::joined(&pairs.iter().map(side).collect::<Vec<_>>())
+        };
+        let (ours, theirs) = (joined(|pair| pair.0.answers.clone()), joined(|pair| pair.1.answers.clone()));
+        let mut rng = rng::stream(self.base.seed, "ablation", 0);
+        let resamples = self.base.eval.bootstrap;
+        CUTOFFS.map(|k| (k, significance::compare(&ours, &theirs, k, resamples, &mut rng))).into()
+    }
+}
+
+fn found(measured: &Measured) -> Option<Found> {
+    let rows: Vec<&Row> = measured.values().map(|(row, _)| row).collect();
+    let first = rows.first()?;
+    let mean = |value: fn(&Row) -> f64| rows.iter().map(|row| value(row)).sum::<f64>() / rows.len() as f64;
+    let recall = |k: usize| {
+        let values: Option<Vec<f64>> = rows.iter().map(|row| row.recall.get(&k).copied()).collect();
+        Some((k, spread(&values?)))
+    };
+    Some(Found {
+        stage: first.stage,
+        regime: first.regime,
+        seeds: rows.len(),
+        images: first.images,
+        queries: first.queries,
+        recall: CUTOFFS.into_iter().filter_map(recall).collect(),
+        touched: mean(|row| row.touched),
+        ms_per_query: mean(|row| row.ms_per_query),
+    })
+}

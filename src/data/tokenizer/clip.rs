@@ -1,0 +1,64 @@
+//! CLIP's tokenizer as a `tokenizer.json`: what Hugging Face's converter makes of the older `vocab.json` +
+//! `merges.txt`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::bpe_trainer::END_OF_WORD;
+use super::MAX_BYTES;
+use crate::error::{Error, Result};
+use crate::file_io;
+
+/// Begins every text.
+pub(super) const START: &str = "<|startoftext|>";
+/// Ends every text; also what stands for a symbol that is not in the vocabulary.
+pub(super) const END: &str = "<|endoftext|>";
+
+/// Reads the lines of `merges.txt`: two symbols and a space between them, most important first.
+pub(super) fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
+    let text = file_io::read_text(path, MAX_BYTES)?;
+    let lines =
+        (1..).zip(text.lines()).filter(|(n, line)| !(line.is_empty() || *n == 1 && line.starts_with('#')));
+    let merge = |(n, line): (usize, &str)| match line.split_once(' ') {
+        Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
+        _ => Err(Error::line(path, n, format!("is `{line}`; expected two symbols and one space between"))),
+    };
+    lines.map(merge).collect()
+}
+
+/// The `tokenizer.json` that Hugging Face's converter makes of CLIP's two files.
+pub(super) fn tokenizer_json(
+    vocabulary: &BTreeMap<String, u32>,
+    merges: &[(String, String)],
+) -> Result<Value, String> {
+    let id = |token: &str| vocabulary.get(token).ok_or_else(|| format!("lacks the token {token}"));
+    let (start, end) = (id(START)?, id(END)?);
+    let special = |id: &u32, content: &str| {
+        json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false, "special": true})
+    };
+    let pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+    let bytes = |spaced: bool| {
+        json!({"type": "ByteLevel", "add_prefix_space": spaced,
+               "trim_offsets": true, "use_regex": true})
+    };
+    Ok(json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [special(start, START), special(end, END)],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": true},
+            bytes(false)]},
+        "post_processor": {"type": "RobertaProcessing", "sep": [END, end], "cls": [START, start],
+                           "trim_offsets": false, "add_prefix_space": false},
+        "decoder": bytes(true),
+        "model": {"type": "BPE", "dropout": null, "unk_token": END, "continuing_subword_prefix": "",
+                  "end_of_word_suffix": END_OF_WORD, "fuse_unk": false, "byte_fallback": false,
+                  "vocab": vocabulary, "merges": merges},
+    }))
+}

@@ -1,0 +1,201 @@
+//! Trie-constrained beam search, batched over queries × beams; and the exhaustive scoring of a whole gallery.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::beam_state::{Hypothesis, extend};
+use super::candidate_table::CandidateTable;
+use super::generative_model::{GenerativeModel, Queries};
+use super::grounded_logits::Books;
+use super::lookahead::Lookahead;
+use crate::docid::trie::Trie;
+use crate::error::Result;
+use crate::ids::ImageIdx;
+use crate::nn::dropout::Dropout;
+
+/// How wide, and by what beside the model.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Hypotheses kept at each level.
+    pub beam: usize,
+    /// Codebooks and the weight of their geometry, 2⟨q − x̂_{<l}, e⟩ − ‖e‖², in the step score. It is added as it
+    /// is, not normalised per step: a step's mean is evidence too.
+    pub geometry: Option<(&'a Books, f64)>,
+    /// Whether prefixes are kept by what they can still get too: the constants of the trie, where so.
+    pub lookahead: Option<&'a Lookahead>,
+    /// What each docid of the trie gets beside the sum of its steps (−η·log p(c)), leaf by leaf; may be empty.
+    pub leaves: &'a [f32],
+    /// The least doubt, as a share of the largest, at which a level is a wildcard: see [`super::beam_state::extend`]; 1: never.
+    pub wildcard: f32,
+}
+
+/// The hypotheses of one query at each level, best first.
+pub type Beams = Vec<Vec<Hypothesis>>;
+
+/// The best images of the trie for each query, best first, at most `beam` each, none twice.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn beam_search(
+    dsi: &GenerativeModel,
+    trie: &Trie,
+    queries: &Queries,
+    settings: Settings,
+) -> Result<Vec<Vec<(ImageIdx, f32)>>> {
+    let found = |beams: Beams| {
+        let last = beams.last().map_or(&[][..], Vec::as_slice);
+        last.iter().map(|h| (trie.image(h.node), h.score)).collect()
+    };
+    Ok(beams(dsi, trie, queries, settings)?.into_iter().map(found).collect())
+}
+
+/// The search itself, with what was kept at every level: one entry a query.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn beams(
+    dsi: &GenerativeModel,
+    trie: &Trie,
+    queries: &Queries,
+    settings: Settings,
+) -> Result<Vec<Beams>> {
+    let mut decoding = dsi.begin(queries)?;
+    let ahead = future_scores(dsi, trie, queries, settings)?;
+    let mut kept: Vec<Beams> = vec![Vec::with_capacity(trie.levels()); queries.count()];
+    // Rows of the batch a query has at the current level: all queries have equally many.
+    let mut rows = 1;
+    let mut codes = None;
+    for level in 0..trie.levels() {
+        let scores = dsi.next(&mut decoding, codes.as_ref(), settings.geometry)?.to_vec2::<f32>()?;
+        for (query, beams) in kept.iter_mut().enumerate() {
+            let before = beams.last().map_or(&[][..], Vec::as_slice);
+            let ahead = ahead.get(query).map_or(&[][..], |values| &values[level]);
+            let after = extend(
+                trie,
+                level,
+                before,
+                |row| &scores[query * rows + row],
+                ahead,
+                settings.beam,
+                settings.wildcard,
+            );
+            beams.push(after);
+        }
+        if level + 1 < trie.levels() {
+            let widest = kept.iter().map(|beams| beams[level].len()).max().unwrap_or(0);
+            let (parents, chosen) = padded(trie, level, &kept, rows, widest);
+            let tensor = |values: Vec<u32>| Tensor::from_vec(values, queries.count() * widest, dsi.device());
+            let (parents, chosen) = (tensor(parents)?, tensor(chosen)?);
+            dsi.advance(&mut decoding, &parents, &chosen, settings.geometry.map(|(books, _)| books))?;
+            (rows, codes) = (widest, Some(chosen));
+        }
+    }
+    Ok(kept)
+}
+
+/// For each query, what can still be added below each node, level by level; empty where nothing can.
+fn future_scores(
+    dsi: &GenerativeModel,
+    trie: &Trie,
+    queries: &Queries,
+    settings: Settings,
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let leaves = settings.leaves;
+    let lookahead_terms =
+        settings.lookahead.map(|_| dsi.lookahead_terms(queries, settings.geometry)).transpose()?.flatten();
+    if let (Some(lookahead), Some(lookahead_terms)) = (settings.lookahead, lookahead_terms) {
+        let values = |query| lookahead.values(trie, &lookahead_terms, query, leaves);
+        return Ok((0..queries.count()).into_par_iter().map(values).collect());
+    }
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ahead = vec![Vec::new(); trie.levels()];
+    ahead[trie.levels() - 1] = leaves.to_vec();
+    Ok(vec![ahead; queries.count()])
+}
+
+/// Parent rows and codes of all hypotheses of a level, `widest` a query. A query with fewer repeats its first one:
+/// the batch stays rectangular, and nothing reads the scores of those rows.
+fn padded(trie: &Trie, level: usize, kept: &[Beams], rows: usize, widest: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut parents = Vec::with_capacity(kept.len() * widest);
+    let mut codes = Vec::with_capacity(kept.len() * widest);
+    for (query, beams) in kept.iter().enumerate() {
+        let beams = &beams[level];
+        for slot in 0..widest {
+            let hypothesis = beams.get(slot).unwrap_or(&beams[0]);
+            parents.push((query * rows) as u32 + hypothesis.parent);
+            codes.push(trie.code(level, hypothesis.node));
+        }
+    }
+    (parents, codes)
+}
+
+/// The score of every image of `gallery` for each query, by teacher forcing: no search, hence no search error.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn exhaustive(
+    dsi: &GenerativeModel,
+    candidate_table: &CandidateTable,
+    gallery: &[ImageIdx],
+    queries: &Queries,
+) -> Result<Vec<Vec<f32>>> {
+    /// Docids scored at once for all queries.
+    const CHUNK: usize = 64;
+    let mut scores = vec![Vec::with_capacity(gallery.len()); queries.count()];
+    for chunk in gallery.chunks(CHUNK) {
+        let rows: Vec<usize> = chunk.iter().map(|image| image.row()).collect();
+        let candidates = candidate_table.candidates(&vec![rows; queries.count()], dsi.device())?;
+        let sums = dsi.step_scores(queries, &candidates, &mut Dropout::off())?.sum(2)?.to_vec2::<f32>()?;
+        scores.iter_mut().zip(sums).for_each(|(all, part)| all.extend(part));
+    }
+    Ok(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docid::rq::Codebooks;
+    use crate::docid::suffix;
+    use crate::matrix::Matrix;
+    use crate::modality::Modality;
+    use crate::model::decoder::Shape;
+    use crate::model::generative_model::Scoring;
+    use crate::nn::params::Builder;
+    use crate::rng;
+    use candle_core::Device;
+    use rand::Rng as _;
+
+    /// With nothing trained all of the score is future_scores, so one hypothesis a level is enough to find the best of
+    /// all docids; without looking ahead it is not.
+    #[test]
+    fn looking_ahead_finds_the_best_docid_with_a_beam_of_one() {
+        let mut rng = rng::stream(1, "test", 0);
+        let mut points = || {
+            let numbers: Vec<f32> = (0..120 * 6).map(|_| rng.random_range(-1.0..1.0)).collect();
+            Matrix::new(6, numbers).normalized()
+        };
+        let (images, asked) = (points(), points());
+        let books = Codebooks::fit(&images, &[8; 3], 5, &mut rng::stream(2, "test", 0)).unwrap();
+        let (docids, _) = suffix::unique(books.encode_all(&images, 1), &books.codes_per_level()).unwrap();
+        let codes = docids.codes_per_level().to_vec();
+        let shape = Shape { query: 6, width: 8, layers: 1, heads: 2, memory: 2, codes, silent: true };
+        let builder = Builder::fresh(0, &Device::Cpu);
+        let grounding = Some((Books::new(&books, &Device::Cpu).unwrap(), 0.05));
+        let dsi = GenerativeModel::new(&builder.root(), shape, grounding, false, Scoring::Logit).unwrap();
+        let (trie, candidate_table) = (Trie::new(&docids), CandidateTable::new(docids, Some(&books)));
+        let queries = Queries::new(&asked, &[Modality::Caption; 120], &Device::Cpu).unwrap();
+        let best = |scores: &Vec<f32>| scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let wanted: Vec<f32> =
+            exhaustive(&dsi, &candidate_table, trie.images(), &queries).unwrap().iter().map(best).collect();
+        let ahead = Lookahead::new(&trie, &candidate_table);
+        let found_by = |lookahead| {
+            let settings = Settings { beam: 1, geometry: None, lookahead, leaves: &[], wildcard: 1.0 };
+            let found = beam_search(&dsi, &trie, &queries, settings).unwrap();
+            found.iter().zip(&wanted).filter(|(hits, wanted)| (hits[0].1 - **wanted).abs() < 1e-3).count()
+        };
+        assert_eq!(found_by(Some(&ahead)), 120);
+        assert!(found_by(None) < 120);
+    }
+}
