@@ -41,6 +41,7 @@ pub mod error;
 pub mod eval;
 pub mod experiment;
 pub mod file_io;
+pub mod guide;
 pub mod ids;
 pub mod index;
 pub mod markdown_table;

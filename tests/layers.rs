@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top; modules of one row may not see each other.
 const LAYERS: [&[&str]; 11] = [
-    &["main"],
+    &["main", "guide"],
     &["cli"],
     &["ablate"],
     &["experiment"],
