@@ -7,6 +7,9 @@
 //! photo ───┘            └─ W·q, codebooks: grounded logits ─┘
 //! ```
 //!
+//! The [`guide`] explains the words and the ideas, and holds every measured number. `ARCHITECTURE.md` follows a query, a
+//! batch and a photo through the code.
+//!
 //! # Where things are
 //! Imports go down this list only; a test reads them.
 //!
