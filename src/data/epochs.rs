@@ -4,11 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rand::seq::SliceRandom as _;
 
-use super::permutation::Permutation;
 use crate::rng;
-
-/// The most items whose order is drawn as a list, of four megabytes; that of more is computed.
-const LISTED: usize = 1 << 20;
 
 /// Endless shuffled passes over `0..len`. The items of a step are a function of the seed and the step alone, so
 /// a resumed run needs to know nothing but its step.
@@ -16,7 +12,7 @@ pub struct Epochs {
     seed: u64,
     name: &'static str,
     len: usize,
-    /// The order of the epoch used last, where it is listed.
+    /// The epoch used last and its order: four bytes an item.
     order: Mutex<(u64, Vec<u32>)>,
 }
 
@@ -33,14 +29,10 @@ impl Epochs {
     }
 
     fn item(&self, epoch: u64, position: usize) -> usize {
-        let rng = || rng::stream(self.seed, self.name, epoch);
-        if self.len > LISTED {
-            return Permutation::draw(self.len, &mut rng()).at(position);
-        }
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if order.0 != epoch {
             let mut items: Vec<u32> = (0..self.len as u32).collect();
-            items.shuffle(&mut rng());
+            items.shuffle(&mut rng::stream(self.seed, self.name, epoch));
             *order = (epoch, items);
         }
         order.1[position] as usize
@@ -62,17 +54,5 @@ mod tests {
         }
         assert_ne!(drawn[..6], drawn[6..]);
         assert_eq!(Epochs::new(5, "x", 6).batch(2, 4), drawn[8..12]);
-    }
-
-    #[test]
-    fn more_items_than_are_listed_come_once_an_epoch_too() {
-        let len = LISTED + 5;
-        let epochs = Epochs::new(5, "x", len);
-        let mut drawn = epochs.batch(0, len);
-        let next = epochs.batch(len, 1);
-        assert_ne!(next, drawn[..1]);
-        drawn.sort_unstable();
-        assert!(drawn.into_iter().eq(0..len));
-        assert!(epochs.order.into_inner().unwrap().1.is_empty());
     }
 }

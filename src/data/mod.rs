@@ -27,7 +27,6 @@ pub mod karpathy;
 pub mod leaks;
 pub mod npy;
 pub mod open_corpus;
-pub mod permutation;
 pub mod photos;
 pub mod preprocess;
 pub mod published_splits;
