@@ -11,8 +11,7 @@ use super::DocidSet;
 use super::suffix::Collisions;
 
 /// What an index must reach; all shares are 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     /// Least perplexity of a level, as a share of its codes (of the images, where these are fewer).
     pub min_perplexity: f64,
@@ -21,12 +20,6 @@ pub struct Limits {
     /// Least share of queries whose docid survives a beam search by reconstruction, among those whose image exact
     /// search has in as long a list: what a weak encoder misses anyway is no fault of the docids.
     pub min_survival: f64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { min_perplexity: 0.1, max_collisions: 0.2, min_survival: 0.5 }
-    }
 }
 
 /// How one level of the docids is used.
@@ -207,7 +200,7 @@ mod tests {
     #[test]
     fn each_failed_gate_names_figure_limit_and_remedy() {
         let report = report().with_survival(50, vec![0.9, 0.6, 0.3], 0.8);
-        let limits = Limits { min_perplexity: 0.15, ..Limits::default() };
+        let limits = Limits { min_perplexity: 0.15, max_collisions: 0.2, min_survival: 0.5 };
         let reasons = report.refuse(&limits);
         assert_eq!(reasons.len(), 3, "{reasons:?}");
         assert!(reasons[0].starts_with(

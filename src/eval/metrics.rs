@@ -23,13 +23,8 @@ pub fn mrr_at(ranks: &[Option<usize>], k: usize) -> f64 {
     mean_within(ranks, k, |rank| 1.0 / rank)
 }
 
-/// nDCG@k, in 0..=1, with binary relevance: with one right image the ideal gain is 1, which leaves the
-/// mean of 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
-pub fn ndcg_at(ranks: &[Option<usize>], k: usize) -> f64 {
-    mean(ranks, |rank| gain(rank, k))
-}
-
-/// What one query adds to [`ndcg_at`] `k`.
+/// nDCG@k of one query, in 0..=1, with binary relevance: with one right image the ideal gain is 1, which leaves
+/// 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
 pub fn gain(rank: Option<usize>, k: usize) -> f64 {
     rank.filter(|&rank| rank <= k).map_or(0.0, discount)
 }
@@ -69,6 +64,10 @@ fn mean(ranks: &[Option<usize>], gain: impl Fn(Option<usize>) -> f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn ndcg_at(ranks: &[Option<usize>], k: usize) -> f64 {
+        mean(ranks, |rank| gain(rank, k))
+    }
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-12

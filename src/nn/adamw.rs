@@ -161,7 +161,7 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::nn::params::{Builder, Init};
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     fn one_parameter() -> (Params, Tensor) {
         let builder = Builder::fresh(0, &Device::Cpu);
@@ -199,7 +199,8 @@ mod tests {
             let x = x.to_dtype(candle_core::DType::F64).unwrap();
             x.flatten_all().unwrap().to_vec1::<f64>().unwrap()
         };
-        let (fused, composed) = (after(Builder::fresh(1, &Device::Cpu)), after(Builder::fresh_f64(1)));
+        let (fused, composed) =
+            (after(Builder::fresh(1, &Device::Cpu)), after(Builder::fresh(1, &Device::Cpu).of(DType::F64)));
         for (a, b) in fused.iter().zip(&composed) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }

@@ -111,11 +111,6 @@ impl Builder {
         Self::with(Source::Seed(seed), |_| true, DType::F32, device)
     }
 
-    /// The same in f64, for gradient checks.
-    pub fn fresh_f64(seed: u64) -> Self {
-        Self::fresh(seed, &Device::Cpu).of(DType::F64)
-    }
-
     /// The same parameters in another type.
     pub fn of(self, dtype: DType) -> Self {
         Self { dtype, ..self }

@@ -103,7 +103,7 @@ mod tests {
     /// for the composed operations; the fused f32 kernels then agree with those.
     #[test]
     fn every_parameter_has_the_gradient_of_finite_differences() {
-        let builder = Builder::fresh_f64(3);
+        let builder = Builder::fresh(3, &Device::Cpu).of(DType::F64);
         let clip = Clip::new(&builder.root(), &config::tiny(6)).unwrap();
         let params = builder.finish(Path::new("x")).unwrap();
         let exact = loss(&clip, DType::F64).backward().unwrap();
