@@ -26,7 +26,7 @@
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`rng`], [`run_folder`] | the base |
+//! | [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`rng`], [`run_folder`] | the base |
 //!
 //! # How a run flows
 //! `config` → [`encoder::embedded_corpus::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -48,6 +48,7 @@ pub mod guide;
 pub mod ids;
 pub mod index;
 pub mod markdown_table;
+pub mod matmul;
 pub mod matrix;
 pub mod modality;
 pub mod model;

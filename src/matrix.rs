@@ -1,5 +1,7 @@
 //! A table of equally wide `f32` rows: embeddings, centroids, scores. Pure numbers, no device.
 
+use crate::matmul::{self, Output, Threads, View};
+
 /// `rows × width` numbers in row-major order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Matrix {
@@ -85,30 +87,8 @@ impl Matrix {
         if m * n == 0 {
             return Self { width: n.max(1), data: out };
         }
-        // SAFETY: the three buffers hold m×k, n×k and m×n numbers at the strides given here.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                out.as_mut_ptr(),
-                1,
-                n as isize,
-                false,
-                self.data.as_ptr(),
-                1,
-                k as isize,
-                other.data.as_ptr(),
-                k as isize,
-                1,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::Rayon(rayon::current_num_threads()),
-            );
-        }
+        let (a, b) = (View::contiguous(&self.data, [m, k]), View::contiguous(&other.data, [n, k]));
+        matmul::multiply(a, b.transposed(), Output { numbers: &mut out, row_stride: n }, Threads::All);
         Self { width: n, data: out }
     }
 }

@@ -25,6 +25,7 @@ const BASE: &[&str] = &[
     "file_io",
     "ids",
     "markdown_table",
+    "matmul",
     "matrix",
     "modality",
     "process_memory",

@@ -4,10 +4,10 @@
 //! pass computes the probabilities again instead of keeping them.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{exp, slice};
+use crate::matmul::{Output, Threads, View, multiply};
 
 /// Self-attention: packed q|k|v (batch, tokens, 3·width) → (batch, tokens, width).
 pub struct SelfAttention {
@@ -114,9 +114,7 @@ impl CustomOp2 for SelfBackward {
         let mut out = vec![0.0f32; qkv.len()];
         let per_batch = shapes.queries * shapes.query_stride;
         out.par_chunks_mut(per_batch).enumerate().for_each_init(Scratch::default, |scratch, (b, out)| {
-            let to = Gradients { q: out.as_mut_ptr(), kv: out.as_mut_ptr() };
-            // SAFETY: `out` is this entry's chunk, in which q, k and v are packed.
-            unsafe { shapes.backward(b, &Saved { q: qkv, kv: qkv, g }, to, scratch) };
+            shapes.backward(b, &Saved { q: qkv, kv: qkv, g }, &mut Gradients::Packed(out), scratch);
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -179,9 +177,8 @@ impl candle_core::CustomOp3 for CrossBackward {
             .zip(gkv.par_chunks_mut(shapes.keys * shapes.key_stride))
             .enumerate()
             .for_each_init(Scratch::default, |scratch, (b, (gq, gkv))| {
-                let to = Gradients { q: gq.as_mut_ptr(), kv: gkv.as_mut_ptr() };
-                // SAFETY: `gq` and `gkv` are this entry's own chunks.
-                unsafe { shapes.backward(b, &Saved { q, kv, g }, to, scratch) };
+                let mut to = Gradients::Apart { q: gq, kv: gkv };
+                shapes.backward(b, &Saved { q, kv, g }, &mut to, scratch);
             });
         let count = out.len();
         Ok((CpuStorage::F32(out), count.into()))
@@ -194,18 +191,9 @@ fn forward(shapes: &Shapes, q: &[f32], kv: &[f32]) -> Vec<f32> {
     out.par_chunks_mut(per_batch).enumerate().for_each_init(Scratch::default, |scratch, (b, out)| {
         for head in 0..shapes.heads {
             shapes.probabilities(b, head, q, kv, &mut scratch.p);
-            let (value, at) = (shapes.value_at(b, head), head * shapes.head_width);
-            // out (queries, head width) = P · v
-            let (n, m, w) = (shapes.queries, shapes.keys, shapes.head_width);
-            multiply(
-                [n, w, m],
-                &scratch.p,
-                [m, 1],
-                &kv[value..],
-                [shapes.key_stride, 1],
-                &mut out[at..],
-                shapes.width(),
-            );
+            let p = View::contiguous(&scratch.p, [shapes.queries, shapes.keys]);
+            let to = Output { numbers: &mut out[head * shapes.head_width..], row_stride: shapes.width() };
+            multiply(p, shapes.value(kv, b, head), to, Threads::One);
         }
     });
     out
@@ -218,10 +206,28 @@ struct Saved<'a> {
     g: &'a [f32],
 }
 
-/// Where it writes.
-struct Gradients {
-    q: *mut f32,
-    kv: *mut f32,
+/// Where it writes: one batch entry's gradients.
+enum Gradients<'a> {
+    /// Those of self-attention: q, k and v packed in the same rows.
+    Packed(&'a mut [f32]),
+    /// Those of cross-attention.
+    Apart { q: &'a mut [f32], kv: &'a mut [f32] },
+}
+
+impl Gradients<'_> {
+    /// The numbers of the query rows from column `at` on.
+    fn query(&mut self, at: usize) -> &mut [f32] {
+        match self {
+            Self::Packed(rows) | Self::Apart { q: rows, .. } => &mut rows[at..],
+        }
+    }
+
+    /// The numbers of the rows of keys and values from column `at` on.
+    fn key_value(&mut self, at: usize) -> &mut [f32] {
+        match self {
+            Self::Packed(rows) | Self::Apart { kv: rows, .. } => &mut rows[at..],
+        }
+    }
 }
 
 #[derive(Default)]
@@ -239,16 +245,22 @@ impl Shapes {
         (self.batch, self.queries, self.width()).into()
     }
 
-    fn query_at(&self, b: usize, head: usize) -> usize {
-        b * self.queries * self.query_stride + head * self.head_width
+    /// One head's queries of batch entry `b`: (queries, head width).
+    fn query<'a>(&self, q: &'a [f32], b: usize, head: usize) -> View<'a> {
+        let at = b * self.queries * self.query_stride + head * self.head_width;
+        View::new(&q[at..], [self.queries, self.head_width], [self.query_stride, 1])
     }
 
-    fn key_at(&self, b: usize, head: usize) -> usize {
-        b * self.keys * self.key_stride + self.key_offset + head * self.head_width
+    /// One head's keys of batch entry `b`: (keys, head width).
+    fn key<'a>(&self, kv: &'a [f32], b: usize, head: usize) -> View<'a> {
+        let at = b * self.keys * self.key_stride + self.key_offset + head * self.head_width;
+        View::new(&kv[at..], [self.keys, self.head_width], [self.key_stride, 1])
     }
 
-    fn value_at(&self, b: usize, head: usize) -> usize {
-        b * self.keys * self.key_stride + self.value_offset + head * self.head_width
+    /// One head's values of batch entry `b`: (keys, head width).
+    fn value<'a>(&self, kv: &'a [f32], b: usize, head: usize) -> View<'a> {
+        let at = b * self.keys * self.key_stride + self.value_offset + head * self.head_width;
+        View::new(&kv[at..], [self.keys, self.head_width], [self.key_stride, 1])
     }
 
     fn scale(&self) -> f32 {
@@ -257,10 +269,10 @@ impl Shapes {
 
     /// p (queries, keys) = softmax(q·kᵀ/√w), with zeros above the diagonal where causal.
     fn probabilities(&self, b: usize, head: usize, q: &[f32], kv: &[f32], p: &mut Vec<f32>) {
-        let (n, m, w) = (self.queries, self.keys, self.head_width);
+        let (n, m) = (self.queries, self.keys);
         p.resize(n * m, 0.0);
-        let (q, k) = (&q[self.query_at(b, head)..], &kv[self.key_at(b, head)..]);
-        multiply([n, m, w], q, [self.query_stride, 1], k, [1, self.key_stride], p, m);
+        let key = self.key(kv, b, head).transposed();
+        multiply(self.query(q, b, head), key, Output { numbers: p, row_stride: m }, Threads::One);
         for (i, row) in p.chunks_exact_mut(m).enumerate() {
             let (seen, hidden) = row.split_at_mut(if self.causal { i + 1 } else { m });
             softmax(seen, self.scale());
@@ -268,34 +280,32 @@ impl Shapes {
         }
     }
 
-    /// Writes the gradients of batch entry `b`, given that of the output.
-    ///
-    /// # Safety
-    /// `to` points at the entry's rows of queries and of keys and values (the same rows where they are packed
-    /// together), valid for writes and borrowed by nobody else.
-    unsafe fn backward(&self, b: usize, from: &Saved, to: Gradients, scratch: &mut Scratch) {
-        let Saved { q, kv, g } = *from;
-        let (n, m, w) = (self.queries, self.keys, self.head_width);
+    /// Writes the gradients of batch entry `b` to its own rows, given that of the output.
+    fn backward(&self, b: usize, from: &Saved, to: &mut Gradients, scratch: &mut Scratch) {
         for head in 0..self.heads {
-            self.probabilities(b, head, q, kv, &mut scratch.p);
-            let g = &g[b * n * self.width() + head * w..];
-            let v = &kv[self.value_at(b, head)..];
-            scratch.dp.resize(n * m, 0.0);
-            multiply([n, m, w], g, [self.width(), 1], v, [1, self.key_stride], &mut scratch.dp, m);
-            // SAFETY: heads, and within a head q, k and v, occupy disjoint columns of this entry's rows.
-            unsafe {
-                let (dq, dk, dv) = (
-                    to.q.add(head * w),
-                    to.kv.add(self.key_offset + head * w),
-                    to.kv.add(self.value_offset + head * w),
-                );
-                multiply_into([m, w, n], &scratch.p, [1, m], g, [self.width(), 1], dv, self.key_stride);
-                self.through_softmax(scratch);
-                let (q, k) = (&q[self.query_at(b, head)..], &kv[self.key_at(b, head)..]);
-                multiply_into([n, w, m], &scratch.dp, [m, 1], k, [self.key_stride, 1], dq, self.query_stride);
-                multiply_into([m, w, n], &scratch.dp, [1, m], q, [self.query_stride, 1], dk, self.key_stride);
-            }
+            self.probabilities(b, head, from.q, from.kv, &mut scratch.p);
+            self.backward_head(b, head, from, to, scratch);
         }
+    }
+
+    /// dv = pᵀ·g, dq = ds·k and dk = dsᵀ·q, where ds is the gradient of the scores.
+    fn backward_head(&self, b: usize, head: usize, from: &Saved, to: &mut Gradients, scratch: &mut Scratch) {
+        let (n, m, w) = (self.queries, self.keys, self.head_width);
+        let g = View::new(&from.g[b * n * self.width() + head * w..], [n, w], [self.width(), 1]);
+        scratch.dp.resize(n * m, 0.0);
+        let dp = Output { numbers: &mut scratch.dp, row_stride: m };
+        multiply(g, self.value(from.kv, b, head).transposed(), dp, Threads::One);
+
+        let p = View::contiguous(&scratch.p, [n, m]);
+        let dv = Output { numbers: to.key_value(self.value_offset + head * w), row_stride: self.key_stride };
+        multiply(p.transposed(), g, dv, Threads::One);
+
+        self.through_softmax(scratch);
+        let ds = View::contiguous(&scratch.dp, [n, m]);
+        let dq = Output { numbers: to.query(head * w), row_stride: self.query_stride };
+        multiply(ds, self.key(from.kv, b, head), dq, Threads::One);
+        let dk = Output { numbers: to.key_value(self.key_offset + head * w), row_stride: self.key_stride };
+        multiply(ds.transposed(), self.query(from.q, b, head), dk, Threads::One);
     }
 
     /// dp ← p·(dp − Σ p·dp)/√w, row by row.
@@ -312,66 +322,4 @@ fn softmax(row: &mut [f32], scale: f32) {
     row.iter_mut().for_each(|x| *x = exp((*x - max) * scale));
     let total: f32 = row.iter().sum();
     row.iter_mut().for_each(|x| *x /= total);
-}
-
-/// out (m, n) = a (m, k) · b (k, n); strides are (row, column), `out` has rows `out_stride` apart.
-fn multiply(
-    size: [usize; 3],
-    a: &[f32],
-    a_stride: [usize; 2],
-    b: &[f32],
-    b_stride: [usize; 2],
-    out: &mut [f32],
-    out_stride: usize,
-) {
-    debug_assert!(out.len() >= (size[0] - 1) * out_stride + size[1]);
-    // SAFETY: `out` is borrowed mutably and long enough.
-    unsafe { multiply_into(size, a, a_stride, b, b_stride, out.as_mut_ptr(), out_stride) }
-}
-
-/// As [`multiply`], into a pointer.
-///
-/// # Safety
-/// `out` is valid for writes of m rows of n numbers, `out_stride` apart, and overlaps neither `a` nor `b`.
-unsafe fn multiply_into(
-    size: [usize; 3],
-    a: &[f32],
-    a_stride: [usize; 2],
-    b: &[f32],
-    b_stride: [usize; 2],
-    out: *mut f32,
-    out_stride: usize,
-) {
-    let [m, n, k] = size;
-    let needed = |rows: usize, columns: usize, stride: [usize; 2]| {
-        (rows - 1) * stride[0] + (columns - 1) * stride[1] + 1
-    };
-    assert!(
-        a.len() >= needed(m, k, a_stride) && b.len() >= needed(k, n, b_stride),
-        "invariant: operands fit"
-    );
-    // SAFETY: the operands were just checked; the caller vouches for `out`.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_stride as isize,
-            false,
-            a.as_ptr(),
-            a_stride[1] as isize,
-            a_stride[0] as isize,
-            b.as_ptr(),
-            b_stride[1] as isize,
-            b_stride[0] as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
 }

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::slice;
+use crate::matmul::{self, Output, Threads, View};
 
 /// x (rows, in), W (out, in), b (out) → (rows, out).
 pub struct Linear;
@@ -28,30 +29,9 @@ impl CustomOp3 for Linear {
             candle_core::bail!("linear: x {rows}×{input}, W {output}×{taken} and b {} do not fit", b.len());
         }
         let mut out = b.repeat(rows);
-        // SAFETY: out is rows×output, x rows×input, w output×input, all contiguous.
-        unsafe {
-            gemm::gemm(
-                rows,
-                output,
-                input,
-                out.as_mut_ptr(),
-                1,
-                output as isize,
-                true,
-                x.as_ptr(),
-                1,
-                input as isize,
-                w.as_ptr(),
-                input as isize,
-                1,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::Rayon(rayon::current_num_threads()),
-            );
-        }
+        let (x, w) = (View::contiguous(x, [rows, input]), View::contiguous(w, [output, input]));
+        let to = Output { numbers: &mut out, row_stride: output };
+        matmul::multiply_add(x, w.transposed(), to, Threads::All);
         Ok((CpuStorage::F32(out), (rows, output).into()))
     }
 
