@@ -1,4 +1,4 @@
-"""Writes what `tests/parity` compares with: an encoder's folder, photos, captions, and their embeddings."""
+"""Writes what `tests/it/parity` compares with: an encoder's folder, photos, captions, and their embeddings."""
 
 import json
 
@@ -41,7 +41,7 @@ def ids_of(tokenizer, captions, context, padding):
 def write_references(case, photos, images, texts, captions, bar):
     """The embeddings, and how far ours may be from them; they must differ among themselves for that to mean much.
 
-    `photos` are paths as `tests/parity` is to read them, relative ones from the case on."""
+    `photos` are paths as `tests/it/parity` is to read them, relative ones from the case on."""
     case.mkdir(parents=True, exist_ok=True)
     for name, rows in (("images", images), ("captions", texts)):
         spread = numpy.abs(rows - rows.mean(0)).max()

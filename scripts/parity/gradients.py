@@ -3,7 +3,7 @@
     python gradients.py CASE …
 
 Each CASE is a folder with encoder/; it gets gradients.safetensors: the loss, and the gradient of every parameter by its
-name. Pixels and ids are by formulas that tests/parity/gradients.rs repeats.
+name. Pixels and ids are by formulas that tests/it/parity/gradients.rs repeats.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""What transformers' CLIPImageProcessor (slow, on Pillow) makes of photos, for `tests/parity` to compare with.
+"""What transformers' CLIPImageProcessor (slow, on Pillow) makes of photos, for `tests/it/parity` to compare with.
 
     python photos.py OUT [FOLDER_OF_PHOTOS ...]
 

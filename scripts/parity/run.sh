@@ -27,15 +27,15 @@ if [ -z "${PYTHON:-}" ] && ! cmp --silent "$here/requirements.txt" "$installed";
   "$python" -m pip install --quiet --requirement "$here/requirements.txt"
   cp "$here/requirements.txt" "$installed"
 fi
-compare() { cargo test --release --locked --test parity -- --nocapture "$1"; }
+compare() { cargo test --release --locked --test it -- "parity::$1"; }
 
 "$python" "$here/photos.py" "$DSI_PARITY/photos" "$photos"
-compare real_photos
+compare photos::real_photos
 "$python" "$here/tokens.py" "$DSI_PARITY/tokens" "$tokenizer" "${karpathy[@]}"
-compare real_captions
+compare tokens::real_captions
 for shape in ${SHAPES:-tinyclip-8m-16 vit-b-32 vit-b-16 open-clip vit-l-14 vit-l-14-336}; do
   rm -rf "$DSI_PARITY/models"
   "$python" "$here/models.py" "$DSI_PARITY/models" "$shape" "$tokenizer" "$photos"
-  compare full_shapes
+  compare encoder::full_shapes
 done
 rm -rf "$DSI_PARITY/models"

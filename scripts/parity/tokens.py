@@ -1,4 +1,4 @@
-"""The ids that transformers' CLIP tokenizer gives the captions of Karpathy's files, for `tests/parity`.
+"""The ids that transformers' CLIP tokenizer gives the captions of Karpathy's files, for `tests/it/parity`.
 
     python tokens.py OUT TOKENIZER KARPATHY.json ...
 

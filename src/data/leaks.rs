@@ -139,7 +139,6 @@ mod tests {
     use std::path::Path;
 
     use super::super::corpus::{Builder, Entry};
-    use super::super::{karpathy, tests::shared as shared_file};
     use super::*;
 
     fn corpus(images: &[(&str, Split, &[&str])]) -> Corpus {
@@ -201,14 +200,5 @@ mod tests {
         let leaks: Vec<usize> = (0..7).collect();
         assert_eq!(told(&leaks, "x".into(), usize::to_string).unwrap(), "x: 0; 1; 2; 3; 4; and 2 more");
         assert_eq!(told(&leaks[..0], "x".into(), usize::to_string), None);
-    }
-
-    #[test]
-    fn flickr8k_shares_no_photo_between_its_splits() {
-        let Some(path) = shared_file("flickr8k/dataset_flickr8k.json") else { return };
-        let corpus = karpathy::read(&path, &path.with_file_name("images"), "flickr8k").unwrap();
-        let found = find(&corpus, &photo_hashes(&corpus));
-        assert_eq!(found.photos, []);
-        assert!(found.captions.len() < corpus.captions_in(Split::Val).len() / 20, "{}", found.captions.len());
     }
 }

@@ -38,21 +38,6 @@ pub mod webdataset;
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    /// A file of the folder of real data, for tests by hand-made and by real files; says so where it is
-    /// missing.
-    pub fn shared(file: &str) -> Option<PathBuf> {
-        let folder = std::env::var_os("DSI_SHARED").map(PathBuf::from);
-        let folder = folder.unwrap_or_else(|| [env!("CARGO_MANIFEST_DIR"), "..", "shared"].iter().collect());
-        let path = folder.join(file);
-        if !path.exists() {
-            eprintln!("skipped: {} is not there (set DSI_SHARED)", path.display());
-            return None;
-        }
-        Some(path)
-    }
-
     /// What a crash, a bad disk or an enemy makes of a file: some bytes flipped, then the end cut off.
     pub fn damaged(bytes: &[u8], flips: &[(usize, u8)], cut: usize) -> Vec<u8> {
         let mut bytes = bytes.to_vec();

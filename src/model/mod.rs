@@ -8,8 +8,6 @@ pub mod checkpoint;
 pub mod decoder;
 pub mod extra_docids;
 pub mod generative_model;
-#[cfg(test)]
-mod gradient_check;
 pub mod grounded_logits;
 pub mod index_folder;
 pub mod lookahead;

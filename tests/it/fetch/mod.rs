@@ -1,0 +1,12 @@
+//! Fetching encoders and data sets, against servers of the test's own on this machine.
+
+mod command;
+mod dataset;
+mod encoder;
+mod server;
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    [command::tests(), dataset::tests(), encoder::tests()].into_iter().flatten().collect()
+}

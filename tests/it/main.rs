@@ -1,0 +1,57 @@
+//! The integration tests: the library through its public door, and the real program. They are one program of their own,
+//! so that what takes long to make (small trained runs, in [`fixture`]) is made once for all of them.
+//!
+//! `cargo test --test it`, or with a part of a name: `cargo test --test it retriever_contract::`.
+
+#[macro_use]
+mod harness;
+mod fixture;
+
+mod bad_input;
+mod commands;
+#[cfg(unix)]
+mod crash_recovery;
+mod docs;
+mod encoder_training;
+mod fetch;
+mod gpu;
+mod model_gradients;
+mod parity;
+#[cfg(unix)]
+mod ranks;
+mod real_data;
+mod reproducibility;
+mod retriever_contract;
+mod structure;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// The tests of each file.
+const TESTS: &[fn() -> Vec<Trial>] = &[
+    bad_input::tests,
+    commands::tests,
+    #[cfg(unix)]
+    crash_recovery::tests,
+    docs::tests,
+    encoder_training::tests,
+    fetch::tests,
+    gpu::tests,
+    model_gradients::tests,
+    parity::tests,
+    #[cfg(unix)]
+    ranks::tests,
+    real_data::tests,
+    reproducibility::tests,
+    retriever_contract::tests,
+    structure::tests,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let threads = || std::env::var("RUST_TEST_THREADS").ok()?.parse().ok();
+    arguments.test_threads = arguments.test_threads.or_else(threads);
+    let trials = TESTS.iter().flat_map(|tests| tests()).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

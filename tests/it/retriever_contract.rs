@@ -1,0 +1,216 @@
+//! What every retriever promises, whatever stands behind it; and that a beam as wide as the gallery errs nowhere.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{LazyLock, OnceLock};
+
+use candle_core::Device;
+use dsi::config::Config;
+use dsi::data::corpus::{Corpus, Split};
+use dsi::encoder::embedded_corpus::EmbeddedCorpus;
+use dsi::experiment;
+use dsi::ids::ImageIdx;
+use dsi::modality::Modality;
+use dsi::retriever::factory::{RetrieverFactory, RetrieverKind};
+use dsi::retriever::{Query, RankedList, Retriever};
+use dsi::run_folder::RunFolder;
+use libtest_mimic::Trial;
+
+use crate::fixture::{IMAGES, VARIANTS, repository, trained};
+use crate::harness::trial;
+
+/// What every retriever over a model is to do, by name.
+type Check = (&'static str, fn(&'static Model));
+
+const CHECKS: [Check; 6] = [
+    ("lists_are_sorted_unique_and_from_the_gallery", lists_are_sorted_unique_and_from_the_gallery),
+    ("a_longer_list_continues_a_shorter_one", a_longer_list_continues_a_shorter_one),
+    ("ranks_are_those_of_the_whole_list", ranks_are_those_of_the_whole_list),
+    (
+        "answers_repeat_to_the_bit_and_ignore_the_rest_of_the_batch",
+        answers_repeat_to_the_bit_and_ignore_the_rest_of_the_batch,
+    ),
+    (
+        "empty_batches_are_answered_and_bad_queries_refused",
+        empty_batches_are_answered_and_bad_queries_refused,
+    ),
+    ("a_beam_as_wide_as_the_gallery_is_exhaustive", a_beam_as_wide_as_the_gallery_is_exhaustive),
+];
+
+/// A test for each check of each variant.
+pub fn tests() -> Vec<Trial> {
+    let of = |(check, test): Check| {
+        VARIANTS.map(|(variant, _)| {
+            trial(module_path!(), &format!("{check}::{variant}"), None, move || test(model(variant)))
+        })
+    };
+    CHECKS.into_iter().flat_map(of).collect()
+}
+
+/// A new retriever stands here, too.
+const KINDS: [RetrieverKind; 6] = [
+    RetrieverKind::Dense,
+    RetrieverKind::Adapted,
+    RetrieverKind::Decoder,
+    RetrieverKind::Geometry,
+    RetrieverKind::Rerank,
+    RetrieverKind::Exhaustive,
+];
+
+/// A model trained for a few steps, ready to be asked.
+struct Model {
+    name: &'static str,
+    prepared: EmbeddedCorpus,
+    parts: RetrieverFactory,
+}
+
+/// The model of a variant, with a beam as wide as the gallery.
+fn model(variant: &'static str) -> &'static Model {
+    static MODELS: LazyLock<HashMap<&str, OnceLock<Model>>> =
+        LazyLock::new(|| VARIANTS.map(|(name, _)| (name, OnceLock::new())).into());
+    MODELS[variant].get_or_init(|| open(variant))
+}
+
+fn open(name: &'static str) -> Model {
+    let space = trained(name);
+    let (_, overrides) = VARIANTS.iter().find(|(variant, _)| *variant == name).unwrap();
+    let wide = format!("search.beam={}", 2 * IMAGES); // an image may have two docids
+    let overrides = space.overrides(&[overrides, &[wide.as_str()][..]].concat());
+    let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
+    let (run, device) = (RunFolder::new(space.path("run")), Device::Cpu);
+    let prepared = experiment::prepare_trained(&config, &run, &device).unwrap();
+    let parts = experiment::open(&config, &prepared, &run, &device).unwrap();
+    Model { name, prepared, parts }
+}
+
+/// A model with every kind of retriever over the images of val and test, the gallery.
+fn for_each_retriever(model: &Model, mut check: impl FnMut(&str, &Model, &[ImageIdx], &dyn Retriever)) {
+    let gallery = gallery(&model.prepared.corpus);
+    for kind in KINDS {
+        let retriever = model.parts.build(kind, &gallery);
+        check(&format!("{} {kind:?}", model.name), model, &gallery, &*retriever);
+    }
+}
+
+fn gallery(corpus: &Corpus) -> Vec<ImageIdx> {
+    [Split::Val, Split::Test].into_iter().flat_map(|split| corpus.images_in(split)).collect()
+}
+
+/// Queries of each kind in a call; together they are more than a retriever decodes at once.
+const MANY: usize = 25;
+const FEW: usize = 4;
+
+/// Sentences, photos and ready embeddings, `count` of each, and a sentence twice.
+fn queries(prepared: &EmbeddedCorpus, count: usize) -> Vec<Query> {
+    let (corpus, embeddings) = (&prepared.corpus, &prepared.embeddings);
+    let images = || corpus.images().take(count);
+    let sentences = images().map(|i| Query::Caption(corpus.caption(corpus.captions_of(i).start).to_owned()));
+    let photos = images().map(|i| Query::Image(corpus.file(i).unwrap().to_owned()));
+    let ready = images().map(|i| Query::Embedding(Modality::Image, embeddings.images.row(i.row()).to_vec()));
+    sentences
+        .chain(photos)
+        .chain(ready)
+        .chain([Query::Caption("a cube".into()), Query::Caption("a cube".into())])
+        .collect()
+}
+
+fn images(list: &RankedList) -> Vec<ImageIdx> {
+    list.hits().iter().map(|hit| hit.image).collect()
+}
+
+fn lists_are_sorted_unique_and_from_the_gallery(model: &Model) {
+    for_each_retriever(model, |name, model, gallery, retriever| {
+        let queries = queries(&model.prepared, FEW);
+        for k in [0, 1, 7, gallery.len(), 10 * IMAGES] {
+            let lists = retriever.retrieve(&queries, k).unwrap();
+            assert_eq!(lists.len(), queries.len(), "{name}");
+            for list in lists {
+                let found: BTreeSet<ImageIdx> = images(&list).into_iter().collect();
+                assert_eq!(found.len(), list.hits().len(), "{name}: an image comes twice");
+                // The beam is wider than the gallery, so every image of it can be found.
+                assert_eq!(found.len(), k.min(gallery.len()), "{name}: k = {k}");
+                assert!(found.iter().all(|image| gallery.contains(image)), "{name}: outside the gallery");
+                assert!(list.hits().is_sorted_by(|a, b| (b.score, a.image) < (a.score, b.image)), "{name}");
+                assert!(list.hits().iter().all(|hit| hit.score.is_finite()), "{name}");
+            }
+        }
+    });
+}
+
+fn a_longer_list_continues_a_shorter_one(model: &Model) {
+    for_each_retriever(model, |name, model, gallery, retriever| {
+        let queries = &queries(&model.prepared, FEW);
+        let [short, long] = [3, gallery.len()].map(|k| retriever.retrieve(queries, k).unwrap());
+        for (short, long) in short.iter().zip(&long) {
+            assert_eq!(images(short), images(long)[..3], "{name}");
+        }
+    });
+}
+
+fn ranks_are_those_of_the_whole_list(model: &Model) {
+    for_each_retriever(model, |name, model, gallery, retriever| {
+        let queries = &queries(&model.prepared, FEW);
+        let lists = retriever.retrieve(queries, IMAGES).unwrap();
+        for gold in [gallery[0], gallery[gallery.len() - 1], ImageIdx(0)] {
+            let ranked = retriever.ranked(queries, &vec![gold; queries.len()], 3).unwrap();
+            for ((short, rank), whole) in ranked.iter().zip(&lists) {
+                assert_eq!(*rank, whole.rank_of(gold), "{name}");
+                assert_eq!(*short, whole.clone().truncated(3), "{name}");
+            }
+        }
+    });
+}
+
+fn answers_repeat_to_the_bit_and_ignore_the_rest_of_the_batch(model: &Model) {
+    for_each_retriever(model, |name, model, _, retriever| {
+        let queries = queries(&model.prepared, MANY);
+        let together = retriever.retrieve(&queries, 10).unwrap();
+        assert_eq!(together, retriever.retrieve(&queries, 10).unwrap(), "{name}");
+        assert_eq!(together[queries.len() - 2], together[queries.len() - 1], "{name}: the same query twice");
+        for (query, expected) in queries.iter().zip(&together) {
+            let alone = &retriever.retrieve(std::slice::from_ref(query), 10).unwrap()[0];
+            assert_alike(name, alone, expected, 1e-5);
+        }
+    });
+}
+
+fn empty_batches_are_answered_and_bad_queries_refused(model: &Model) {
+    for_each_retriever(model, |name, model, _, retriever| {
+        assert!(retriever.retrieve(&[], 10).unwrap().is_empty(), "{name}");
+        let good = queries(&model.prepared, 1).swap_remove(0);
+        let bad = [
+            Query::Caption(" ".into()),
+            Query::Image("none.png".into()),
+            Query::Embedding(Modality::Image, vec![1.0]),
+        ];
+        for bad in bad {
+            assert!(retriever.retrieve(&[good.clone(), bad.clone()], 10).is_err(), "{name}: {bad:?}");
+            assert!(retriever.retrieve(std::slice::from_ref(&bad), 10).is_err(), "{name}: {bad:?} alone");
+        }
+    });
+}
+
+fn a_beam_as_wide_as_the_gallery_is_exhaustive(model: &Model) {
+    let everything: Vec<ImageIdx> = model.prepared.corpus.images().collect();
+    let queries = queries(&model.prepared, MANY);
+    let answers = |kind| model.parts.build(kind, &everything).retrieve(&queries, IMAGES).unwrap();
+    for (beam, exhaustive) in answers(RetrieverKind::Decoder).iter().zip(&answers(RetrieverKind::Exhaustive))
+    {
+        assert_eq!(beam.hits().len(), IMAGES, "{}", model.name);
+        assert_alike(model.name, beam, exhaustive, 1e-4);
+    }
+}
+
+/// The same scores in the same order, up to a rounding error relative to their size; images whose scores are
+/// that close may have changed places.
+#[track_caller]
+fn assert_alike(name: &str, left: &RankedList, right: &RankedList, tolerance: f32) {
+    assert_eq!(left.hits().len(), right.hits().len(), "{name}");
+    for (a, b) in left.hits().iter().zip(right.hits()) {
+        let close = |x: f32, y: f32| (x - y).abs() <= tolerance * x.abs().max(1.0);
+        assert!(close(a.score, b.score), "{name}: {a:?} {b:?}");
+        if a.image != b.image {
+            let elsewhere = right.hits().iter().find(|hit| hit.image == a.image);
+            assert!(elsewhere.is_none_or(|hit| close(a.score, hit.score)), "{name}: {a:?} {b:?}");
+        }
+    }
+}
