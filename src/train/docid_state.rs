@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -35,7 +34,7 @@ const ROWS: &str = "images";
 pub struct DocidState {
     index: DocidIndex,
     /// Aligned unit rows of all images by the encoder that named them.
-    images: Rc<Matrix>,
+    images: Arc<Matrix>,
     /// Where candidates are taken from.
     pub candidate_table: CandidateTable,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
@@ -58,7 +57,7 @@ impl DocidState {
         config: &Config,
         prepared: &EmbeddedCorpus,
         index: DocidIndex,
-        images: Rc<Matrix>,
+        images: Arc<Matrix>,
         dsi: &Arc<GenerativeModel>,
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, &config.train);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 
+use super::step::Step;
 use super::task::{Task, TrainingPlan};
 use crate::error::Result;
 use crate::nn::adamw::{AdamW, Group};
@@ -20,9 +21,9 @@ const STEPS: usize = 4;
 pub struct DryRun {
     /// Trained parameters of each part of the model.
     pub trained: BTreeMap<&'static str, usize>,
-    /// ExtraDocidSource of a step, the median.
+    /// Seconds of a step, the median.
     pub step: f64,
-    /// ExtraDocidSource of a validation.
+    /// Seconds of a validation.
     pub validation: f64,
     /// Bytes held after them; none where the system does not say.
     pub memory: Option<u64>,
@@ -35,7 +36,7 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// ExtraDocidSource of the whole training.
+    /// Seconds of the whole training.
     pub fn total(&self) -> f64 {
         self.steps as f64 * self.step + self.validations as f64 * self.validation
     }
@@ -45,7 +46,7 @@ impl DryRun {
 ///
 /// # Errors
 /// What the task reports.
-pub fn dry_run(task: &dyn Task, plan: TrainingPlan) -> Result<DryRun> {
+pub fn dry_run(task: &mut dyn Task, plan: TrainingPlan) -> Result<DryRun> {
     let mut trained = BTreeMap::new();
     for (name, parameter) in task.params().iter() {
         *trained.entry(task.part(name)).or_default() += parameter.elem_count();
@@ -54,8 +55,9 @@ pub fn dry_run(task: &dyn Task, plan: TrainingPlan) -> Result<DryRun> {
     let mut seconds = Vec::with_capacity(STEPS);
     for step in 0..STEPS {
         let (began, mut gradients) = (Instant::now(), Gradients::of(task.params()));
-        for batch in 0..plan.accumulate {
-            let loss = task.loss(step * plan.accumulate + batch)?;
+        task.before_step(Step(step))?;
+        for batch in Step(step).micro_batches(plan.accumulate) {
+            let loss = task.loss(batch)?;
             gradients.add(&loss.objective()?.backward()?, 1.0)?;
         }
         gradients.squares()?;

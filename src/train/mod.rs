@@ -13,6 +13,7 @@ mod prefetch;
 pub mod pretrain;
 mod progress_display;
 pub mod query_batches;
+pub mod step;
 pub mod step_failure;
 mod step_metrics;
 pub mod stop_flag;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::prefetch::Prefetcher;
 use super::query_batches::BatchSampler;
+use super::step::MicroBatch;
 use crate::config::{Config, OnBadImage, TrainableLayers};
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
@@ -72,7 +73,7 @@ impl PhotoLoader {
                 }
             };
             let asking = shown(&order.images(step), "photo");
-            if tune.contrastive.at(step / accumulate) == 0.0 {
+            if tune.contrastive.at(MicroBatch::nth(step, accumulate).step().0) == 0.0 {
                 return [asking, Vec::new()];
             }
             let paired: Vec<usize> = order.paired(step).iter().map(|pair| pair.image().row()).collect();

@@ -1,7 +1,6 @@
 //! What a training step asks: captions and images, as they are, moved, or mixed; and the pairs of its contrastive loss.
 
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -167,7 +166,7 @@ pub struct QueryBuilder<'a> {
     /// The captions' own unit rows; a step aligns those it needs.
     captions: &'a Matrix,
     /// Aligned unit rows of all images, by the encoder before its training, as those of captions.
-    images: Rc<Matrix>,
+    images: Arc<Matrix>,
     /// Those of what asks for images; none: they ask as they are.
     views: Option<ViewEmbeddings>,
 }
@@ -182,7 +181,7 @@ impl<'a> QueryBuilder<'a> {
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
         order: Arc<BatchSampler>,
-        images: Rc<Matrix>,
+        images: Arc<Matrix>,
         ranks: &Ranks,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use candle_core::Tensor;
 
+use super::step::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
 use crate::config::LrSchedule;
 use crate::error::Result;
@@ -57,12 +58,19 @@ pub trait Task {
     fn is_trained(&self) -> bool {
         false
     }
-    /// The loss of the batch `batch` (zero-based; a step has one or, where gradients are accumulated, several), a function
-    /// of the seed, the batch, the parameters and [`Task::state`] only.
+    /// Prepares a step, before the first of its micro-batches. The default does nothing.
     ///
     /// # Errors
-    /// When data cannot be read or shapes do not fit.
-    fn loss(&self, batch: usize) -> Result<StepLoss>;
+    /// What the task reports.
+    fn before_step(&mut self, step: Step) -> Result<()> {
+        let _ = step;
+        Ok(())
+    }
+    /// The loss of a micro-batch: a function of the seed, the micro-batch, the parameters and [`Task::state`] only.
+    ///
+    /// # Errors
+    /// When data cannot be read.
+    fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss>;
     /// The parameters of each block that is a node of the graph, in the order in which a backward pass comes by.
     fn blocks(&self) -> Vec<Vec<Tensor>> {
         Vec::new()
@@ -80,12 +88,12 @@ pub trait Task {
     ///
     /// # Errors
     /// When it does not fit.
-    fn restore(&self, state: &mut Tensors, origin: &Path) -> Result<()> {
+    fn restore(&mut self, state: &mut Tensors, origin: &Path) -> Result<()> {
         let _ = (state, origin);
         Ok(())
     }
-    /// Time that losses have waited for data since this was last asked.
-    fn waited(&self) -> Duration {
+    /// Time that losses have waited for data since the last call.
+    fn waited(&mut self) -> Duration {
         Duration::ZERO
     }
     /// Settings with which a step takes less memory, if there are any.

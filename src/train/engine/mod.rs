@@ -9,6 +9,7 @@ use super::checkpoint_writer::Saver;
 use super::metrics_log::Log;
 use super::nonfinite_guard::NonFiniteGuard;
 use super::progress_display::Display;
+use super::step::Step;
 use super::step_failure;
 use super::step_metrics;
 use super::stop_flag::Stop;
@@ -29,7 +30,7 @@ use crate::run_folder::RunFolder;
 const RAW: &str = "raw.";
 
 struct Engine<'a> {
-    task: &'a dyn Task,
+    task: &'a mut dyn Task,
     plan: TrainingPlan,
     adamw: AdamW,
     ema: Option<Ema>,
@@ -55,7 +56,7 @@ struct Engine<'a> {
 /// [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task, the disk or gradients that
 /// are not finite report.
 pub fn train(
-    task: &dyn Task,
+    task: &mut dyn Task,
     plan: TrainingPlan,
     run: &RunFolder,
     resume: bool,
@@ -64,13 +65,13 @@ pub fn train(
 ) -> Result<()> {
     let _watch = stop.watch();
     let mut engine = Engine::start(task, plan, run, resume, ranks.clone())?;
-    if !resume && task.is_trained() && engine.validate(0)? {
+    if !resume && engine.task.is_trained() && engine.validate(0)? {
         engine.save()?;
     }
     while engine.step < plan.steps && !engine.is_stale() {
         if let Err(why) = engine.advance() {
             engine.saver.finish()?;
-            return Err(step_failure::explained(why, engine.step, engine.saved, task.memory_advice()));
+            return Err(step_failure::explained(why, engine.step, engine.saved, engine.task.memory_advice()));
         }
         if ranks.any(stop.requested()) && engine.step < plan.steps {
             if engine.saved != engine.step {
@@ -95,7 +96,7 @@ pub fn train(
 
 impl<'a> Engine<'a> {
     fn start(
-        task: &'a dyn Task,
+        task: &'a mut dyn Task,
         plan: TrainingPlan,
         run: &RunFolder,
         resume: bool,
@@ -141,11 +142,14 @@ impl<'a> Engine<'a> {
 
     /// One step: the gradients of its batches, the optimiser, and whatever is due.
     fn advance(&mut self) -> Result<()> {
-        let (began, mut gradients) = (Instant::now(), Gradients::of(self.task.params()));
+        let began = Instant::now();
+        let step = Step(self.step);
+        self.task.before_step(step)?;
+        let mut gradients = Gradients::of(self.task.params());
         let (mut figures, mut pairs, share) = (Vec::new(), 0, 1.0 / self.plan.accumulate as f64);
-        for batch in 0..self.plan.accumulate {
-            let loss = self.task.loss(self.step * self.plan.accumulate + batch)?;
-            if batch + 1 == self.plan.accumulate {
+        for batch in step.micro_batches(self.plan.accumulate) {
+            let loss = self.task.loss(batch)?;
+            if batch.is_last() {
                 gradients.sum_early(&self.task.blocks(), share, &self.ranks);
             }
             gradients.add(&loss.objective()?.backward()?, share)?;
@@ -171,7 +175,7 @@ impl<'a> Engine<'a> {
         }
         self.step += 1;
         figures.extend([("lr_factor".into(), factor), ("grad_norm".into(), whole)]);
-        figures.extend(step_metrics::by_part(self.task, &squares));
+        figures.extend(step_metrics::by_part(&*self.task, &squares));
         let (waited, took) = (self.task.waited().as_secs_f64(), began.elapsed().as_secs_f64());
         figures.extend([
             ("pairs_per_s".into(), (pairs * self.ranks.size()) as f64 / took),

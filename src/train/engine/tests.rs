@@ -1,6 +1,5 @@
 //! The engine on a task of one number, whose course can be told beforehand.
 
-use std::cell::Cell;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -9,6 +8,7 @@ use super::*;
 use crate::config::LrSchedule;
 use crate::model::checkpoint::Which;
 use crate::nn::params::{Builder, Init};
+use crate::train::step::MicroBatch;
 use crate::train::task::StepLoss;
 
 /// x is to become 3; `bad` batches have a loss that is no number.
@@ -16,14 +16,14 @@ struct Toy {
     x: Tensor,
     params: Params,
     bad: fn(usize) -> bool,
-    validations: Cell<usize>,
+    step: Step,
 }
 
 impl Toy {
     fn new(bad: fn(usize) -> bool) -> Self {
         let builder = Builder::fresh(0, &Device::Cpu);
         let x = builder.root().param("x", 1, Init::Constant(0.0)).unwrap();
-        Self { x, params: builder.finish(Path::new("toy")).unwrap(), bad, validations: Cell::new(0) }
+        Self { x, params: builder.finish(Path::new("toy")).unwrap(), bad, step: Step(0) }
     }
 
     fn value(&self) -> f32 {
@@ -36,8 +36,13 @@ impl Task for Toy {
         &self.params
     }
 
-    fn loss(&self, batch: usize) -> Result<StepLoss> {
-        let wanted = if (self.bad)(batch) { f64::NAN } else { 3.0 };
+    fn before_step(&mut self, step: Step) -> Result<()> {
+        self.step = step;
+        Ok(())
+    }
+
+    fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
+        let wanted = if (self.bad)(batch.number()) { f64::NAN } else { 3.0 };
         let total = (&self.x - wanted)?.sqr()?.sum_all()?;
         Ok(StepLoss { total, parts: Vec::new(), pairs: 1, share: 1.0, beside: None })
     }
@@ -50,10 +55,9 @@ impl Task for Toy {
         "toy"
     }
 
-    /// Better and better, up to the third time.
+    /// Better and better, up to the validation after six steps.
     fn validate(&self) -> Result<Validation> {
-        self.validations.set(self.validations.get() + 1);
-        let score = f64::from(self.value()) - if self.validations.get() > 3 { 100.0 } else { 0.0 };
+        let score = f64::from(self.value()) - if self.step >= Step(6) { 100.0 } else { 0.0 };
         Ok(Validation { score, figures: vec![("score", score)] })
     }
 }
@@ -81,11 +85,11 @@ fn trained(plan: TrainingPlan, bad: fn(usize) -> bool, broken: bool) -> Result<C
     if broken {
         let stop = Stop::default();
         stop.request();
-        while let Err(Error::Stopped(_)) = train(&toy, plan, &run, resume, &stop, &Ranks::alone()) {
+        while let Err(Error::Stopped(_)) = train(&mut toy, plan, &run, resume, &stop, &Ranks::alone()) {
             (toy, resume) = (Toy::new(bad), true);
         }
     } else {
-        train(&toy, plan, &run, false, &Stop::default(), &Ranks::alone())?;
+        train(&mut toy, plan, &run, false, &Stop::default(), &Ranks::alone())?;
     }
     Checkpoint::read(&run.checkpoints(), Which::Last)
 }

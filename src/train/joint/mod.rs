@@ -3,10 +3,8 @@
 mod memory_advice;
 mod objective;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use super::docid_state::{self, DocidState};
 use super::dry_run::{self, DryRun};
 use super::engine;
 use super::query_batches::{BatchSampler, QueryBatch, QueryBuilder};
+use super::step::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
 use super::task::{StepLoss, Task, TrainingPlan, Validation, plan};
 use super::teacher::Scores;
@@ -55,7 +54,7 @@ pub fn train(
     resume: bool,
     host: &Host,
 ) -> Result<()> {
-    let task = Joint::fresh(config, prepared, index, host)?;
+    let mut task = Joint::fresh(config, prepared, index, host)?;
     tracing::info!("a decoder of {} parameters, {host}", task.model.params.count());
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
@@ -63,7 +62,7 @@ pub fn train(
             tracing::info!("their gradients are added up over the ranks while the backward pass runs");
         }
     }
-    engine::train(&task, plan(&config.train), run, resume, host.stop, &host.ranks)
+    engine::train(&mut task, plan(&config.train), run, resume, host.stop, &host.ranks)
 }
 
 /// What that will take, by a few steps of which nothing is kept.
@@ -76,8 +75,8 @@ pub fn dry_run(
     index: &DocidIndex,
     host: &Host,
 ) -> Result<DryRun> {
-    let task = Joint::fresh(config, prepared, index, host)?;
-    dry_run::dry_run(&task, plan(&config.train))
+    let mut task = Joint::fresh(config, prepared, index, host)?;
+    dry_run::dry_run(&mut task, plan(&config.train))
 }
 
 fn plan(section: &Train) -> TrainingPlan {
@@ -96,7 +95,7 @@ struct Joint<'a> {
     /// All that is trained.
     params: Params,
     /// The images by the docids they have now.
-    named: RefCell<Rc<DocidState>>,
+    docids: DocidState,
     source: QueryBuilder<'a>,
     /// Another teacher for captions, if there is one.
     told: Option<Scores>,
@@ -128,7 +127,7 @@ impl<'a> Joint<'a> {
                  raise index.levels or index.codes",
             ));
         }
-        let images = Rc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
+        let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let order = Arc::new(BatchSampler::new(config, corpus)?);
         order.check(ranks)?;
         let live = TrainableEncoder::open(config, prepared, &index.align, order.clone(), host)?;
@@ -143,13 +142,7 @@ impl<'a> Joint<'a> {
             contrastive: &config.tune.contrastive,
             seed: config.seed,
             dropout: config.decoder.dropout,
-            named: RefCell::new(Rc::new(DocidState::new(
-                config,
-                prepared,
-                index.clone(),
-                images.clone(),
-                &model.dsi,
-            )?)),
+            docids: DocidState::new(config, prepared, index.clone(), images.clone(), &model.dsi)?,
             source: QueryBuilder::new(config, prepared, &index.align, order, images, ranks)?,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
@@ -163,35 +156,24 @@ impl<'a> Joint<'a> {
         })
     }
 
-    /// The images as they are named now.
-    fn named(&self) -> Rc<DocidState> {
-        self.named.borrow().clone()
-    }
-
-    /// Names the images anew, by the encoder as it is now, before the first batch of a step at which that is due.
-    fn rename(&self, batch: usize) -> Result<()> {
-        let every = self.config.tune.reassign_every * self.section.accumulate;
-        let Some(live) = self.live.as_ref().filter(|_| every > 0 && batch > 0 && batch.is_multiple_of(every))
-        else {
-            return Ok(());
-        };
-        let (named, step) = (self.named(), batch / self.section.accumulate);
-        let images = named.index().align.apply(Modality::Image, &live.gallery()?);
-        let renamed = named.renamed(&images, self.config.index.encode_beam, &self.ranks);
+    /// Gives the images new docids, made of the rows of the encoder as it is now.
+    fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let images = self.docids.index().align.apply(Modality::Image, &live.gallery()?);
+        let renamed = self.docids.renamed(&images, self.config.index.encode_beam, &self.ranks);
         let hash = renamed.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
         self.ranks.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let Some((docids, changed)) = renamed else {
             tracing::warn!("step {step}: docids would no longer be unique; they stay as they are");
-            return self.name(named.index().clone(), Rc::new(images));
+            return self.name(self.docids.index().clone(), Arc::new(images));
         };
         tracing::info!("step {step}: {changed} of {} images have another docid", docids.images());
-        self.name(DocidIndex { docids, ..named.index().clone() }, Rc::new(images))
+        self.name(DocidIndex { docids, ..self.docids.index().clone() }, Arc::new(images))
     }
 
     /// Goes on with this index, and with these aligned unit rows of the images to teach by.
-    fn name(&self, index: DocidIndex, images: Rc<Matrix>) -> Result<()> {
-        let named = DocidState::new(self.config, self.prepared, index, images, &self.model.dsi)?;
-        *self.named.borrow_mut() = Rc::new(named);
+    fn name(&mut self, index: DocidIndex, images: Arc<Matrix>) -> Result<()> {
+        self.docids = DocidState::new(self.config, self.prepared, index, images, &self.model.dsi)?;
         Ok(())
     }
 
@@ -203,7 +185,7 @@ impl<'a> Joint<'a> {
         };
         let queries: Vec<Query> =
             rows.iter().map(|row| Query::Embedding(Modality::Caption, row.to_vec())).collect();
-        let lists = self.named().validation.retrieve(&queries, 10)?;
+        let lists = self.docids.validation.retrieve(&queries, 10)?;
         let place = |(list, &caption): (&RankedList, &usize)| {
             list.rank_of(self.prepared.corpus.owner(caption)).map_or(f32::INFINITY, |place| place as f32)
         };
@@ -211,10 +193,10 @@ impl<'a> Joint<'a> {
     }
 
     /// Aligned unit rows of a batch's queries, by the encoder as it is now.
-    fn rows(&self, batch: &QueryBatch, step: usize) -> Result<Tensor> {
+    fn rows(&self, queries: &QueryBatch, batch: MicroBatch) -> Result<Tensor> {
         match &self.live {
-            Some(live) => live.queries(batch, step),
-            None => tensors::from_matrix(&batch.rows, self.device),
+            Some(live) => live.queries(queries, batch.number()),
+            None => tensors::from_matrix(&queries.rows, self.device),
         }
     }
 }
@@ -231,26 +213,35 @@ impl Task for Joint<'_> {
         &self.params
     }
 
-    fn loss(&self, step: usize) -> Result<StepLoss> {
-        self.rename(step)?;
+    fn before_step(&mut self, step: Step) -> Result<()> {
+        let every = self.config.tune.reassign_every;
+        if every > 0 && step.0 > 0 && step.0.is_multiple_of(every) {
+            self.reassign_docids(step)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
         let part = |batch: QueryBatch| {
             let own = self.ranks.share(batch.gold.len());
             batch.part(own)
         };
-        let (captions, images) = (part(self.source.captions(step)), part(self.source.images(step)));
+        let (captions, images) =
+            (part(self.source.captions(batch.number())), part(self.source.images(batch.number())));
         let share = (captions.gold.len() + images.gold.len()) as f64 / self.section.batch as f64;
-        let rows = [self.rows(&captions, step)?, self.rows(&images, step)?];
+        let rows = [self.rows(&captions, batch)?, self.rows(&images, batch)?];
         let modalities = [captions.modalities.as_slice(), &images.modalities].concat();
         let filled: Vec<&Tensor> = rows.iter().filter(|rows| rows.elem_count() > 0).collect();
         let queries = Queries::of(Tensor::cat(&filled, 0)?, &modalities)?;
         let asked = Asked { captions, images, rows, queries };
         let loss = match self.section.loss {
-            Loss::Listwise => self.ranking(step, &asked)?,
-            Loss::CrossEntropy => self.classical(step, &asked)?,
+            Loss::Listwise => self.ranking(batch, &asked)?,
+            Loss::CrossEntropy => self.classical(batch, &asked)?,
         };
-        let mut loss = self.with_contrastive(StepLoss { share, ..loss }, step)?;
+        let mut loss = self.with_contrastive(StepLoss { share, ..loss }, batch)?;
         if self.config.tune.reassign_every > 0 {
-            loss.parts.push(("perplexity", Tensor::new(self.named().perplexity as f32, self.device)?));
+            loss.parts.push(("perplexity", Tensor::new(self.docids.perplexity as f32, self.device)?));
         }
         Ok(loss)
     }
@@ -276,20 +267,20 @@ impl Task for Joint<'_> {
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         match self.config.tune.reassign_every {
             0 => Ok(BTreeMap::new()),
-            _ => self.named().state(),
+            _ => self.docids.state(),
         }
     }
 
-    fn restore(&self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
+    fn restore(&mut self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
         if self.config.tune.reassign_every == 0 {
             return Ok(());
         }
-        let named = self.named();
-        let index = docid_state::with_docids(named.index().clone(), state, origin)?;
-        self.name(index, Rc::new(named.rows_of(state, origin)?))
+        let index = docid_state::with_docids(self.docids.index().clone(), state, origin)?;
+        let images = self.docids.rows_of(state, origin)?;
+        self.name(index, Arc::new(images))
     }
 
-    fn waited(&self) -> Duration {
+    fn waited(&mut self) -> Duration {
         self.live.as_ref().map_or(Duration::ZERO, TrainableEncoder::waited)
     }
 

@@ -14,6 +14,7 @@ use crate::nn::tensors;
 use crate::rng::{self, Rng};
 use crate::train::docid_state::DocidState;
 use crate::train::query_batches::QueryBatch;
+use crate::train::step::MicroBatch;
 use crate::train::task::StepLoss;
 use crate::train::teacher::{Teacher, TeacherTarget, beam_negatives};
 
@@ -99,21 +100,20 @@ impl Joint<'_> {
     }
 
     /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
-    pub(super) fn ranking(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
+    pub(super) fn ranking(&self, batch: MicroBatch, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), step as u64);
-        let named = self.named();
+        let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), batch.number() as u64);
+        let named = &self.docids;
         let mut targets =
-            self.targets(&named, &named.caption_teacher, (captions, &asked.rows[0]), &mut rng)?;
-        targets.extend(self.targets(&named, &named.image_teacher, (images, &asked.rows[1]), &mut rng)?);
-        let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
+            self.targets(named, &named.caption_teacher, (captions, &asked.rows[0]), &mut rng)?;
+        targets.extend(self.targets(named, &named.image_teacher, (images, &asked.rows[1]), &mut rng)?);
+        let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), batch.number() as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } =
             self.scored(&named.candidate_table, queries, &targets, &mut dropout)?;
         let mut total = listwise(&scores, &hidden, &mass)?;
         let (mut parts, mut beside) = (Vec::new(), None);
-        let weights =
-            [&self.section.margin, &self.section.consistency].map(|w| w.at(step / self.section.accumulate));
+        let weights = [&self.section.margin, &self.section.consistency].map(|w| w.at(batch.step().0));
         if weights[0] > 0.0 {
             let margin = margin(&scores, &hidden, self.section.margin_size)?;
             total = (total + (&margin * weights[0])?)?;
@@ -121,7 +121,7 @@ impl Joint<'_> {
         }
         if weights[1] > 0.0 && !captions.gold.is_empty() {
             let count = captions.gold.len();
-            let siblings = self.siblings(captions, step)?;
+            let siblings = self.siblings(captions, batch)?;
             let others = self.model.dsi.step_scores(&siblings, &candidates.first(count)?, &mut dropout)?;
             let of_captions = |x: &Tensor| x.narrow(0, 0, count)?.contiguous();
             let consistency = consistency(&of_captions(&scores)?, &others, &of_captions(&hidden)?)?;
@@ -134,12 +134,12 @@ impl Joint<'_> {
     }
 
     /// The loss with CLIP's own beside it, where that has a weight at this step.
-    pub(super) fn with_contrastive(&self, loss: StepLoss, step: usize) -> Result<StepLoss> {
-        let weight = self.contrastive.at(step / self.section.accumulate);
+    pub(super) fn with_contrastive(&self, loss: StepLoss, batch: MicroBatch) -> Result<StepLoss> {
+        let weight = self.contrastive.at(batch.step().0);
         let Some(live) = self.live.as_ref().filter(|_| weight > 0.0) else {
             return Ok(loss);
         };
-        let contrastive = live.contrastive(step)?;
+        let contrastive = live.contrastive(batch.number())?;
         let weighed = (&contrastive * weight)?;
         // Every rank has all of it, with the gradients of its own rows: its value counts once.
         let weighed = if self.ranks.is_first() { weighed } else { (&weighed - weighed.detach())? };
@@ -152,9 +152,9 @@ impl Joint<'_> {
     }
 
     /// Another caption of each caption's image.
-    fn siblings(&self, captions: &QueryBatch, step: usize) -> Result<Queries> {
+    fn siblings(&self, captions: &QueryBatch, batch: MicroBatch) -> Result<Queries> {
         let own = self.ranks.share(self.source.captions_a_step());
-        let siblings = self.source.siblings(step)[own].to_vec();
+        let siblings = self.source.siblings(batch.number())[own].to_vec();
         let rows = match &self.live {
             Some(live) => live.caption_queries(&siblings)?,
             None => tensors::from_matrix(&self.source.caption_rows(&siblings), self.device)?,
@@ -163,12 +163,12 @@ impl Joint<'_> {
     }
 
     /// The classical objective, on the gold docid alone.
-    pub(super) fn classical(&self, step: usize, asked: &Asked) -> Result<StepLoss> {
+    pub(super) fn classical(&self, batch: MicroBatch, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), step as u64);
+        let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), batch.number() as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
-        let candidates = self.named().candidate_table.candidates(&gold, self.device)?;
+        let candidates = self.docids.candidate_table.candidates(&gold, self.device)?;
         let total = cross_entropy(&self.model.dsi.step_scores(queries, &candidates, &mut dropout)?)?;
         Ok(StepLoss { total, parts: Vec::new(), pairs: queries.count(), share: 1.0, beside: None })
     }

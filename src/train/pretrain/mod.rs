@@ -13,6 +13,7 @@ use self::split_examples::{Examples, Room};
 use super::Host;
 use super::engine;
 use super::prefetch::Prefetcher;
+use super::step::MicroBatch;
 use super::step_failure::MemoryAdvice;
 use super::task::{StepLoss, Task, TrainingPlan, Validation, plan};
 use crate::config::{Config, Pretrain};
@@ -61,8 +62,8 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
     let mut room = Room::ALL;
     let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
-    let task = Contrastive::new(whole, train, val, section, config.seed);
-    engine::train(&task, plan(section), run, resume, host.stop, &host.ranks)?;
+    let mut task = Contrastive::new(whole, train, val, section, config.seed);
+    engine::train(&mut task, plan(section), run, resume, host.stop, &host.ranks)?;
     task.write_best(run, out)
 }
 
@@ -199,7 +200,8 @@ impl Task for Contrastive<'_> {
     }
 
     /// Photos of the step, each with one of its captions drawn at random.
-    fn loss(&self, step: usize) -> Result<StepLoss> {
+    fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
+        let step = batch.number();
         let mut rng = rng::stream(self.seed, "pretrain captions", step as u64);
         let items = self.epochs.batch(step, self.section.batch);
         let mut draw = |i: usize| {
@@ -235,7 +237,7 @@ impl Task for Contrastive<'_> {
         (batch > 1).then(|| MemoryAdvice { settings: format!("--set pretrain.batch={batch}"), same: false })
     }
 
-    fn waited(&self) -> Duration {
+    fn waited(&mut self) -> Duration {
         self.coming.waited()
     }
 
