@@ -6,6 +6,10 @@ cd "$(dirname "$0")/.."
 NO_INSTALL=1 bash .ci/run
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
 cargo bench --locked --no-run
+# A library user may leave out fetching and drawing; each part compiles without the other.
+for features in "" fetch scenes; do
+  cargo clippy --locked --no-default-features --features "$features" --all-targets -- -D warnings
+done
 if command -v cargo-deny >/dev/null; then
   cargo deny check
 else

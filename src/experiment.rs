@@ -9,7 +9,7 @@
 use candle_core::{DType, Device};
 
 use crate::config::{self, Config};
-use crate::data::{hub, leaks};
+use crate::data::{encoder_folder, leaks};
 use crate::distributed::Ranks;
 use crate::encoder::clip::ClipBundle;
 use crate::encoder::clip_encoder::ClipEncoder;
@@ -191,7 +191,7 @@ fn keep_tuned(
     run: &RunFolder,
     device: &Device,
 ) -> Result<()> {
-    let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
+    let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision)?;
     let whole = ClipBundle::read(&folder, trained(&config.tune), device)?;
     let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
     let index = docid_state::with_docids(index, &mut best.optimizer, &run.checkpoints())?;

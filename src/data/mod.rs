@@ -16,11 +16,16 @@
 pub mod bpe_trainer;
 pub mod clip_files;
 pub mod corpus;
+#[cfg(feature = "fetch")]
 pub mod disk_space;
 pub mod embeddings;
+pub mod encoder_folder;
 pub mod epochs;
+#[cfg(feature = "fetch")]
 pub mod fetch;
+#[cfg(feature = "fetch")]
 pub mod http;
+#[cfg(feature = "fetch")]
 pub mod hub;
 pub mod jsonl;
 pub mod karpathy;
@@ -30,6 +35,7 @@ pub mod open_corpus;
 pub mod photos;
 pub mod preprocess;
 pub mod published_splits;
+#[cfg(feature = "scenes")]
 pub mod scenes;
 pub mod second_view;
 pub mod tokenizer;

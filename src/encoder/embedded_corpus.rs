@@ -9,7 +9,7 @@ use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
 use crate::data::photos::{self, Photo, PhotoHash};
-use crate::data::{hub, open_corpus, verify};
+use crate::data::{encoder_folder, open_corpus, verify};
 use crate::distributed::Ranks;
 use crate::encoder::clip_encoder::{ClipEncoder, MirrorTta};
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ pub fn prepare_over(
             cache: None,
         });
     }
-    let folder = ranks.in_turn(|| hub::folder(&encoder.path, &encoder.revision))?;
+    let folder = ranks.in_turn(|| encoder_folder::find(&encoder.path, &encoder.revision))?;
     let model = ClipEncoder::open(&folder, encoder.batch, device)?;
     let corpus = corpus.keeping(&kept)?;
     verify::photos_are_there(&corpus, data.on_bad_image)?;

@@ -134,7 +134,7 @@ impl PhotoLoader {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "scenes"))]
 mod tests {
     use std::path::Path;
 

@@ -15,7 +15,7 @@ use super::query_batches::{BatchSampler, QueryBatch};
 use crate::config::{Config, TrainableLayers, Tune};
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
-use crate::data::hub;
+use crate::data::encoder_folder;
 use crate::data::photos::decode_batch;
 use crate::distributed::Ranks;
 use crate::encoder::clip::contrastive_loss::contrastive_loss_of;
@@ -73,7 +73,7 @@ impl<'a> TrainableEncoder<'a> {
         if !config.tunes() {
             return Ok(None);
         }
-        let folder = hub::folder(&config.encoder.path, &config.encoder.revision)?;
+        let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision)?;
         let mut whole = ClipBundle::read(&folder, trained(&config.tune), host.device)?;
         whole.clip.compute_in(host.compute);
         if config.tune.recompute {

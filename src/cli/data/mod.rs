@@ -1,5 +1,6 @@
 //! `dsi data`: what a corpus is made of.
 
+#[cfg(feature = "fetch")]
 mod fetch;
 mod verify;
 
@@ -32,6 +33,7 @@ pub struct Data {
 enum Command {
     Show(Show),
     Verify(verify::Verify),
+    #[cfg(feature = "fetch")]
     Fetch(fetch::Fetch),
 }
 
@@ -40,6 +42,7 @@ impl Data {
         match (self.command, self.config) {
             (Some(Command::Show(command)), _) => command.run(),
             (Some(Command::Verify(command)), _) => command.run(),
+            #[cfg(feature = "fetch")]
             (Some(Command::Fetch(command)), _) => command.run(),
             (None, Some(config)) => Show { config, json: self.json }.run(),
             (None, None) => {

@@ -52,7 +52,7 @@ impl Cached {
         url: &str,
         token: Option<&str>,
     ) -> Result<PathBuf, Fault> {
-        let blob = self.repo.blob_path(&remote.tag);
+        let blob = self.folder.join("blobs").join(&remote.tag);
         let is_whole = |length: u64| remote.size.is_none_or(|size| size == length);
         if !fs::metadata(&blob).is_ok_and(|blob| is_whole(blob.len())) {
             let checksum = Checksum::of_tag(&remote.tag);

@@ -9,7 +9,7 @@
 mod cache;
 mod clip_model;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{env, io};
 
 use hf_hub::{Cache, Repo, RepoType};
@@ -18,16 +18,6 @@ use self::cache::Cached;
 use super::clip_files::is_plain;
 use super::http::{Fault, Http, Told};
 use crate::error::{Error, Result};
-
-/// The folder of a CLIP in Hugging Face's layout: `path` itself where that is a local folder, else the cached
-/// snapshot of the hub's model `path` (`org/name`) at `revision` (a branch, tag or commit), downloaded where it
-/// is not complete. A local folder goes before a hub id of the same name, and is not looked into.
-///
-/// # Errors
-/// When `path` is neither, or the hub does not give a file: see [`Hub::folder`].
-pub fn folder(path: &str, revision: &str) -> Result<PathBuf> {
-    if Path::new(path).is_dir() { Ok(path.into()) } else { Hub::from_env()?.folder(path, revision) }
-}
 
 /// Where models come from and where they are kept.
 pub struct Hub {
@@ -83,20 +73,17 @@ impl Hub {
             let allowed = "give a branch, tag or commit like main or refs/pr/15";
             return Err(Error::input(format!("`{revision}` is not a revision of `{id}`; {allowed}")));
         }
-        let repo = Repo::with_revision(id.into(), RepoType::Model, revision.into());
-        clip_model::Model { id, revision, source: Source::new(self, repo) }.folder()
+        clip_model::Model { id, revision, source: Source::model(self, id, revision) }.folder()
     }
 
     /// The file of a dataset that some program has already downloaded into the cache.
     pub fn cached(&self, dataset: &str, revision: &str, file: &str) -> Option<PathBuf> {
-        let repo = Repo::with_revision(dataset.into(), RepoType::Dataset, revision.into());
-        Source::new(self, repo).cached.get(file)
+        Source::dataset(self, dataset, revision).cached.get(file)
     }
 
     /// The address of a file of a dataset, and the token for it.
     pub fn dataset_file(&self, dataset: &str, revision: &str, file: &str) -> (String, Option<String>) {
-        let repo = Repo::with_revision(dataset.into(), RepoType::Dataset, revision.into());
-        let source = Source::new(self, repo);
+        let source = Source::dataset(self, dataset, revision);
         (source.url(revision, file), source.token)
     }
 }
@@ -104,7 +91,9 @@ impl Hub {
 /// One repository at one revision: on the hub and in the cache.
 struct Source<'a> {
     hub: &'a Hub,
-    repo: Repo,
+    /// Its path on the hub: `org/name`, or `datasets/org/name`.
+    path: String,
+    revision: String,
     cached: Cached,
     token: Option<String>,
 }
@@ -118,20 +107,29 @@ struct Remote {
 }
 
 impl<'a> Source<'a> {
-    fn new(hub: &'a Hub, repo: Repo) -> Self {
+    fn model(hub: &'a Hub, id: &str, revision: &str) -> Self {
+        Self::new(hub, id.to_owned(), Repo::with_revision(id.into(), RepoType::Model, revision.into()))
+    }
+
+    fn dataset(hub: &'a Hub, id: &str, revision: &str) -> Self {
+        let repo = Repo::with_revision(id.into(), RepoType::Dataset, revision.into());
+        Self::new(hub, format!("datasets/{id}"), repo)
+    }
+
+    fn new(hub: &'a Hub, path: String, repo: Repo) -> Self {
         let cache = Cache::new(hub.cache.clone());
         let token = hub.token.clone().or_else(|| cache.token());
-        Self { hub, cached: Cached::new(&cache, &repo), repo, token }
+        Self { hub, path, revision: repo.revision().into(), cached: Cached::new(&cache, &repo), token }
     }
 
     fn url(&self, revision: &str, file: &str) -> String {
-        format!("{}/{}/resolve/{}/{file}", self.hub.endpoint, self.repo.url(), revision.replace('/', "%2F"))
+        format!("{}/{}/resolve/{}/{file}", self.hub.endpoint, self.path, revision.replace('/', "%2F"))
     }
 
     /// What the hub has under this name. Paths are made of what it calls the commit and the content, so both are
     /// looked at closely.
     fn ask(&self, file: &str) -> Result<Remote, Fault> {
-        let url = self.url(self.repo.revision(), file);
+        let url = self.url(&self.revision, file);
         let Told { commit, tag, size, .. } = self.hub.http.head(&url, self.token.as_deref())?;
         let plain = |text: Option<String>| text.filter(|text| is_plain(text));
         match (plain(commit), plain(tag)) {

@@ -21,7 +21,7 @@ use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokenizer::Tokens;
-use crate::data::{hub, verify};
+use crate::data::{encoder_folder, verify};
 use crate::encoder::clip::config::{TextConfig, VisionConfig};
 use crate::encoder::clip::contrastive_loss::contrastive_loss;
 use crate::encoder::clip::{Clip, ClipBundle, ClipConfig, Regularization, TrainableTowers, decays, part};
@@ -69,7 +69,7 @@ pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool,
 
 /// The CLIP that is tuned; the folder it lies in must not be the one that gets the result.
 fn from_another(section: &Pretrain, out: &Path, device: &Device) -> Result<ClipBundle> {
-    let folder = hub::folder(&section.init, &section.revision)?;
+    let folder = encoder_folder::find(&section.init, &section.revision)?;
     let same = |a: &Path, b: &Path| Some(fs::canonicalize(a).ok()? == fs::canonicalize(b).ok()?);
     if same(&folder, out) == Some(true) {
         return Err(Error::input(format!(

@@ -147,7 +147,7 @@ fn prepared(
     Ok(all)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "scenes"))]
 mod tests {
     use std::path::Path;
 

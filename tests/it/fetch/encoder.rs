@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use dsi::data::hub::{self, Hub};
+use dsi::data::encoder_folder;
+use dsi::data::hub::Hub;
 
 use super::server::{Answer, Request, Server, file, http, status};
 
@@ -65,7 +66,7 @@ fn assert_holds(folder: &Path, files: &[(&str, &[u8])]) {
 
 fn a_local_folder_is_returned_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(hub::folder(folder.path().to_str().unwrap(), "main").unwrap(), folder.path());
+    assert_eq!(encoder_folder::find(folder.path().to_str().unwrap(), "main").unwrap(), folder.path());
 }
 
 fn invalid_ids_are_refused_without_a_request() {
