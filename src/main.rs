@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-/// Training allocates and frees the same large buffers at every step. This allocator can be told to keep them;
-/// handing them back to the kernel each time, to be zeroed again, would cost a third of a training step.
+/// Training allocates and frees the same large buffers at every step. This allocator keeps them; returning them to
+/// the kernel, which zeroes them again, costs a third of a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// mimalloc's option for the delay of that return, by the number it has in `mimalloc.h`; −1 is never.
+/// mimalloc's option for the delay of that return; −1 is never. `libmimalloc-sys` has no constant for it, so a test
+/// checks the number against the option's name.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// What a shell expects of a program that Ctrl-C ended.
+/// The exit code that a shell expects of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -28,5 +29,31 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use super::*;
+
+    /// mimalloc reads an option from the environment under its name when the process starts, so the test runs itself
+    /// once more with the variable set.
+    #[test]
+    fn the_option_is_the_one_called_purge_delay() {
+        const NAME: &str = "MIMALLOC_PURGE_DELAY";
+        if let Ok(value) = env::var(NAME) {
+            // SAFETY: reads an integer option of the allocator.
+            let delay = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+            assert_eq!(delay.to_string(), value);
+            return;
+        }
+        let mut test = Command::new(env::current_exe().unwrap());
+        test.args(["--exact", "tests::the_option_is_the_one_called_purge_delay"]);
+        let output = test.env(NAME, "4711").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
     }
 }

@@ -23,6 +23,7 @@ use crate::distributed::launched;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
+use crate::train::PHOTO_FAULTS;
 use crate::train::stop_flag::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
@@ -51,10 +52,7 @@ enum Command {
 /// Whatever the command reports; `main` prints it.
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
-    // Of several ranks the first one speaks for all; but each of the photos of its own share.
-    let quiet = launched().is_some_and(|(rank, _)| rank > 0);
-    let level = if quiet { "dsi=error,dsi::train::photo_loader=warn" } else { "dsi=info" };
-    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(log_level()));
     let colours = std::io::stderr().is_terminal();
     let log =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
@@ -71,6 +69,14 @@ pub fn run() -> Result<()> {
         Command::Ablate(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Search(command) => command.run(),
+    }
+}
+
+/// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot be read.
+fn log_level() -> String {
+    match launched() {
+        Some((rank, _)) if rank > 0 => format!("dsi=error,{PHOTO_FAULTS}=warn"),
+        _ => "dsi=info".to_owned(),
     }
 }
 

@@ -30,17 +30,10 @@ fn from_hub(id: &str, _revision: &str) -> Result<PathBuf> {
     )))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "fetch")))]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_local_folder_is_returned_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(find(folder.path().to_str().unwrap(), "main").unwrap(), folder.path());
-    }
-
-    #[cfg(not(feature = "fetch"))]
     #[test]
     fn a_hub_id_names_the_missing_feature() {
         let message = find("org/clip", "main").unwrap_err().to_string();

@@ -25,6 +25,7 @@ use std::fmt;
 
 use candle_core::{DType, Device};
 
+pub use self::photo_loader::PHOTO_FAULTS;
 use self::stop_flag::Stop;
 use crate::config::Precision;
 use crate::distributed::Ranks;

@@ -17,6 +17,9 @@ use crate::encoder::embedded_corpus::photos_of;
 use crate::error::{Error, Result};
 use crate::rng;
 
+/// The log target of photos that cannot be read: every rank reports those of its own share.
+pub const PHOTO_FAULTS: &str = "dsi::photo_faults";
+
 /// Photos as squares; none where one could not be read.
 pub type Squares = Vec<Option<Vec<u8>>>;
 
@@ -126,6 +129,7 @@ impl PhotoLoader {
         let fault = fault.to_string();
         if self.told.borrow_mut().insert(fault.clone()) {
             tracing::warn!(
+                target: PHOTO_FAULTS,
                 "{fault}: its embedding from before the training stands in for it ({} such so far)",
                 self.faults.get()
             );
