@@ -9,8 +9,8 @@
 use candle_core::{DType, Device};
 
 use crate::config::{self, Config};
+use crate::context::Context;
 use crate::data::{encoder_folder, leaks};
-use crate::distributed::Ranks;
 use crate::encoder::clip::ClipBundle;
 use crate::encoder::clip_encoder::ClipEncoder;
 use crate::encoder::embedded_corpus::{self, EmbeddedCorpus};
@@ -21,7 +21,6 @@ use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::index_folder::DocidIndex;
 use crate::retriever::factory::{Model, RetrieverFactory};
 use crate::run_folder::RunFolder;
-use crate::train::Host;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
 use crate::train::teacher::Scores;
@@ -37,8 +36,8 @@ const INDEX: &str = "index";
 /// # Errors
 /// When they cannot be read, the splits leak into each other, the evaluated split is empty, or `train.teacher` is of another
 /// corpus.
-pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<EmbeddedCorpus> {
-    let prepared = embedded_corpus::prepare_over(&config.data, &config.encoder, device, ranks)?;
+pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, ctx)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
     eval::require(config, &prepared.corpus)?;
     Scores::open(&config.train, &prepared.corpus)?;
@@ -49,13 +48,9 @@ pub fn prepare(config: &Config, device: &Device, ranks: &Ranks) -> Result<Embedd
 ///
 /// # Errors
 /// When they cannot be read, or the training has not ended.
-pub fn prepare_trained(config: &Config, run: &RunFolder, device: &Device) -> Result<EmbeddedCorpus> {
-    trained_by(config, run, device, &Ranks::alone())
-}
-
-fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) -> Result<EmbeddedCorpus> {
+pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Result<EmbeddedCorpus> {
     if !config.tunes() {
-        return embedded_corpus::prepare_over(&config.data, &config.encoder, device, ranks);
+        return embedded_corpus::prepare(&config.data, &config.encoder, ctx);
     }
     let encoder = run.tuned().join(ENCODER);
     if !DocidIndex::exists(&run.tuned().join(INDEX)) {
@@ -63,7 +58,7 @@ fn trained_by(config: &Config, run: &RunFolder, device: &Device, ranks: &Ranks) 
         return Err(Error::file(run.path(), what));
     }
     let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
-    embedded_corpus::prepare_over(&config.data, &encoder, device, ranks)
+    embedded_corpus::prepare(&config.data, &encoder, ctx)
 }
 
 /// Trains as [`train()`] does, and measures. The run folder gets everything.
@@ -75,10 +70,15 @@ pub fn run(
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
     resume: bool,
-    host: &Host,
+    ctx: &Context,
 ) -> Result<Report> {
-    train(config, prepared, run, resume, host)?;
-    measure_own(config, prepared, run, host)
+    train(config, prepared, run, resume, ctx)?;
+    measure_own(config, prepared, run, ctx)
+}
+
+/// What [`index::open`] and [`index::build`] need of a configuration.
+pub fn index_settings(config: &Config) -> index::Settings<'_> {
+    index::Settings { index: &config.index, regime: config.train.regime, seed: config.seed }
 }
 
 /// Builds the index unless the run has one, and trains, from the last checkpoint where `resume` is set.
@@ -90,14 +90,14 @@ pub fn train(
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
     resume: bool,
-    host: &Host,
+    ctx: &Context,
 ) -> Result<()> {
-    let index = index::open(config, prepared, run, host.device, &host.ranks)?;
-    train::joint::train(config, prepared, &index, run, resume, host)?;
-    if config.tunes() && host.ranks.is_first() {
-        keep_tuned(config, prepared, index, run, host.device)?;
+    let index = index::open(&index_settings(config), prepared, run, ctx)?;
+    train::joint::train(config, prepared, &index, run, resume, ctx)?;
+    if config.tunes() && ctx.comm.is_first() {
+        keep_tuned(config, prepared, index, run, ctx)?;
     }
-    host.ranks.wait();
+    ctx.comm.barrier();
     Ok(())
 }
 
@@ -105,12 +105,12 @@ pub fn train(
 ///
 /// # Errors
 /// What the gates, the data or the steps report.
-pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, host: &Host) -> Result<DryRun> {
+pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx: &Context) -> Result<DryRun> {
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
     let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
-    let index = index::open(config, prepared, at, host.device, &Ranks::alone())?;
-    train::joint::dry_run(config, prepared, &index, host)
+    let index = index::open(&index_settings(config), prepared, at, ctx)?;
+    train::joint::dry_run(config, prepared, &index, ctx)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the
@@ -122,20 +122,20 @@ pub fn measure_own(
     config: &Config,
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
-    host: &Host,
+    ctx: &Context,
 ) -> Result<Report> {
-    let tuned = config.tunes().then(|| trained_by(config, run, host.device, &host.ranks)).transpose()?;
+    let tuned = config.tunes().then(|| prepare_trained(config, run, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    let mut parts = parts(config, prepared, run, host.device)?;
+    let mut parts = parts(config, prepared, run, &ctx.device)?;
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
-    let into = if host.ranks.is_first() { run } else { &aside };
+    let into = if ctx.comm.is_first() { run } else { &aside };
     if config.search.fit_rerank {
         let weight = fit_rerank_weight::rerank_weight(prepared, &parts)?;
         fit_rerank_weight::write(into, weight)?;
         parts.set_rerank_weight(weight);
     }
-    eval::evaluate(config, prepared, &parts, into, &host.ranks)
+    eval::evaluate(config, prepared, &parts, into, ctx)
 }
 
 /// Measures the weights of the run `of` in another way, in a folder of its own. `prepared`: as that run began with.
@@ -147,11 +147,11 @@ pub fn measure(
     prepared: &EmbeddedCorpus,
     of: &RunFolder,
     run: &RunFolder,
-    device: &Device,
+    ctx: &Context,
 ) -> Result<Report> {
-    let tuned = config.tunes().then(|| prepare_trained(config, of, device)).transpose()?;
+    let tuned = config.tunes().then(|| prepare_trained(config, of, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    eval::evaluate(config, prepared, &open(config, prepared, of, device)?, run, &Ranks::alone())
+    eval::evaluate(config, prepared, &open(config, prepared, of, &ctx.device)?, run, ctx)
 }
 
 /// What the retrievers of a trained run are built from; `prepared`: by [`prepare_trained`].
@@ -189,9 +189,10 @@ fn keep_tuned(
     prepared: &EmbeddedCorpus,
     index: DocidIndex,
     run: &RunFolder,
-    device: &Device,
+    ctx: &Context,
 ) -> Result<()> {
-    let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision)?;
+    let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision, ctx.progress)?;
+    let device = &ctx.device;
     let whole = ClipBundle::read(&folder, trained(&config.tune), device)?;
     let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
     let index = docid_state::with_docids(index, &mut best.optimizer, &run.checkpoints())?;

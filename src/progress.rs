@@ -1,24 +1,37 @@
-//! Progress bars on stderr; invisible where that is not a terminal, and of all ranks but the first.
+//! Progress bars, drawn only when the caller of the library asks for them.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::distributed::launched;
-
-/// A bar over `length` units, called `what`.
-pub fn bar(length: usize, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    if launched().is_some_and(|(rank, _)| rank > 0) {
-        return ProgressBar::hidden();
-    }
-    ProgressBar::new(length as u64).with_style(style).with_prefix(what)
+/// Whether progress bars are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Progress {
+    /// Not at all.
+    #[default]
+    Hidden,
+    /// On stderr, if that is a terminal.
+    Stderr,
 }
 
-/// A bar over the bytes of a file called `what`, whose length may be unknown.
-pub fn bytes(length: Option<u64>, what: String) -> ProgressBar {
-    let template =
-        "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    bar.with_style(style).with_prefix(what)
+impl Progress {
+    /// A bar over `length` units, named `what`.
+    pub fn bar(self, length: usize, what: &'static str) -> ProgressBar {
+        let template = "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left";
+        self.draw(ProgressBar::new(length as u64), template).with_prefix(what)
+    }
+
+    /// A bar over the bytes of a file named `what`, whose length may be unknown.
+    pub fn bytes(self, length: Option<u64>, what: String) -> ProgressBar {
+        let template =
+            "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left";
+        let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        self.draw(bar, template).with_prefix(what)
+    }
+
+    fn draw(self, bar: ProgressBar, template: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        match self {
+            Self::Hidden => ProgressBar::hidden(),
+            Self::Stderr => bar.with_style(style),
+        }
+    }
 }

@@ -17,15 +17,12 @@ pub mod run_plan;
 
 use std::time::Instant;
 
-use candle_core::Device;
-
 use crate::config::Config;
-use crate::distributed::Ranks;
+use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
-use crate::train::Host;
-use crate::train::stop_flag::Stop;
+use crate::nn::device::compute_type;
 use crate::{eval, experiment};
 use reported_row::Choice;
 use run_plan::{Run, RunPlan, Todo};
@@ -63,8 +60,8 @@ pub fn announce(plan: &RunPlan) {
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop, and when the base's own corpus cannot be had.
-pub fn run(plan: &RunPlan, choice: Choice, device: &Device, stop: &Stop) -> Result<Vec<Failure>> {
-    let mut corpus = Corpus { device, held: None };
+pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>> {
+    let mut corpus = Corpus { ctx, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
         corpus.of(&plan.runs[0].config)?;
     }
@@ -79,7 +76,7 @@ pub fn run(plan: &RunPlan, choice: Choice, device: &Device, stop: &Stop) -> Resu
             continue;
         }
         let began = Instant::now();
-        match one(plan, run, &mut corpus, stop) {
+        match one(plan, run, &mut corpus, ctx) {
             Ok(report) => {
                 let (seconds, figures) = (began.elapsed().as_secs_f64(), choice.figures(&report));
                 tracing::info!("{name}: {figures}in {seconds:.0} s");
@@ -98,23 +95,23 @@ pub fn run(plan: &RunPlan, choice: Choice, device: &Device, stop: &Stop) -> Resu
 }
 
 /// Trains and measures one run, or only measures it.
-fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, stop: &Stop) -> Result<Report> {
-    let device = corpus.device;
+fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<Report> {
     let prepared = corpus.of(&run.config)?;
     run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
-        let host = Host::new(run.config.precision, device, stop)?;
-        return experiment::run(&run.config, prepared, &run.folder, resume, &host);
+        let compute = compute_type(run.config.precision, &ctx.device)?;
+        let ctx = Context { compute, ..ctx.clone() };
+        return experiment::run(&run.config, prepared, &run.folder, resume, &ctx);
     };
     // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
     run.keep_lender(lender)?;
-    experiment::measure(&run.config, prepared, &lender.folder, &run.folder, device)
+    experiment::measure(&run.config, prepared, &lender.folder, &run.folder, ctx)
 }
 
 /// The corpus of the run before: most rows have the same one, and embedding it takes long.
 struct Corpus<'a> {
-    device: &'a Device,
+    ctx: &'a Context,
     held: Option<(String, EmbeddedCorpus)>,
 }
 
@@ -124,7 +121,7 @@ impl Corpus<'_> {
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {
             Some(held) => held,
-            None => (key, experiment::prepare(config, self.device, &Ranks::alone())?),
+            None => (key, experiment::prepare(config, self.ctx)?),
         };
         eval::require(config, &held.1.corpus)?;
         Ok(&self.held.insert(held).1)

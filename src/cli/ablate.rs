@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, device, print_stdout, stop_on_ctrl_c};
+use super::{ConfigArgs, context, print_stdout, stop_on_ctrl_c};
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::reported_row::Choice;
 use crate::ablate::results::Ablation;
 use crate::ablate::run_plan::{Base, RunPlan};
 use crate::ablate::{announce, results_table, run};
+use crate::context::Context;
 use crate::eval::row_setting::{Gallery, Stage};
 
 /// Train and measure a grid of variants of one experiment, and print one table: what each difference costs.
@@ -92,7 +93,8 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
-        let failures = run(&plan, choice, &device(config.device)?, &stop_on_ctrl_c()?)?;
+        let ctx = Context { stop: stop_on_ctrl_c()?, ..context(&config)? };
+        let failures = run(&plan, choice, &ctx)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;
         print_stdout(if self.json {

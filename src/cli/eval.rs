@@ -7,7 +7,6 @@ use clap::Args;
 
 use super::print_report;
 use super::run_opening::Opened;
-use crate::distributed::Ranks;
 use crate::eval;
 
 /// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
@@ -47,7 +46,7 @@ impl Eval {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
         }
         let report =
-            eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run, &Ranks::alone())?;
+            eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run, &opened.ctx)?;
         print_report(&report, self.json)
     }
 }

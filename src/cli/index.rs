@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::run_opening::{OF_A_RUN, Start, open_run, run_folder};
-use super::{ConfigArgs, device, print_stdout};
+use super::{ConfigArgs, context, print_stdout};
 use crate::data::leaks;
-use crate::distributed::Ranks;
 use crate::encoder::embedded_corpus;
+use crate::experiment::index_settings;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
 #[derive(Args)]
@@ -35,11 +35,11 @@ impl Index {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
         let opening = open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
-        let device = device(config.device)?;
-        let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &device)?;
+        let ctx = context(&config)?;
+        let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &ctx)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         opening.begin()?;
-        let index = crate::index::build(&config, &prepared, &run, &device, &Ranks::alone())?;
+        let index = crate::index::build(&index_settings(&config), &prepared, &run, &ctx)?;
         if self.json {
             print_stdout(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
         } else {

@@ -19,12 +19,14 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
-use crate::distributed::launched;
+use crate::context::Context;
+use crate::distributed::launcher::rank_and_size;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
+use crate::progress::Progress;
+use crate::stop_flag::Stop;
 use crate::train::PHOTO_FAULTS;
-use crate::train::stop_flag::Stop;
 
 /// Trains, evaluates and serves a generative image retriever.
 #[derive(Parser)]
@@ -74,7 +76,7 @@ pub fn run() -> Result<()> {
 
 /// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot be read.
 fn log_level() -> String {
-    match launched() {
+    match rank_and_size() {
         Some((rank, _)) if rank > 0 => format!("dsi=error,{PHOTO_FAULTS}=warn"),
         _ => "dsi=info".to_owned(),
     }
@@ -116,12 +118,24 @@ impl ConfigArgs {
 
 /// Refuses to do the same work several times in one folder.
 fn require_single_process() -> Result<()> {
-    match launched() {
+    match rank_and_size() {
         Some((_, size)) if size > 1 => {
             bail!("started as {size} ranks, and only dsi train works with several: start it alone")
         }
         _ => Ok(()),
     }
+}
+
+/// What a command runs with: the device of its configuration, and bars on stderr.
+fn context(config: &Config) -> Result<Context> {
+    Ok(Context { progress: Progress::Stderr, ..Context::new(device(config.device)?) })
+}
+
+/// What a command runs with that trains until Ctrl-C stops it.
+fn training_context(config: &Config) -> Result<Context> {
+    let ctx = context(config)?;
+    let stop = stop_on_ctrl_c()?;
+    Ok(Context { compute: device::compute_type(config.precision, &ctx.device)?, stop, ..ctx })
 }
 
 /// The candle device a configuration means.

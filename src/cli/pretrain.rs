@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::run_opening::{OF_A_CLIP, Start, open_run};
-use super::{ConfigArgs, device, stop_on_ctrl_c};
+use super::{ConfigArgs, training_context};
 use crate::data::{self, leaks};
 use crate::run_folder::RunFolder;
-use crate::train::{self, Host};
+use crate::train;
 
 /// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
 /// layout.
@@ -41,11 +41,9 @@ impl Pretrain {
         let corpus = data::open_corpus::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
-        let device = device(config.device)?;
-        let stop = stop_on_ctrl_c()?;
-        let host = Host::new(config.precision, &device, &stop)?;
+        let ctx = training_context(&config)?;
         opening.begin()?;
-        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &host)?;
+        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &ctx)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())
     }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::device;
+use super::context;
 use crate::config::Config;
+use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::experiment;
 use crate::file_io;
@@ -118,6 +119,8 @@ pub struct Opened {
     pub config: Config,
     /// Its folder.
     pub run: RunFolder,
+    /// Where it is measured or searched.
+    pub ctx: Context,
     /// Its corpus and embeddings.
     pub prepared: EmbeddedCorpus,
     /// What its retrievers are built from.
@@ -145,9 +148,9 @@ impl Opened {
         if !differences.is_empty() {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
-        let device = device(config.device)?;
-        let prepared = experiment::prepare_trained(&config, &run, &device)?;
-        let parts = experiment::open(&config, &prepared, &run, &device)?;
-        Ok(Self { config, run, prepared, parts })
+        let ctx = context(&config)?;
+        let prepared = experiment::prepare_trained(&config, &run, &ctx)?;
+        let parts = experiment::open(&config, &prepared, &run, &ctx.device)?;
+        Ok(Self { config, run, ctx, prepared, parts })
     }
 }

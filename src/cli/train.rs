@@ -6,14 +6,14 @@ use anyhow::Result;
 use clap::Args;
 
 use super::run_opening::{OF_A_TRAINING, Opening, Start, open_run, run_folder};
-use super::{ConfigArgs, device, print_report, print_stdout, stop_on_ctrl_c};
+use super::{ConfigArgs, print_report, print_stdout, training_context};
 use crate::config::Config;
-use crate::distributed::Ranks;
+use crate::context::Context;
+use crate::distributed::Comm;
 use crate::error::Error;
 use crate::experiment;
 use crate::markdown_table::{Align, Table};
 use crate::run_folder::RunFolder;
-use crate::train::Host;
 use crate::train::dry_run::DryRun;
 
 /// Do the whole job: embed the corpus, build the index if there is none, train the decoder, print the test table.
@@ -44,19 +44,17 @@ impl Train {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out.clone(), &config);
-        let device = device(config.device)?;
-        let stop = stop_on_ctrl_c()?;
-        let host = Host::new(config.precision, &device, &stop)?;
+        let ctx = training_context(&config)?;
         if self.dry_run {
-            let prepared = experiment::prepare(&config, &device, &host.ranks)?;
-            return print_stdout(told(&experiment::dry_run(&config, &prepared, &run, &host)?));
+            let prepared = experiment::prepare(&config, &ctx)?;
+            return print_stdout(told(&experiment::dry_run(&config, &prepared, &run, &ctx)?));
         }
-        let ranks = Ranks::join()?;
-        let host = Host { ranks: ranks.clone(), ..host };
+        let comm = Comm::world()?;
+        let ctx = Context { comm: comm.clone(), ..ctx };
         let kind =
             "the kind of their device: start no more of them than there are GPUs, or give all --device cpu";
-        ranks.agree(kind, u32::from(device.is_cuda()))?;
-        if ranks.size() > 1 {
+        comm.agree(kind, u32::from(ctx.device.is_cuda()))?;
+        if comm.size() > 1 {
             // The others would wait for this rank for ever.
             let told = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
@@ -64,29 +62,28 @@ impl Train {
                 std::process::abort();
             }));
         }
-        match self.work(&config, &run, &host) {
+        match self.work(&config, &run, &ctx) {
             // The others wait for this rank: they end with it.
-            Err(error) if ranks.size() > 1 && !is_stop(&error) => {
-                eprintln!("error: rank {} of {}: {error:#}", ranks.rank(), ranks.size());
-                ranks.abort()
+            Err(error) if comm.size() > 1 && !is_stop(&error) => {
+                eprintln!("error: rank {} of {}: {error:#}", comm.rank(), comm.size());
+                comm.abort()
             }
             done => done,
         }
     }
 
-    fn work(self, config: &Config, run: &RunFolder, host: &Host) -> Result<()> {
-        let device = host.device;
+    fn work(self, config: &Config, run: &RunFolder, ctx: &Context) -> Result<()> {
         let start = Start::from_flags(self.resume, self.force);
         let opening =
-            host.ranks.is_first().then(|| open_run(run, config, start, &OF_A_TRAINING)).transpose()?;
-        let prepared = experiment::prepare(config, device, &host.ranks)?;
+            ctx.comm.is_first().then(|| open_run(run, config, start, &OF_A_TRAINING)).transpose()?;
+        let prepared = experiment::prepare(config, ctx)?;
         opening.map_or(Ok(()), Opening::begin)?;
-        experiment::train(config, &prepared, run, self.resume, host)?;
-        let report = experiment::measure_own(config, &prepared, run, host)?;
-        if host.ranks.is_first() {
+        experiment::train(config, &prepared, run, self.resume, ctx)?;
+        let report = experiment::measure_own(config, &prepared, run, ctx)?;
+        if ctx.comm.is_first() {
             print_report(&report, false)?;
         }
-        host.ranks.wait();
+        ctx.comm.barrier();
         Ok(())
     }
 }

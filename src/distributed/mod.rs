@@ -1,223 +1,245 @@
-//! The processes that embed and train together, started by `mpirun` (feature `mpi`); by far most often this one alone.
+//! Several processes that embed, train and measure together, started by `mpirun` (feature `mpi`).
 //!
-//! Every rank does the same step on a share of its queries; gradients are added up between them, between machines while they are
-//! still being found ([`overlapped_sums`]). Photos and captions are embedded, images encoded and queries answered by shares too
-//! ([`Ranks::shared`]). What is learnt before the training, written and shown is the first rank's business. State belongs to no
-//! rank, so a run may go on with any number of them.
+//! [`Comm`] is the handle on them, in MPI's words: `rank`, `size`, `barrier`, `broadcast`, `all_reduce`.
+//! Behind it is one of several [`communicator::Communicator`]s:
+//!
+//! | communicator | ranks | made by |
+//! |---|---|---|
+//! | [`single::Single`] | this process alone | [`Comm::single`] |
+//! | `mpi_comm::Mpi` (feature `mpi`) | processes; their GPUs sum by NCCL with the feature `nccl` | [`Comm::world`] |
+//! | [`thread_comm`] | threads of one process, for tests | [`thread_comm::run`] |
+//!
+//! All ranks do the same training step on different shares of its queries and sum their gradients, between
+//! machines during the backward pass ([`overlapped_sums`]). They also share the embedding of photos and
+//! captions, the encoding of images to docids and the answering of queries ([`Comm::gather_shares`]). The
+//! first rank alone learns what is learnt before the training, writes files and prints. No state belongs to
+//! one rank, so a run may resume with any number of ranks.
 
-use std::ops::Range;
-
-use candle_core::Tensor;
-
-use crate::error::{Error, Result};
-use crate::matrix::Matrix;
-
+pub mod communicator;
+pub mod launcher;
 #[cfg(feature = "mpi")]
-mod mpi_comm;
+pub mod mpi_comm;
 #[cfg(feature = "nccl")]
 mod nccl_comm;
 pub mod overlapped_sums;
+pub mod single;
+pub mod thread_comm;
 
-/// This process among those that train together.
-#[derive(Clone, Default)]
-pub struct Ranks {
-    rank: usize,
-    /// One less than their number.
-    others: usize,
-    #[cfg(feature = "mpi")]
-    world: Option<std::rc::Rc<mpi_comm::World>>,
+use std::ops::Range;
+use std::rc::Rc;
+
+use candle_core::Tensor;
+
+use self::communicator::Communicator;
+use self::overlapped_sums::OverlappedSums;
+use self::single::Single;
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+
+/// This process among those that train together. Cheap to clone; it stays on the thread that made it.
+///
+/// Methods that exchange something are collective: all ranks call them, in the same order.
+#[derive(Clone)]
+pub struct Comm(Rc<dyn Communicator>);
+
+impl Default for Comm {
+    fn default() -> Self {
+        Self::single()
+    }
 }
 
-/// A number that the launcher tells every process that it starts.
-fn told(name: &str) -> Option<usize> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Rank and number of ranks.
-pub fn launched() -> Option<(usize, usize)> {
-    let pairs = [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")];
-    pairs.into_iter().find_map(|(rank, size)| Some((told(rank)?, told(size)?)))
-}
-
-/// The number of this process among those of its machine; nought where the launcher does not tell it.
-pub fn local() -> usize {
-    ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"].into_iter().find_map(told).unwrap_or(0)
-}
-
-/// The share of so many items that one of `size` ranks has.
+/// The part of `items` things that belongs to one of `size` ranks.
 pub fn share(rank: usize, size: usize, items: usize) -> Range<usize> {
     rank * items / size..(rank + 1) * items / size
 }
 
-impl Ranks {
+impl Comm {
+    /// The handle on a communicator.
+    pub fn new(communicator: impl Communicator + 'static) -> Self {
+        Self(Rc::new(communicator))
+    }
+
     /// This process alone.
-    pub fn alone() -> Self {
-        Self::default()
+    pub fn single() -> Self {
+        Self::new(Single)
     }
 
-    /// This process among those that the launcher has started with it; alone where there was none.
+    /// All processes that the launcher started; this one alone when there was no launcher.
     ///
     /// # Errors
-    /// When there are several and this program cannot speak with them.
-    pub fn join() -> Result<Self> {
-        match launched() {
-            Some((_, size)) if size > 1 => Self::several(),
-            _ => Ok(Self::alone()),
+    /// When there are several processes and the program was built without MPI, or MPI fails.
+    pub fn world() -> Result<Self> {
+        match launcher::rank_and_size() {
+            Some((_, size)) if size > 1 => several(),
+            _ => Ok(Self::single()),
         }
     }
 
-    #[cfg(not(feature = "mpi"))]
-    fn several() -> Result<Self> {
-        Err(Error::input(
-            "started as one of several ranks, and this program was built without them: build it with --features mpi, or \
-             start it alone",
-        ))
-    }
-
-    /// The number of this rank.
+    /// The number of this rank, from zero.
     pub fn rank(&self) -> usize {
-        self.rank
+        self.0.rank()
     }
 
-    /// How many there are.
+    /// The number of ranks.
     pub fn size(&self) -> usize {
-        self.others + 1
+        self.0.size()
     }
 
-    /// Whether this is the one that writes and shows.
+    /// Whether this is the first rank, which writes and prints.
     pub fn is_first(&self) -> bool {
-        self.rank == 0
+        self.rank() == 0
     }
 
-    /// This rank's share of so many items.
+    /// This rank's part of `items` things.
     pub fn share(&self, items: usize) -> Range<usize> {
-        share(self.rank, self.size(), items)
+        share(self.rank(), self.size(), items)
     }
 
-    /// What the first rank makes and writes before the others make it of what was written.
-    ///
-    /// # Errors
-    /// What `make` reports; the others then wait for whoever aborts.
-    pub fn in_turn<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        if !self.is_first() {
-            self.wait();
-        }
-        let made = make()?;
-        if self.is_first() {
-            self.wait();
-        }
-        Ok(made)
+    /// The name of a random stream that differs from rank to rank; the first rank's is that of a process
+    /// alone.
+    pub fn stream_name(&self, stream: &str) -> String {
+        if self.is_first() { stream.to_owned() } else { format!("{stream} of rank {}", self.rank()) }
     }
 
-    /// The sum of a contiguous tensor over all ranks: from GPU to GPU with the feature `nccl`, else by way of memory.
+    /// Waits until all ranks have come here, without keeping a processor busy.
+    pub fn barrier(&self) {
+        self.0.barrier();
+    }
+
+    /// The first rank's number.
+    pub fn broadcast(&self, number: f64) -> f64 {
+        self.0.broadcast(number)
+    }
+
+    /// Whether the value is true on at least one rank.
+    pub fn any(&self, value: bool) -> bool {
+        self.0.any(value)
+    }
+
+    /// Checks that all ranks have the same `number` of something called `what`.
     ///
     /// # Errors
-    /// When the device refuses, or a GPU cannot reach the others.
-    pub fn total(&self, own: Tensor) -> Result<Tensor> {
+    /// When one rank has another number.
+    pub fn agree(&self, what: &str, number: u32) -> Result<()> {
+        let first = self.broadcast(f64::from(number));
+        if self.any(first != f64::from(number)) {
+            return Err(Error::input(format!("the ranks differ in {what}")));
+        }
+        Ok(())
+    }
+
+    /// Adds numbers up over all ranks, in place.
+    pub fn all_reduce(&self, numbers: &mut [f32]) {
+        self.0.all_reduce(numbers);
+    }
+
+    /// The sum of a contiguous f32 tensor over all ranks: from GPU to GPU with the feature `nccl`, else
+    /// through memory.
+    ///
+    /// # Errors
+    /// When the device fails, or a GPU cannot reach the others.
+    pub fn all_reduce_tensor(&self, tensor: Tensor) -> Result<Tensor> {
         if self.size() == 1 {
-            return Ok(own);
+            return Ok(tensor);
         }
-        #[cfg(feature = "nccl")]
-        if own.device().is_cuda() {
-            return self.total_of_gpus(own);
+        if let Some(summed) = self.0.all_reduce_on_gpu(&tensor) {
+            return summed.map(|()| tensor);
         }
-        let mut numbers = own.flatten_all()?.to_vec1::<f32>()?;
-        self.sum(&mut numbers);
-        Ok(Tensor::from_vec(numbers, own.shape(), own.device())?)
+        let mut numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
+        self.all_reduce(&mut numbers);
+        Ok(Tensor::from_vec(numbers, tensor.shape(), tensor.device())?)
     }
 
-    /// Rows of `width` numbers of which each rank has some, put together: `own` are this one's, each with its place among
-    /// `count`. What none has is zeros.
-    pub fn gathered<R: AsRef<[f32]>>(
+    /// The matrix of `count` rows of `width` numbers of which each rank brings some, with their places. Rows
+    /// that no rank brings are zeros.
+    pub fn all_gather_rows<R: AsRef<[f32]>>(
         &self,
-        own: impl Iterator<Item = (usize, R)>,
+        rows: impl Iterator<Item = (usize, R)>,
         count: usize,
         width: usize,
     ) -> Vec<f32> {
         let mut all = vec![0.0; count * width];
-        own.for_each(|(place, row)| all[place * width..(place + 1) * width].copy_from_slice(row.as_ref()));
-        self.sum(&mut all);
+        rows.for_each(|(place, row)| all[place * width..(place + 1) * width].copy_from_slice(row.as_ref()));
+        self.all_reduce(&mut all);
         all
     }
 
-    /// A matrix of `rows` × `width` that the first rank makes, and all get.
+    /// The matrix of `rows` × `width` that the first rank makes.
     ///
     /// # Errors
-    /// What `make` reports; the others then wait for whoever aborts.
-    pub fn of_first(
+    /// What `make` reports; the other ranks then wait until this one aborts.
+    pub fn broadcast_matrix(
         &self,
         rows: usize,
         width: usize,
         make: impl FnOnce() -> Result<Matrix>,
     ) -> Result<Matrix> {
-        let mut made = if self.is_first() { make()? } else { Matrix::zeros(rows, width) };
-        self.wait();
-        self.sum(made.data_mut());
-        Ok(made)
+        let mut matrix = if self.is_first() { make()? } else { Matrix::zeros(rows, width) };
+        self.barrier();
+        self.all_reduce(matrix.data_mut());
+        Ok(matrix)
     }
 
-    /// A matrix of `count` rows, of which each rank makes those of its share.
+    /// The matrix of `count` rows of which each rank makes its share.
     ///
     /// # Errors
-    /// What `make` reports; the others then wait for whoever aborts.
-    pub fn shared(&self, count: usize, make: impl FnOnce(Range<usize>) -> Result<Matrix>) -> Result<Matrix> {
+    /// What `make` reports; the other ranks then wait until this one aborts.
+    pub fn gather_shares(
+        &self,
+        count: usize,
+        make: impl FnOnce(Range<usize>) -> Result<Matrix>,
+    ) -> Result<Matrix> {
         let own = self.share(count);
         let rows = make(own.clone())?;
         if self.size() == 1 {
             return Ok(rows);
         }
-        Ok(Matrix::new(rows.width(), self.gathered(own.zip(rows.iter()), count, rows.width())))
+        Ok(Matrix::new(rows.width(), self.all_gather_rows(own.zip(rows.iter()), count, rows.width())))
     }
 
-    /// The name of a random stream that each rank has of its own; the first one's is that of a process alone.
-    pub fn own(&self, stream: &str) -> String {
-        if self.is_first() { stream.to_owned() } else { format!("{stream} of rank {}", self.rank) }
-    }
-
-    /// Whether all ranks have come to the same number; `what` it is of.
+    /// Runs `make` on the first rank, which may write files, and then on the others, which find them.
     ///
     /// # Errors
-    /// When one has not.
-    pub fn agree(&self, what: &str, own: u32) -> Result<()> {
-        if self.any(self.told(f64::from(own)) != f64::from(own)) {
-            return Err(Error::input(format!("the ranks differ in {what}")));
+    /// What `make` reports; the other ranks then wait until this one aborts.
+    pub fn first_rank_first<T>(&self, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        if !self.is_first() {
+            self.barrier();
         }
-        Ok(())
+        let made = make()?;
+        if self.is_first() {
+            self.barrier();
+        }
+        Ok(made)
+    }
+
+    /// Whether gradients are summed during the backward pass.
+    pub fn overlaps_sums(&self) -> bool {
+        self.0.overlaps_sums()
+    }
+
+    /// Starts `count` sums over all ranks on a thread of their own; `None` unless [`Self::overlaps_sums`].
+    /// Until they are finished, this thread must not call another collective method.
+    pub fn overlapped_sums(&self, count: usize) -> Option<OverlappedSums> {
+        self.0.overlapped_sums(count)
+    }
+
+    /// Ends all ranks at once.
+    pub fn abort(&self) -> ! {
+        self.0.abort()
     }
 }
 
+#[cfg(feature = "mpi")]
+fn several() -> Result<Comm> {
+    mpi_comm::Mpi::connect().map(Comm::new)
+}
+
 #[cfg(not(feature = "mpi"))]
-impl Ranks {
-    /// Adds numbers up over all ranks, in place.
-    pub fn sum(&self, _: &mut [f32]) {}
-
-    /// Whether sums over all ranks may be taken while these compute.
-    pub fn sums_early(&self) -> bool {
-        false
-    }
-
-    /// So many sums over all ranks, taken while this one computes; none where that is not to be done.
-    pub fn sums(&self, _: usize) -> Option<overlapped_sums::Sums> {
-        None
-    }
-
-    /// Whether any rank says so.
-    pub fn any(&self, own: bool) -> bool {
-        own
-    }
-
-    /// The first rank's number.
-    pub fn told(&self, own: f64) -> f64 {
-        own
-    }
-
-    /// Waits for all, without taking the processor from those that work.
-    pub fn wait(&self) {}
-
-    /// Ends all ranks.
-    pub fn abort(&self) -> ! {
-        std::process::exit(1)
-    }
+fn several() -> Result<Comm> {
+    Err(Error::input(
+        "started as one of several ranks, and this program was built without them: build it with --features mpi, or start \
+         it alone",
+    ))
 }
 
 #[cfg(test)]
@@ -230,12 +252,59 @@ mod tests {
             let shares = (0..size).map(|rank| share(rank, size, items));
             assert_eq!(shares.flatten().collect::<Vec<_>>(), (0..items).collect::<Vec<_>>());
         }
-        assert_eq!(Ranks::alone().own("rivals"), "rivals");
-        assert!(Ranks::alone().agree("nothing", 7).is_ok());
-        let rows = [(2, [1.0, 2.0]), (0, [3.0, 4.0])].into_iter();
-        assert_eq!(Ranks::alone().gathered(rows, 3, 2), [3.0, 4.0, 0.0, 0.0, 1.0, 2.0]);
-        let shared =
-            Ranks::alone().shared(3, |own| Ok(Matrix::new(1, own.map(|item| item as f32).collect())));
-        assert_eq!(shared.unwrap().data(), [0.0, 1.0, 2.0]);
+    }
+
+    /// Makes, on every rank, everything that ranks make together.
+    fn together(comm: &Comm) -> (Vec<f32>, Matrix, Matrix, Vec<f32>) {
+        let own = comm.share(5);
+        let rows = own.clone().map(|place| (4 - place, [place as f32, 1.0]));
+        let gathered = comm.all_gather_rows(rows, 6, 2);
+        let shares = comm.gather_shares(5, |own| Ok(Matrix::new(1, own.map(|item| item as f32).collect())));
+        let matrix = comm.broadcast_matrix(1, 2, || Ok(Matrix::new(2, vec![3.0, 4.0])));
+        let tensor =
+            Tensor::new(&[own.len() as f32, f32::from(u8::from(comm.is_first()))], &candle_core::Device::Cpu)
+                .unwrap();
+        let sum = comm.all_reduce_tensor(tensor).unwrap().to_vec1().unwrap();
+        (gathered, shares.unwrap(), matrix.unwrap(), sum)
+    }
+
+    #[test]
+    fn any_number_of_ranks_makes_the_same_together() {
+        let single = together(&Comm::single());
+        assert_eq!(single.0, [4.0, 1.0, 3.0, 1.0, 2.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(single.1.data(), [0.0, 1.0, 2.0, 3.0, 4.0]);
+        assert_eq!((single.2.data(), &single.3[..]), (&[3.0, 4.0][..], &[5.0, 1.0][..]));
+        for size in [1, 2, 4, 7] {
+            assert!(thread_comm::run(size, together).iter().all(|ranks| *ranks == single), "{size} ranks");
+        }
+    }
+
+    #[test]
+    fn ranks_that_differ_are_refused_on_all_of_them() {
+        assert!(Comm::single().agree("nothing", 7).is_ok());
+        let refusals = thread_comm::run(3, |comm| comm.agree("their number", comm.rank() as u32).is_err());
+        assert_eq!(refusals, [true; 3]);
+        assert!(thread_comm::run(3, |comm| comm.agree("nothing", 7)).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_first_rank_writes_what_the_others_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("made");
+        let existed = thread_comm::run(3, |comm| {
+            let make = || {
+                let existed = file.exists();
+                std::fs::write(&file, "made").unwrap();
+                Ok(existed)
+            };
+            comm.first_rank_first(make).unwrap()
+        });
+        assert_eq!(existed, [false, true, true]);
+    }
+
+    #[test]
+    fn random_streams_differ_between_ranks() {
+        let names = thread_comm::run(2, |comm| comm.stream_name("rivals"));
+        assert_eq!(names, ["rivals", "rivals of rank 1"]);
     }
 }

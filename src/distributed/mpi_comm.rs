@@ -1,6 +1,5 @@
-//! Between processes, by MPI.
+//! The communicator of several processes, by MPI.
 
-use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,141 +7,155 @@ use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, CommunicatorCollectives, Root};
+use mpi::traits::{Communicator as _, CommunicatorCollectives as _, Root as _};
 
-use super::Ranks;
-use crate::distributed::overlapped_sums::Sums;
+use super::communicator::Communicator;
+use super::launcher;
+use super::overlapped_sums::OverlappedSums;
 use crate::error::{Error, Result};
 
-/// Numbers that are sent at once: four megabytes, enough to use a network and few enough to overlap.
+/// Numbers in one message: four megabytes, enough to use a network and few enough to overlap.
 const BUCKET: usize = 1 << 20;
 
-/// The connection to the other ranks.
-pub struct World {
-    pub(super) all: SimpleCommunicator,
-    /// Whether sums over all ranks are taken while these compute.
-    early: bool,
-    /// That of their GPUs, once it was needed.
+/// All processes that the launcher started.
+pub struct Mpi {
+    world: SimpleCommunicator,
+    overlaps_sums: bool,
+    /// The connection between the ranks' GPUs, made at the first sum that needs it.
     #[cfg(feature = "nccl")]
-    pub(super) gpus: crate::distributed::nccl_comm::Gpus,
+    gpus: std::cell::OnceCell<super::nccl_comm::Gpus>,
     /// Ends the connection when it is dropped.
     _universe: Universe,
 }
 
-impl Ranks {
-    pub(super) fn several() -> Result<Self> {
+impl Mpi {
+    /// Connects with the other processes.
+    ///
+    /// # Errors
+    /// When MPI cannot be initialised, as when it was initialised before.
+    pub fn connect() -> Result<Self> {
         let failed = || Error::input("MPI could not be initialised");
         let (universe, threading) =
             mpi::initialize_with_threading(Threading::Serialized).ok_or_else(failed)?;
-        let all = universe.world();
-        let (rank, others) = (all.rank() as usize, all.size() as usize - 1);
-        let early = !any(&all, threading < Threading::Serialized) && any(&all, spread(&all));
-        let world = World {
-            all,
-            early,
+        let world = universe.world();
+        let no_threads = any(&world, threading < Threading::Serialized);
+        let overlaps_sums = !no_threads && any(&world, on_several_machines(&world));
+        Ok(Self {
+            world,
+            overlaps_sums,
             #[cfg(feature = "nccl")]
             gpus: Default::default(),
             _universe: universe,
-        };
-        Ok(Self { rank, others, world: Some(Rc::new(world)) })
+        })
     }
 
-    /// Whether sums over all ranks are taken while these compute: where they go over a network. Within one machine they take
-    /// little time, and that of processors which all compute.
-    pub fn sums_early(&self) -> bool {
-        self.world.as_ref().is_some_and(|world| world.early)
-    }
-
-    /// Adds numbers up over all ranks, in place: bucket by bucket, each on its way while the next is begun.
-    pub fn sum(&self, numbers: &mut [f32]) {
-        if let Some(world) = &self.world {
-            add_up(&world.all, numbers, || ());
+    /// The connection between GPUs. All ranks make it together, each with a GPU of its own.
+    #[cfg(feature = "nccl")]
+    fn gpus(&self, device: &candle_core::CudaDevice) -> Result<&super::nccl_comm::Gpus> {
+        if self.gpus.get().is_none() {
+            let broadcast = |id: &mut [u8]| self.world.process_at_rank(0).broadcast_into(id);
+            let gpus = super::nccl_comm::Gpus::connect(device, self.rank(), self.size(), broadcast)?;
+            _ = self.gpus.set(gpus);
         }
+        Ok(self.gpus.get().expect("invariant: connected above"))
+    }
+}
+
+impl Communicator for Mpi {
+    fn rank(&self) -> usize {
+        self.world.rank() as usize
     }
 
-    /// So many sums over all ranks, taken while this one computes; none where that is not to be done. Until
-    /// they are finished this thread must ask nothing of the others.
-    pub fn sums(&self, count: usize) -> Option<Sums> {
-        if !self.sums_early() {
-            return None;
-        }
-        // A pause after each look: the processor is for those who compute.
-        let pause = || std::thread::sleep(Duration::from_micros(200));
-        Some(Sums::new(count, move |numbers| add_up(&SimpleCommunicator::world(), numbers, pause)))
+    fn size(&self) -> usize {
+        self.world.size() as usize
     }
 
-    /// Whether any rank says so.
-    pub fn any(&self, own: bool) -> bool {
-        self.world.as_ref().map_or(own, |world| any(&world.all, own))
-    }
-
-    /// The first rank's number.
-    pub fn told(&self, own: f64) -> f64 {
-        let Some(world) = &self.world else { return own };
-        self.wait();
-        let mut number = own;
-        world.all.process_at_rank(0).broadcast_into(&mut number);
-        number
-    }
-
-    /// Waits for all, without taking the processor from those that work.
-    pub fn wait(&self) {
-        let Some(world) = &self.world else { return };
-        let mut request = world.all.immediate_barrier();
+    fn barrier(&self) {
+        let mut request = self.world.immediate_barrier();
         while let Err(unfinished) = request.test() {
             request = unfinished;
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Ends all ranks.
-    pub fn abort(&self) -> ! {
-        let _alone = one_at_a_time();
-        match &self.world {
-            Some(world) => world.all.abort(1),
-            None => std::process::exit(1),
-        }
+    fn broadcast(&self, number: f64) -> f64 {
+        self.barrier();
+        let mut number = number;
+        self.world.process_at_rank(0).broadcast_into(&mut number);
+        number
+    }
+
+    fn all_reduce(&self, numbers: &mut [f32]) {
+        all_reduce(&self.world, numbers, || ());
+    }
+
+    #[cfg(feature = "nccl")]
+    fn all_reduce_on_gpu(&self, tensor: &candle_core::Tensor) -> Option<Result<()>> {
+        let candle_core::Device::Cuda(device) = tensor.device() else { return None };
+        Some(self.gpus(device).and_then(|gpus| gpus.all_reduce(tensor)))
+    }
+
+    fn any(&self, value: bool) -> bool {
+        any(&self.world, value)
+    }
+
+    /// True when the ranks run on several machines. Within one machine, sums take little time, and would take
+    /// it from processors that all compute.
+    fn overlaps_sums(&self) -> bool {
+        self.overlaps_sums
+    }
+
+    fn overlapped_sums(&self, count: usize) -> Option<OverlappedSums> {
+        // The pause after each test leaves the processor to the threads that compute.
+        let pause = || std::thread::sleep(Duration::from_micros(200));
+        let sum = move |numbers: &mut [f32]| all_reduce(&SimpleCommunicator::world(), numbers, pause);
+        self.overlaps_sums.then(|| OverlappedSums::new(count, sum))
+    }
+
+    fn abort(&self) -> ! {
+        let _lock = lock_mpi();
+        self.world.abort(1)
     }
 }
 
-/// Whether ranks run on more than this machine: as the launcher tells it, or else by whose memory could be shared. All ranks ask
-/// together.
-fn spread(all: &SimpleCommunicator) -> bool {
-    let told = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(super::told);
-    told.unwrap_or_else(|| all.split_shared(0).size() as usize) < all.size() as usize
+/// Whether the ranks run on more than this machine, by what the launcher says, or else by which ranks can
+/// share memory. A collective operation.
+fn on_several_machines(world: &SimpleCommunicator) -> bool {
+    let here = launcher::local_size().unwrap_or_else(|| world.split_shared(0).size() as usize);
+    here < world.size() as usize
 }
 
-/// Keeps a rank that ends all of them out of MPI while the thread of its sums is inside.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
+/// Keeps an abort on one thread out of MPI while the thread of the overlapped sums is inside.
+fn lock_mpi() -> MutexGuard<'static, ()> {
     static CALLS: Mutex<()> = Mutex::new(());
     CALLS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether any rank says so.
-fn any(all: &SimpleCommunicator, own: bool) -> bool {
-    let (own, mut any) = (i32::from(own), 0);
-    all.all_reduce_into(&own, &mut any, SystemOperation::max());
+fn any(world: &SimpleCommunicator, value: bool) -> bool {
+    let mut any = 0;
+    world.all_reduce_into(&i32::from(value), &mut any, SystemOperation::max());
     any > 0
 }
 
-/// Adds numbers up over all ranks, in place; `pause` comes after each look at whether that is done.
-fn add_up(all: &SimpleCommunicator, numbers: &mut [f32], pause: impl Fn()) {
+/// Sums over all ranks, in place, bucket by bucket: each is on its way while the next one begins. `pause`
+/// runs after each test of whether a bucket has arrived.
+fn all_reduce(world: &SimpleCommunicator, numbers: &mut [f32], pause: impl Fn()) {
     let own = numbers.to_vec();
     mpi::request::scope(|scope| {
         let buckets = own.chunks(BUCKET).zip(numbers.chunks_mut(BUCKET));
-        let alone = one_at_a_time();
+        let lock = lock_mpi();
         let begun: Vec<_> = buckets
-            .map(|(own, sum)| all.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum()))
+            .map(|(own, sum)| world.immediate_all_reduce_into(scope, own, sum, SystemOperation::sum()))
             .collect();
-        drop(alone);
+        drop(lock);
         for mut request in begun {
             loop {
-                let alone = one_at_a_time();
+                let lock = lock_mpi();
                 match request.test() {
                     Ok(_) => break,
                     Err(unfinished) => request = unfinished,
                 }
-                drop(alone);
+                drop(lock);
                 pause();
             }
         }

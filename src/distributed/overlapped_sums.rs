@@ -1,45 +1,55 @@
-//! Sums over all ranks taken by a thread of its own, while the ranks go on computing.
+//! Sums over all ranks that a thread takes while the rank goes on computing.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-/// So many sums, each of numbers that come when they are known.
-pub struct Sums {
-    coming: Sender<(usize, Vec<f32>)>,
+/// A fixed number of sums, each of numbers that are added as soon as this rank knows them.
+pub struct OverlappedSums {
+    numbers: Sender<(usize, Vec<f32>)>,
     thread: JoinHandle<Vec<Vec<f32>>>,
 }
 
-impl Sums {
-    /// Adds up by `sum`, which all ranks must ask for in one order: that of places, whatever the order in which numbers come.
-    pub fn new(count: usize, sum: impl Fn(&mut [f32]) + Send + 'static) -> Self {
-        let (coming, come) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            let (mut early, mut sums) = (BTreeMap::<usize, Vec<f32>>::new(), Vec::with_capacity(count));
-            // The end of the channel with sums missing: this rank has failed, and ends the others.
-            while let (true, Ok((place, numbers))) = (sums.len() < count, come.recv()) {
-                early.insert(place, numbers);
-                while let Some(mut numbers) = early.remove(&sums.len()) {
-                    sum(&mut numbers);
-                    sums.push(numbers);
-                }
-            }
-            sums
-        });
-        Self { coming, thread }
+impl OverlappedSums {
+    /// `count` sums, each taken by the collective operation `all_reduce`. They are taken in the order of
+    /// their places, whatever the order in which numbers are added, so that all ranks take them in one order.
+    pub fn new(count: usize, all_reduce: impl Fn(&mut [f32]) + Send + 'static) -> Self {
+        let (numbers, received) = mpsc::channel();
+        let thread = thread::spawn(move || reduce_in_order(count, &received, all_reduce));
+        Self { numbers, thread }
     }
 
-    /// This rank's numbers at one of the places.
+    /// Adds this rank's numbers of one of the sums, at a place below `count`.
     pub fn add(&self, place: usize, numbers: Vec<f32>) {
-        // Without its thread, the sums are missed at the end.
-        _ = self.coming.send((place, numbers));
+        // Fails only after the thread has ended; `finish` then returns too few sums.
+        _ = self.numbers.send((place, numbers));
     }
 
-    /// Waits for all sums, whose numbers must have been added before; in the order of places.
+    /// Waits for all sums and returns them in the order of places; fewer when numbers are missing.
     pub fn finish(self) -> Vec<Vec<f32>> {
-        drop(self.coming);
+        drop(self.numbers);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
+}
+
+/// Takes `count` sums in the order of places, keeping numbers that come too early. Ends before that when the
+/// channel closes: this rank has then failed, and ends the others.
+fn reduce_in_order(
+    count: usize,
+    received: &Receiver<(usize, Vec<f32>)>,
+    all_reduce: impl Fn(&mut [f32]),
+) -> Vec<Vec<f32>> {
+    let mut early = BTreeMap::new();
+    let mut sums = Vec::with_capacity(count);
+    while sums.len() < count {
+        let Ok((place, numbers)) = received.recv() else { break };
+        early.insert(place, numbers);
+        while let Some(mut numbers) = early.remove(&sums.len()) {
+            all_reduce(&mut numbers);
+            sums.push(numbers);
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -51,9 +61,9 @@ mod tests {
     #[test]
     fn sums_are_taken_in_the_order_of_places() {
         let order = Arc::new(Mutex::new(Vec::new()));
-        let seen = order.clone();
-        let sums = Sums::new(3, move |numbers| {
-            seen.lock().unwrap().push(numbers[0]);
+        let taken = order.clone();
+        let sums = OverlappedSums::new(3, move |numbers| {
+            taken.lock().unwrap().push(numbers[0]);
             numbers.iter_mut().for_each(|number| *number *= 2.0);
         });
         for (place, number) in [(1, 5.0), (2, 7.0), (0, 3.0)] {
@@ -64,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn what_never_came_is_not_waited_for() {
-        let sums = Sums::new(2, |_| ());
+    fn missing_numbers_are_not_waited_for() {
+        let sums = OverlappedSums::new(2, |_| ());
         sums.add(1, vec![1.0]);
         assert!(sums.finish().is_empty());
     }

@@ -2,7 +2,7 @@
 
 use super::Code;
 use super::rq::Codebooks;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::error::Result;
 use crate::matrix::Matrix;
 
@@ -13,32 +13,32 @@ use crate::matrix::Matrix;
 pub fn of_first(
     sizes: &[usize],
     width: usize,
-    ranks: &Ranks,
+    comm: &Comm,
     make: impl FnOnce() -> Result<Codebooks>,
 ) -> Result<Codebooks> {
-    let mut made = if ranks.is_first() { make()?.levels().to_vec() } else { Vec::new() }.into_iter();
+    let mut made = if comm.is_first() { make()?.levels().to_vec() } else { Vec::new() }.into_iter();
     let book = |&size: &usize| {
-        ranks.of_first(size, width, || Ok(made.next().expect("invariant: a codebook of each size")))
+        comm.broadcast_matrix(size, width, || Ok(made.next().expect("invariant: a codebook of each size")))
     };
     Codebooks::new(sizes.iter().map(book).collect::<Result<_>>()?)
 }
 
 /// [`Codebooks::encode_all`]; all ranks have the same codebooks and points.
-pub fn encode_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Code>> {
-    if ranks.size() == 1 {
+pub fn encode_all(books: &Codebooks, points: &Matrix, beam: usize, comm: &Comm) -> Vec<Vec<Code>> {
+    if comm.size() == 1 {
         return books.encode_all(points, beam);
     }
-    gathered(points, books.levels().len(), ranks, |own| books.encode_all(own, beam))
+    gathered(points, books.levels().len(), comm, |own| books.encode_all(own, beam))
 }
 
 /// [`Codebooks::ranked_all`]; all ranks have the same codebooks and points.
-pub fn ranked_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Vec<Code>>> {
-    if ranks.size() == 1 {
+pub fn ranked_all(books: &Codebooks, points: &Matrix, beam: usize, comm: &Comm) -> Vec<Vec<Vec<Code>>> {
+    if comm.size() == 1 {
         return books.ranked_all(points, beam);
     }
     let levels = books.levels().len();
     // The greedy path may stand before those of the beam.
-    let flat = gathered(points, (beam + 1) * levels, ranks, |own| {
+    let flat = gathered(points, (beam + 1) * levels, comm, |own| {
         books.ranked_all(own, beam).into_iter().map(|paths| paths.concat()).collect()
     });
     flat.into_iter().map(|paths| paths.chunks_exact(levels).map(<[Code]>::to_vec).collect()).collect()
@@ -49,17 +49,17 @@ pub fn ranked_all(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks
 fn gathered(
     points: &Matrix,
     width: usize,
-    ranks: &Ranks,
+    comm: &Comm,
     find: impl FnOnce(&Matrix) -> Vec<Vec<Code>>,
 ) -> Vec<Vec<Code>> {
-    let own = ranks.share(points.rows());
+    let own = comm.share(points.rows());
     let sent = |codes: Vec<Code>| {
         let mut row: Vec<f32> = codes.into_iter().map(|code| (code + 1) as f32).collect();
         row.resize(width, 0.0);
         row
     };
     let found = find(&points.select(&own.clone().collect::<Vec<_>>()));
-    let all = ranks.gathered(own.zip(found.into_iter().map(sent)), points.rows(), width);
+    let all = comm.all_gather_rows(own.zip(found.into_iter().map(sent)), points.rows(), width);
     let received = |row: &[f32]| row.iter().take_while(|&&x| x > 0.0).map(|&x| x as Code - 1).collect();
     all.chunks_exact(width).map(received).collect()
 }
@@ -76,7 +76,7 @@ mod tests {
         let books = Codebooks::fit(&points, &[4; 3], 5, &mut stream(1, "rq", 0)).unwrap();
         let found = books.ranked_all(&points, 5);
         let flat = |paths: &Vec<Vec<Code>>| paths.concat();
-        let sent = gathered(&points, 18, &Ranks::alone(), |own| {
+        let sent = gathered(&points, 18, &Comm::single(), |own| {
             assert_eq!(own, &points);
             found.iter().map(flat).collect()
         });

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::rq::Codebooks;
 use super::{Code, distributed};
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::matrix::Matrix;
 
 /// An image whose paths are all taken looks again with a beam this many times as wide.
@@ -19,7 +19,7 @@ const WIDER: usize = 8;
 /// The codes of every row of `points`, all different where `beam`, or a wider one, finds enough paths. An image for
 /// which it does not keeps its best path, which is another's too: [`super::suffix::unique`] has the last word.
 /// All ranks have the same codebooks and points.
-pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) -> Vec<Vec<Code>> {
+pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize, comm: &Comm) -> Vec<Vec<Code>> {
     let mut taken = HashSet::new();
     let choose = |(row, paths): (usize, Vec<Vec<Code>>)| {
         let free = |paths: &[Vec<Code>]| paths.iter().find(|&path| !taken.contains(path)).cloned();
@@ -28,7 +28,7 @@ pub fn distinct(books: &Codebooks, points: &Matrix, beam: usize, ranks: &Ranks) 
         taken.insert(codes.clone());
         codes
     };
-    distributed::ranked_all(books, points, beam, ranks).into_iter().enumerate().map(choose).collect()
+    distributed::ranked_all(books, points, beam, comm).into_iter().enumerate().map(choose).collect()
 }
 
 #[cfg(test)]
@@ -43,7 +43,7 @@ mod tests {
         let books =
             Codebooks::new(vec![Matrix::new(1, vec![0.0, 10.0]), Matrix::new(1, vec![0.0, 1.0, 3.0])]);
         let points = Matrix::new(1, vec![11.0, 11.0, 0.0, 11.0]);
-        let codes = distinct(&books.unwrap(), &points, 3, &Ranks::alone());
+        let codes = distinct(&books.unwrap(), &points, 3, &Comm::single());
         assert_eq!(codes, [[1, 1], [1, 0], [0, 0], [1, 2]]);
     }
 
@@ -51,7 +51,7 @@ mod tests {
     fn more_images_than_paths_share_the_best_one() {
         let books = Codebooks::new(vec![Matrix::new(1, vec![0.0, 1.0])]).unwrap();
         let points = Matrix::new(1, vec![0.0; 4]);
-        assert_eq!(distinct(&books, &points, 1, &Ranks::alone()), [[0], [1], [0], [0]]);
+        assert_eq!(distinct(&books, &points, 1, &Comm::single()), [[0], [1], [0], [0]]);
     }
 
     proptest! {
@@ -62,11 +62,11 @@ mod tests {
             let rows: Vec<usize> = (0..60).map(|row| if row < copies { 0 } else { row % 10 }).collect();
             let points = some.select(&rows);
             let books = Codebooks::fit(&some, &[4; 5], 5, &mut stream(seed, "rq", 0)).unwrap();
-            let codes = distinct(&books, &points, 8, &Ranks::alone());
+            let codes = distinct(&books, &points, 8, &Comm::single());
             let different: HashSet<_> = codes.iter().collect();
             prop_assert_eq!(different.len(), codes.len(), "64 paths are found, and there are 60 images");
             let first_ones = points.select(&(0..first).collect::<Vec<_>>());
-            let fewer = distinct(&books, &first_ones, 8, &Ranks::alone());
+            let fewer = distinct(&books, &first_ones, 8, &Comm::single());
             prop_assert_eq!(&codes[..first], &fewer[..]);
         }
     }

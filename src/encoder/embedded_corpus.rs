@@ -6,17 +6,17 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use crate::config::{Data, Encoder as EncoderConfig, EncoderKind, OnBadImage};
+use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::{self, Embeddings};
 use crate::data::photos::{self, Photo, PhotoHash};
 use crate::data::{encoder_folder, open_corpus, verify};
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::clip_encoder::{ClipEncoder, MirrorTta};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::nn::tensors;
-use crate::progress;
 
 /// A corpus, its embeddings, and what made them.
 pub struct EmbeddedCorpus {
@@ -34,26 +34,15 @@ pub struct EmbeddedCorpus {
     pub cache: Option<PathBuf>,
 }
 
-/// Opens the corpus and embeds it, or reads the embeddings it brings or an earlier run has cached.
+/// Opens the corpus and embeds it, or reads the embeddings it brings or an earlier run has cached. Each rank embeds
+/// a share, and all of them get everything.
 ///
 /// # Errors
 /// When the corpus or the encoder cannot be read, or a photo cannot and is not to be skipped.
-pub fn prepare(data: &Data, encoder: &EncoderConfig, device: &Device) -> Result<EmbeddedCorpus> {
-    prepare_over(data, encoder, device, &Ranks::alone())
-}
-
-/// The same by several ranks, each of which embeds a share; all of them get everything.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn prepare_over(
-    data: &Data,
-    encoder: &EncoderConfig,
-    device: &Device,
-    ranks: &Ranks,
-) -> Result<EmbeddedCorpus> {
-    let corpus = ranks.in_turn(|| {
-        let bar = progress::bar(data.train + data.val + data.test, "drawing scenes");
+pub fn prepare(data: &Data, encoder: &EncoderConfig, ctx: &Context) -> Result<EmbeddedCorpus> {
+    let comm = &ctx.comm;
+    let corpus = comm.first_rank_first(|| {
+        let bar = ctx.bar(data.train + data.val + data.test, "drawing scenes");
         let corpus = open_corpus::open(data, &|| bar.inc(1))?;
         bar.finish_and_clear();
         Ok(corpus)
@@ -72,17 +61,18 @@ pub fn prepare_over(
             cache: None,
         });
     }
-    let folder = ranks.in_turn(|| encoder_folder::find(&encoder.path, &encoder.revision))?;
-    let model = ClipEncoder::open(&folder, encoder.batch, device)?;
+    let folder =
+        comm.first_rank_first(|| encoder_folder::find(&encoder.path, &encoder.revision, ctx.progress))?;
+    let model = ClipEncoder::open(&folder, encoder.batch, &ctx.device)?;
     let corpus = corpus.keeping(&kept)?;
     verify::photos_are_there(&corpus, data.on_bad_image)?;
     let photos = photos_of(&corpus, corpus.images())?;
     let hashes = photos::hashes(&photos);
     let key = key(&corpus, &hashes, &model);
     let bits = u32::from_str_radix(&key[..6], 16).expect("invariant: a hash in hexadecimal digits");
-    ranks.agree("photos, captions or encoder: do all hosts see the same?", bits)?;
+    comm.agree("photos, captions or encoder: do all hosts see the same?", bits)?;
     let path = Path::new(&encoder.cache).join(format!("{key}.safetensors"));
-    let (kept, corpus, embeddings) = embed(corpus, &photos, &model, (&path, data.on_bad_image), ranks)?;
+    let (kept, corpus, embeddings) = embed(corpus, &photos, &model, (&path, data.on_bad_image), ctx)?;
     let photos = kept.into_iter().map(|image| hashes[image.row()]).collect();
     let fingerprint = model.fingerprint().to_owned();
     let (encoder, cache) = (Some(Arc::new(model)), Some(path));
@@ -108,36 +98,37 @@ fn embed(
     photos: &[Photo],
     model: &ClipEncoder,
     (cache, on_bad): (&Path, OnBadImage),
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<(Vec<ImageIdx>, Corpus, Embeddings)> {
+    let comm = &ctx.comm;
     let cached = read_cache(cache, &corpus);
     // One without it has all of them encode.
-    if !ranks.any(cached.is_none())
+    if !comm.any(cached.is_none())
         && let Some((kept, embeddings)) = cached
     {
         report_skipped(corpus.len() - kept.len(), on_bad)?;
         let corpus = corpus.keeping(&kept)?;
         return Ok((kept, corpus, embeddings));
     }
-    let bar = progress::bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
+    let bar = ctx.bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
     // Each rank stands for all.
-    let done = |n: usize| bar.inc((n * ranks.size()) as u64);
-    let own = ranks.share(photos.len());
+    let done = |n: usize| bar.inc((n * comm.size()) as u64);
+    let own = comm.share(photos.len());
     let rows = model.photos(&photos[own.clone()], MirrorTta::Off, &done)?;
     let (kept, rows) = split_readable(rows, on_bad)?;
     let rows = Matrix::new(model.width(), rows.concat());
-    let (kept, images) = gathered(kept.iter().map(|place| own.start + place), &rows, photos.len(), ranks);
+    let (kept, images) = gathered(kept.iter().map(|place| own.start + place), &rows, photos.len(), comm);
     let kept: Vec<ImageIdx> = kept.into_iter().map(ImageIdx::from).collect();
-    if ranks.size() > 1 {
+    if comm.size() > 1 {
         let left_out = corpus.images().filter(|image| kept.binary_search(image).is_err());
         left_out.for_each(|image| tracing::warn!("left out: {}", corpus.id(image)));
     }
     let corpus = corpus.keeping(&kept)?;
     let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
-    let captions = ranks.shared(captions.len(), |own| model.captions(&captions[own], &done))?;
+    let captions = comm.gather_shares(captions.len(), |own| model.captions(&captions[own], &done))?;
     bar.finish_and_clear();
     let embeddings = Embeddings { images, captions };
-    if ranks.is_first() {
+    if comm.is_first() {
         write_cache(cache, &kept, &embeddings)?;
     }
     Ok((kept, corpus, embeddings))
@@ -149,14 +140,14 @@ fn gathered(
     places: impl Iterator<Item = usize>,
     own: &Matrix,
     count: usize,
-    ranks: &Ranks,
+    comm: &Comm,
 ) -> (Vec<usize>, Matrix) {
-    if ranks.size() == 1 {
+    if comm.size() == 1 {
         return (places.collect(), own.clone());
     }
     let places: Vec<usize> = places.collect();
-    let there = ranks.gathered(places.iter().map(|&place| (place, [1.0])), count, 1);
-    let all = ranks.gathered(places.into_iter().zip(own.iter()), count, own.width());
+    let there = comm.all_gather_rows(places.iter().map(|&place| (place, [1.0])), count, 1);
+    let all = comm.all_gather_rows(places.into_iter().zip(own.iter()), count, own.width());
     let all = Matrix::new(own.width(), all);
     let kept: Vec<usize> = (0..count).filter(|&place| there[place] > 0.0).collect();
     let rows = all.select(&kept);

@@ -8,14 +8,14 @@ use candle_core::Device;
 use indicatif::ProgressBar;
 use rand::Rng as _;
 
+use crate::context::Context;
 use crate::data::photos::Photo;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::clip_encoder::{ClipEncoder, MirrorTta};
 use crate::encoder::embedded_corpus::{EmbeddedCorpus, photos_of};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::nn::tensors;
-use crate::progress;
 use crate::rng::{self, Rng};
 
 const VIEWS: &str = "views";
@@ -39,22 +39,22 @@ impl ViewEmbeddings {
     ///
     /// # Errors
     /// When there are no photos, or one can no longer be read.
-    pub fn embed(prepared: &EmbeddedCorpus, count: usize, ranks: &Ranks) -> Result<Self> {
+    pub fn embed(prepared: &EmbeddedCorpus, count: usize, ctx: &Context) -> Result<Self> {
         let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
             return Err(Error::input("second views need photos, and ready-made features have none"));
         };
         let (corpus, width) = (&prepared.corpus, prepared.embeddings.images.width());
         let photos = photos_of(corpus, corpus.images())?;
-        let bar = progress::bar(count * photos.len(), "encoding second views");
+        let bar = ctx.bar(count * photos.len(), "encoding second views");
         let mut rows = Vec::new();
         for pass in 0..count {
             let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
             let kept = kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width));
-            let missing = ranks.any(kept.is_none());
+            let missing = ctx.comm.any(kept.is_none());
             let embedded = match kept {
                 Some(kept) if !missing => kept,
                 // One without it has all of them encode.
-                _ => embed(encoder, &photos, pass, &file, &bar, ranks)?,
+                _ => embed(encoder, &photos, pass, &file, &bar, &ctx.comm)?,
             };
             rows.extend_from_slice(embedded.data());
             bar.set_position(((pass + 1) * photos.len()) as u64);
@@ -91,16 +91,16 @@ fn embed(
     pass: usize,
     file: &Path,
     bar: &ProgressBar,
-    ranks: &Ranks,
+    comm: &Comm,
 ) -> Result<Matrix> {
-    let views = ranks.shared(photos.len(), |own| {
+    let views = comm.gather_shares(photos.len(), |own| {
         let draw = |photo: usize| rng::stream(pass as u64, "view to learn from", (own.start + photo) as u64);
         // Each rank stands for all.
-        let done = |n: usize| bar.inc((n * ranks.size()) as u64);
+        let done = |n: usize| bar.inc((n * comm.size()) as u64);
         let rows = encoder.views(&photos[own.clone()], &draw, MirrorTta::Off, &done)?;
         Ok(Matrix::new(encoder.width(), rows.into_iter().collect::<Result<Vec<_>>>()?.concat()))
     })?;
-    if ranks.is_first() {
+    if comm.is_first() {
         tensors::write(file, &[(VIEWS.to_owned(), tensors::from_matrix(&views, &Device::Cpu)?)].into())?;
     }
     Ok(views)

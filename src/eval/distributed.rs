@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::ids::ImageIdx;
 use crate::retriever::{Hit, Ranked, RankedList};
 
@@ -12,9 +12,9 @@ pub fn gathered(
     found: Vec<Ranked>,
     count: usize,
     depth: usize,
-    ranks: &Ranks,
+    comm: &Comm,
 ) -> Vec<Ranked> {
-    if ranks.size() == 1 {
+    if comm.size() == 1 {
         return found;
     }
     // Of each query its rank, the length of its list, images and scores: whole numbers up to 2²⁴ are exact in f32.
@@ -25,7 +25,7 @@ pub fn gathered(
         row.resize(width, 0.0);
         row
     };
-    let all = ranks.gathered(own.zip(found.into_iter().map(told)), count, width);
+    let all = comm.all_gather_rows(own.zip(found.into_iter().map(told)), count, width);
     let answer = |row: &[f32]| {
         let hits = row[2..].chunks_exact(2).take(row[1] as usize);
         let list = hits.map(|pair| Hit { image: ImageIdx::from(pair[0] as usize), score: pair[1] });

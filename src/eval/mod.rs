@@ -22,13 +22,13 @@ use std::time::Instant;
 use indicatif::ProgressBar;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::data::corpus::Corpus;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::clip_encoder::MirrorTta;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
-use crate::progress;
 use crate::retriever::RankedList;
 use crate::retriever::factory::{RetrieverFactory, RetrieverKind};
 use crate::rng;
@@ -113,7 +113,7 @@ pub fn evaluate(
     prepared: &EmbeddedCorpus,
     parts: &RetrieverFactory,
     run: &RunFolder,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<Report> {
     let (corpus, split) = (&prepared.corpus, config.eval.split);
     require(config, corpus)?;
@@ -126,7 +126,7 @@ pub fn evaluate(
     let last = KINDS.iter().rfind(generative).map_or(Stage::Decoder, |&(_, stage)| stage);
     let main = (pools[0].gallery, last);
     let names = Names::new(run.eval(), &config.data.name, split.word(), main);
-    let bench = Bench { config, prepared, parts, names, ranks };
+    let bench = Bench { config, prepared, parts, names, comm: &ctx.comm };
     let photos = query_sets::images(prepared, &corpus.images_in(split));
     let mut asked = vec![query_sets::captions(prepared, split), photos.clone()];
     if config.eval.views {
@@ -138,7 +138,7 @@ pub fn evaluate(
         )?);
     }
     let kinds = KINDS.iter().filter(|(kind, _)| parts.has(*kind)).count();
-    let bar = progress::bar(pools.len() * (asked.len() * kinds + 1), "measuring");
+    let bar = ctx.bar(pools.len() * (asked.len() * kinds + 1), "measuring");
     for questions in &asked {
         for pool in &pools {
             report.rows.extend(bench.rows(questions, pool, &bar)?);
@@ -160,7 +160,7 @@ struct Bench<'a> {
     prepared: &'a EmbeddedCorpus,
     parts: &'a RetrieverFactory,
     names: Names,
-    ranks: &'a Ranks,
+    comm: &'a Comm,
 }
 
 impl Bench<'_> {
@@ -207,7 +207,7 @@ impl Bench<'_> {
         for (images, range) in pool.folds.iter().zip(&asked) {
             let retriever = self.parts.build(kind, images);
             let (batch, depth) = (self.config.eval.batch, self.config.eval.depth);
-            let own = self.ranks.share(range.len());
+            let own = self.comm.share(range.len());
             let here = range.start + own.start..range.start + own.end;
             let queries = questions.queries[here.clone()].chunks(batch);
             let began = Instant::now();
@@ -215,7 +215,7 @@ impl Bench<'_> {
             for (queries, gold) in queries.zip(questions.gold[here].chunks(batch)) {
                 found.extend(retriever.ranked(queries, gold, depth)?);
             }
-            for (list, rank) in distributed::gathered(own, found, range.len(), depth, self.ranks) {
+            for (list, rank) in distributed::gathered(own, found, range.len(), depth, self.comm) {
                 lists.push(list);
                 ranks.push(rank);
             }

@@ -6,12 +6,11 @@ pub mod train_alignment;
 pub mod train_codebooks;
 pub mod train_query_adapter;
 
-use candle_core::Device;
-
 use self::train_codebooks::CodebookTrainingData;
-use crate::config::{Config, Family, Index as Section};
+use crate::config::{Family, Index as Section, Regime};
+use crate::context::Context;
 use crate::data::corpus::{Corpus, Split, TrainPair};
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::docid::gates::{GateReport, Limits};
 use crate::docid::rq::Codebooks;
 use crate::docid::suffix::{self, Collisions};
@@ -33,22 +32,32 @@ use crate::run_folder::RunFolder;
 /// The most vectors a codebook is fitted on; more make it slower, not better.
 const MOST_POINTS: usize = 100_000;
 
+/// What an index is built with.
+#[derive(Clone, Copy)]
+pub struct Settings<'a> {
+    /// The section `[index]`.
+    pub index: &'a Section,
+    /// Which images the adapter of image queries may learn.
+    pub regime: Regime,
+    /// The seed of all random streams.
+    pub seed: u64,
+}
+
 /// The index of a run: read where there is one, otherwise built, checked and written. All ranks get the same.
 ///
 /// # Errors
 /// When the index on disk belongs to something else, or the one built fails its gates.
 pub fn open(
-    config: &Config,
+    settings: &Settings,
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
-    device: &Device,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<DocidIndex> {
     // The first rank's word: it may just have thrown an old run away.
-    if ranks.told(f64::from(DocidIndex::exists(&run.index()))) > 0.0 {
+    if ctx.comm.broadcast(f64::from(DocidIndex::exists(&run.index()))) > 0.0 {
         return DocidIndex::read(&run.index(), prepared);
     }
-    build(config, prepared, run, device, ranks)
+    build(settings, prepared, run, ctx)
 }
 
 /// Builds the index, prints its figures to the log and writes it. The first rank does so, but for what takes longer the more
@@ -57,24 +66,24 @@ pub fn open(
 /// # Errors
 /// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
 pub fn build(
-    config: &Config,
+    settings: &Settings,
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
-    device: &Device,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<DocidIndex> {
-    let (section, corpus) = (&config.index, &prepared.corpus);
-    let align = aligned(config, prepared, device, ranks)?;
+    let Settings { index: section, regime, seed } = *settings;
+    let (corpus, comm) = (&prepared.corpus, &ctx.comm);
+    let align = aligned(section, prepared, seed, ctx)?;
     let images = align.apply(Modality::Image, &prepared.embeddings.images);
     let views =
-        (section.views > 0).then(|| ViewEmbeddings::embed(prepared, section.views, ranks)).transpose()?;
+        (section.views > 0).then(|| ViewEmbeddings::embed(prepared, section.views, ctx)).transpose()?;
     // Captions are aligned as they are needed: a large corpus has five times as many of them as of images.
     let captions =
         |rows: &[usize]| align.apply(Modality::Caption, &prepared.embeddings.captions.select(rows));
     let FamilyOutput { docids, codebooks, family_levels, collisions } =
-        name(section, corpus, &images, &captions, config.seed, device, ranks)?;
-    if !ranks.is_first() {
-        ranks.wait();
+        name(section, corpus, &images, &captions, seed, ctx)?;
+    if !comm.is_first() {
+        comm.barrier();
         return DocidIndex::read(&run.index(), prepared);
     }
     let mut gates = GateReport::new(&docids, family_levels, collisions);
@@ -96,24 +105,27 @@ pub fn build(
     let books = codebooks.as_ref();
     let seconds =
         books.map(|books| make_extra_docids::seconds(section, corpus, &images, &captions, &docids, books));
-    let adapter = views.map(|views| adapter(config, corpus, &align, &images, views, device)).transpose()?;
+    let learnt = corpus.memorised(regime);
+    let adapter =
+        views.map(|views| adapter(section, &align, &images, views, &learnt, seed, ctx)).transpose()?;
     let align = align.with_adapter(adapter);
     let index = DocidIndex { meta, docids, seconds: seconds.unwrap_or_default(), codebooks, align };
     index.write(&run.index(), corpus)?;
-    ranks.wait();
+    comm.barrier();
     Ok(index)
 }
 
 /// The alignment that the first rank learns.
-fn aligned(config: &Config, prepared: &EmbeddedCorpus, device: &Device, ranks: &Ranks) -> Result<Alignment> {
+fn aligned(section: &Section, prepared: &EmbeddedCorpus, seed: u64, ctx: &Context) -> Result<Alignment> {
+    let comm = &ctx.comm;
     let (embeddings, pairs) = (&prepared.embeddings, prepared.corpus.train_pairs());
-    let learnt = match ranks.is_first() {
-        true => train_alignment::learn(&config.index, embeddings, &pairs, config.seed, device)?,
+    let learnt = match comm.is_first() {
+        true => train_alignment::learn(section, embeddings, &pairs, seed, ctx)?,
         false => Alignment::identity(embeddings.images.width()),
     };
     let side = |modality| -> Result<SideMap> {
         let SideMap { mean, map } = learnt.side(modality).clone();
-        let told = |own: Matrix| ranks.of_first(own.rows(), own.width(), || Ok(own));
+        let told = |own: Matrix| comm.broadcast_matrix(own.rows(), own.width(), || Ok(own));
         Ok(SideMap { mean: told(mean)?, map: told(map)? })
     };
     Ok(Alignment::new(side(Modality::Caption)?, side(Modality::Image)?))
@@ -121,16 +133,16 @@ fn aligned(config: &Config, prepared: &EmbeddedCorpus, device: &Device, ranks: &
 
 /// What brings second views of photos to the photos.
 fn adapter(
-    config: &Config,
-    corpus: &Corpus,
+    section: &Section,
     align: &Alignment,
     images: &Matrix,
     views: ViewEmbeddings,
-    device: &Device,
+    learnt: &[ImageIdx],
+    seed: u64,
+    ctx: &Context,
 ) -> Result<QueryAdapter> {
-    let learnt = corpus.memorised(config.train.regime);
     let views = views.moved(|rows| Ok(align.apply(Modality::Image, rows)))?;
-    train_query_adapter::learn(&config.index, images, &views, &learnt, config.seed, device)
+    train_query_adapter::learn(section, images, &views, learnt, seed, ctx)
 }
 
 /// Aligned unit rows of the captions at these positions.
@@ -153,9 +165,9 @@ fn name(
     images: &Matrix,
     captions: Rows,
     seed: u64,
-    device: &Device,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<FamilyOutput> {
+    let comm = &ctx.comm;
     let mut rng = rng::stream(seed, "docids", 0);
     let fixed = |docids: DocidSet| FamilyOutput {
         family_levels: docids.levels(),
@@ -175,15 +187,15 @@ fn name(
             Ok(FamilyOutput { docids, codebooks: None, family_levels, collisions: None })
         }
         Family::Rq => {
-            let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
-            let codes = distributed::encode_all(&books, images, section.encode_beam, ranks);
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng, comm)?;
+            let codes = distributed::encode_all(&books, images, section.encode_beam, comm);
             quantised(books, codes)
         }
         Family::Learned => {
-            let books = fitted(section, images, &train, captions, &pairs, &mut rng, ranks)?;
+            let books = fitted(section, images, &train, captions, &pairs, &mut rng, comm)?;
             let lessons = CodebookTrainingData::new(images, &train, &pairs, captions);
-            let books = train_codebooks::train(section, &books, &lessons, seed, device, ranks)?;
-            let codes = unique_paths::distinct(&books, images, section.encode_beam, ranks);
+            let books = train_codebooks::train(section, &books, &lessons, seed, ctx)?;
+            let codes = unique_paths::distinct(&books, images, section.encode_beam, comm);
             quantised(books, codes)
         }
     }
@@ -197,10 +209,10 @@ fn fitted(
     captions: Rows,
     pairs: &[TrainPair],
     rng: &mut Rng,
-    ranks: &Ranks,
+    comm: &Comm,
 ) -> Result<Codebooks> {
     let sizes = section.sizes();
-    distributed::of_first(&sizes, images.width(), ranks, || {
+    distributed::of_first(&sizes, images.width(), comm, || {
         let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         let points = points(images, train, captions, &spoken);
         Codebooks::fit(&points, &sizes, section.iterations, rng)

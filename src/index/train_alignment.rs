@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::config::{Index as Section, LrSchedule};
+use crate::context::Context;
 use crate::data::corpus::TrainPair;
 use crate::data::embeddings::Embeddings;
 use crate::data::epochs::Epochs;
@@ -16,7 +17,6 @@ use crate::model::alignment::{Alignment, SideMap};
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::{Builder, Init};
 use crate::nn::tensors::{from_matrix, to_matrix, unit_rows};
-use crate::progress;
 
 /// Learns the alignment from train pairs; zero steps leave A at zero.
 ///
@@ -27,7 +27,7 @@ pub fn learn(
     embeddings: &Embeddings,
     pairs: &[TrainPair],
     seed: u64,
-    device: &Device,
+    ctx: &Context,
 ) -> Result<Alignment> {
     let spoken: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
     let mut together: HashMap<usize, Vec<usize>> = HashMap::new(); // train captions of each image
@@ -51,8 +51,7 @@ pub fn learn(
                     .then(|| image.centred(&Matrix::new(embeddings.captions.width(), stand_ins()))),
             }
         };
-        (caption.map, image.map) =
-            maps(section, pairs.len(), embeddings.images.width(), &rows, seed, device)?;
+        (caption.map, image.map) = maps(section, pairs.len(), embeddings.images.width(), &rows, seed, ctx)?;
     }
     Ok(Alignment::new(caption, image))
 }
@@ -81,8 +80,9 @@ fn maps(
     width: usize,
     rows: &dyn Fn(&[usize]) -> Batch,
     seed: u64,
-    device: &Device,
+    ctx: &Context,
 ) -> Result<(Matrix, Matrix)> {
+    let device = &ctx.device;
     let builder = Builder::fresh(seed, device);
     let map = |name: &str| builder.root().param(name, (width, width), Init::Constant(0.0));
     let (caption, image) = (map("caption.weight")?, map("image.weight")?);
@@ -90,7 +90,7 @@ fn maps(
     let scale = Tensor::new(-(section.align_temperature.ln() as f32), device)?;
     let epochs = Epochs::new(seed, "align order", pairs);
     let mut adamw = AdamW::new(&params)?;
-    let bar = progress::bar(section.align_steps, "aligning");
+    let bar = ctx.bar(section.align_steps, "aligning");
     for step in 0..section.align_steps {
         let batch = rows(&epochs.batch(step, section.align_batch));
         let moved = |rows: &Matrix, map: &Tensor| moved(&from_matrix(rows, device)?, map);

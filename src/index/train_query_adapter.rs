@@ -1,8 +1,9 @@
 //! Training of the adapter of image queries: each view of a photo is to find the photo among all that may be learnt.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{D, Tensor};
 
 use crate::config::{Index as Section, LrSchedule};
+use crate::context::Context;
 use crate::data::epochs::Epochs;
 use crate::encoder::view_embeddings::ViewEmbeddings;
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::matrix::Matrix;
 use crate::model::query_adapter::QueryAdapter;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::tensors::from_matrix;
-use crate::{progress, rng};
+use crate::rng;
 
 /// Queries of a step.
 const BATCH: usize = 512;
@@ -31,13 +32,14 @@ pub fn learn(
     views: &ViewEmbeddings,
     learnt: &[ImageIdx],
     seed: u64,
-    device: &Device,
+    ctx: &Context,
 ) -> Result<QueryAdapter> {
+    let device = &ctx.device;
     let adapter = QueryAdapter::fresh(images.width(), section.view_width, seed, device)?;
     let mut adamw = AdamW::new(adapter.params())?;
     let rivals = learnt.len().min(RIVALS);
     let order = Epochs::new(seed, "adapter order", learnt.len());
-    let bar = progress::bar(section.view_steps, "learning views");
+    let bar = ctx.bar(section.view_steps, "learning views");
     for step in 0..section.view_steps {
         // A whole epoch is drawn, so that no photo comes twice: query n's own is the n-th, and no other is right.
         let drawn = order.batch(step, learnt.len()).into_iter().take(rivals);
@@ -67,6 +69,8 @@ fn loss(queries: &Tensor, photos: &Tensor, temperature: f64) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]
@@ -90,7 +94,7 @@ mod tests {
         let learnt: Vec<ImageIdx> = (0..8usize).map(ImageIdx::from).collect();
         let section = Section { view_steps: 150, view_width: 16, view_lr: 1e-2, ..Section::default() };
         let asking = ViewEmbeddings::new(views.clone(), 8);
-        let adapter = learn(&section, &images, &asking, &learnt, 1, &Device::Cpu).unwrap();
+        let adapter = learn(&section, &images, &asking, &learnt, 1, &Context::default()).unwrap();
         let found = |queries: &Matrix| {
             let scores = queries.mul_transposed(&images);
             let best =

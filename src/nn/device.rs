@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::distributed;
+use crate::config::Precision;
+use crate::distributed::launcher;
 use crate::error::{Error, Result};
 
 /// The GPU of this number.
@@ -23,7 +24,7 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
 
 /// A GPU (of several ranks on a machine, each takes the next), else the CPU.
 pub fn best() -> Device {
-    cuda(distributed::local() % count().max(1)).unwrap_or_else(|why| {
+    cuda(launcher::local_rank() % count().max(1)).unwrap_or_else(|why| {
         if cfg!(feature = "cuda") {
             tracing::info!("computing on the CPU: {why}");
         }
@@ -35,6 +36,28 @@ pub fn best() -> Device {
 pub fn has_bf16(device: &Device) -> bool {
     let tried = || Tensor::ones(1, DType::F32, device)?.to_dtype(DType::BF16)?.sqr()?.to_dtype(DType::F32);
     device.is_cuda() && tried().is_ok()
+}
+
+/// The number type in which transformer blocks compute on a device.
+///
+/// # Errors
+/// When `precision` asks for bf16 and the device does not compute in it.
+pub fn compute_type(precision: Precision, device: &Device) -> Result<DType> {
+    match (precision, has_bf16(device)) {
+        (Precision::Bf16, false) => Err(Error::input(format!(
+            "precision = \"bf16\" is for GPUs that compute in it (since Ampere), and the device is {}: take \
+             precision=f32 or --device cuda:0",
+            name(device)
+        ))),
+        (Precision::F32, _) | (Precision::Auto, false) => Ok(DType::F32),
+        (Precision::Auto | Precision::Bf16, true) => Ok(DType::BF16),
+    }
+}
+
+/// Number type and device in words: `f32 on the CPU`.
+pub fn describe(compute: DType, device: &Device) -> String {
+    let precision = if compute == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
+    format!("{precision} on {}", name(device))
 }
 
 /// What to call a device.

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use super::teacher::Teacher;
 use crate::config::Config;
 use crate::data::corpus::Split;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::docid::gates::GateReport;
 use crate::docid::trie::Trie;
 use crate::docid::{Docid, DocidSet, unique_paths};
@@ -85,9 +85,9 @@ impl DocidState {
 
     /// The docids of these aligned unit rows, one an image, by the codebooks as they are; none where they would not be
     /// unique. With them, how many images have another one than before. Ranks share the work.
-    pub fn renamed(&self, images: &Matrix, beam: usize, ranks: &Ranks) -> Option<(DocidSet, usize)> {
+    pub fn renamed(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
-        let codes = unique_paths::distinct(books, images, beam, ranks);
+        let codes = unique_paths::distinct(books, images, beam, comm);
         let before = self.index.docids.iter().zip(&codes);
         let changed = before.filter(|(docid, codes)| docid.codes() != codes.as_slice()).count();
         let docids = codes.into_iter().map(Docid::new).collect();

@@ -12,7 +12,7 @@ use crate::config::{Config, OnBadImage, TrainableLayers};
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
-use crate::distributed::{Ranks, share};
+use crate::distributed::{Comm, share};
 use crate::encoder::embedded_corpus::photos_of;
 use crate::error::{Error, Result};
 use crate::rng;
@@ -50,7 +50,7 @@ impl PhotoLoader {
         corpus: &Corpus,
         preprocess: &Preprocess,
         order: Arc<BatchSampler>,
-        ranks: &Ranks,
+        comm: &Comm,
     ) -> Result<Self> {
         let (tune, seed, accumulate) = (config.tune.clone(), config.seed, config.train.accumulate);
         let photos = match tune.image {
@@ -59,7 +59,7 @@ impl PhotoLoader {
         };
         let preprocess = preprocess.clone();
         // Of the ranks only two numbers go to the thread that decodes.
-        let (rank, size) = (ranks.rank(), ranks.size());
+        let (rank, size) = (comm.rank(), comm.size());
         let shares = move |items: usize| share(rank, size, items);
         let make = move |step: usize| -> Made {
             if photos.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
             let order = Arc::new(BatchSampler::new(&config, &corpus).unwrap());
             let gold = [order.images(0), order.paired(0).iter().map(|pair| pair.image().row()).collect()];
             let shown =
-                PhotoLoader::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Ranks::alone())
+                PhotoLoader::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Comm::single())
                     .unwrap();
             (shown.of(0), gold)
         };

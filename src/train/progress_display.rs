@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar};
 
-use crate::progress;
+use crate::context::Context;
 
 /// How often a line is written where there is no terminal.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -19,8 +19,8 @@ pub struct Display {
 
 impl Display {
     /// A training of so many steps that stands at this one.
-    pub fn new(steps: usize, step: usize) -> Self {
-        let bar = progress::bar(steps, "training").with_position(step as u64);
+    pub fn new(steps: usize, step: usize, ctx: &Context) -> Self {
+        let bar = ctx.bar(steps, "training").with_position(step as u64);
         bar.reset_eta();
         Self { bar, steps, last: (Instant::now(), step) }
     }

@@ -7,9 +7,10 @@ use candle_core::Tensor;
 use rand::Rng as _;
 
 use crate::config::{Config, Train};
+use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::data::epochs::Epochs;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::encoder::view_embeddings::ViewEmbeddings;
 use crate::error::{Error, Result};
@@ -120,13 +121,13 @@ impl BatchSampler {
     ///
     /// # Errors
     /// When one has not.
-    pub fn check(&self, ranks: &Ranks) -> Result<()> {
+    pub fn check(&self, comm: &Comm) -> Result<()> {
         let ([captions, photos], paired) = (self.counts, self.paired);
-        let few = |count: usize| count > 0 && count < ranks.size();
+        let few = |count: usize| count > 0 && count < comm.size();
         if few(paired) {
             return Err(Error::input(format!(
                 "tune.contrastive_pairs = {paired} are too few for {} ranks: each needs one; raise it, or start fewer ranks",
-                ranks.size()
+                comm.size()
             )));
         }
         if !few(captions) && !few(photos) {
@@ -136,7 +137,7 @@ impl BatchSampler {
             "train.batch = {} makes {captions} caption and {photos} photo queries a step, too few for {} ranks: each needs one \
              of both; raise train.batch, or start fewer ranks",
             captions + photos,
-            ranks.size()
+            comm.size()
         )))
     }
 
@@ -182,11 +183,11 @@ impl<'a> QueryBuilder<'a> {
         align: &'a Alignment,
         order: Arc<BatchSampler>,
         images: Arc<Matrix>,
-        ranks: &Ranks,
+        ctx: &Context,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
         let count = config.index.views;
-        let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ranks)?.moved(aligned));
+        let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.moved(aligned));
         Ok(Self {
             section: &config.train,
             seed: config.seed,

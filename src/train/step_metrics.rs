@@ -1,17 +1,17 @@
 //! What a step tells of itself: figures by name, the loss first.
 
 use super::task::{StepLoss, Task};
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::error::Result;
 
 /// Names and values, in the order they are logged.
 pub type StepMetrics = Vec<(String, f64)>;
 
 /// Adds figures up over all ranks.
-pub fn sum_over(ranks: &Ranks, figures: &mut StepMetrics) {
-    if ranks.size() > 1 {
+pub fn sum_over(comm: &Comm, figures: &mut StepMetrics) {
+    if comm.size() > 1 {
         let mut values: Vec<f32> = figures.iter().map(|(_, value)| *value as f32).collect();
-        ranks.sum(&mut values);
+        comm.all_reduce(&mut values);
         figures.iter_mut().zip(values).for_each(|((_, value), sum)| *value = f64::from(sum));
     }
 }

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
-use super::Host;
 use super::photo_loader::PhotoLoader;
 use super::query_batches::{BatchSampler, QueryBatch};
 use crate::config::{Config, TrainableLayers, Tune};
+use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
 use crate::data::encoder_folder;
 use crate::data::photos::decode_batch;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::clip::contrastive_loss::contrastive_loss_of;
 use crate::encoder::clip::{
     ClipBundle, Regularization, TowerSide, TrainableTowers, blocks_above, decays, side,
@@ -50,7 +50,7 @@ pub struct TrainableEncoder<'a> {
     align: &'a Alignment,
     seed: u64,
     device: &'a Device,
-    ranks: Ranks,
+    comm: Comm,
 }
 
 /// The part of the encoder that a configuration trains.
@@ -68,24 +68,24 @@ impl<'a> TrainableEncoder<'a> {
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
         order: Arc<BatchSampler>,
-        host: &'a Host<'a>,
+        ctx: &'a Context,
     ) -> Result<Option<Self>> {
         if !config.tunes() {
             return Ok(None);
         }
-        let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision)?;
-        let mut whole = ClipBundle::read(&folder, trained(&config.tune), host.device)?;
-        whole.clip.compute_in(host.compute);
+        let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision, ctx.progress)?;
+        let mut whole = ClipBundle::read(&folder, trained(&config.tune), &ctx.device)?;
+        whole.clip.compute_in(ctx.compute);
         if config.tune.recompute {
             whole.clip.hold(Keep::Input);
-        } else if host.ranks.sums_early() && host.device.is_cpu() {
+        } else if ctx.comm.overlaps_sums() && ctx.device.is_cpu() {
             whole.clip.hold(Keep::Everything);
         }
         let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        let shown = PhotoLoader::new(config, corpus, &whole.preprocess, order.clone(), &host.ranks)?;
+        let shown = PhotoLoader::new(config, corpus, &whole.preprocess, order.clone(), &ctx.comm)?;
         let (section, seed) = (&config.tune, config.seed);
-        let (device, ranks) = (host.device, host.ranks.clone());
-        Ok(Some(Self { whole, section, corpus, before, shown, order, align, seed, device, ranks }))
+        let (device, comm) = (&ctx.device, ctx.comm.clone());
+        Ok(Some(Self { whole, section, corpus, before, shown, order, align, seed, device, comm }))
     }
 
     /// Time that steps have waited for photos since this was last asked.
@@ -148,7 +148,7 @@ impl<'a> TrainableEncoder<'a> {
     /// When a photo can no longer be read.
     pub fn contrastive(&self, step: usize) -> Result<Tensor> {
         let pairs = self.order.paired(step);
-        let own = self.ranks.share(pairs.len());
+        let own = self.comm.share(pairs.len());
         let owners: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
         let captions: Vec<usize> = pairs[own.clone()].iter().map(|pair| pair.caption().index()).collect();
         let gold = &owners[own];
@@ -165,18 +165,18 @@ impl<'a> TrainableEncoder<'a> {
 
     /// Rows of all ranks, in order: those of others as numbers, this one's as they are.
     fn among_all(&self, own: &Tensor) -> Result<Tensor> {
-        if self.ranks.size() == 1 {
+        if self.comm.size() == 1 {
             return Ok(own.clone());
         }
         let (count, width) = own.dims2()?;
-        let mut counts = vec![0.0f32; self.ranks.size()];
-        counts[self.ranks.rank()] = count as f32;
-        self.ranks.sum(&mut counts);
-        let before = counts[..self.ranks.rank()].iter().sum::<f32>() as usize;
+        let mut counts = vec![0.0f32; self.comm.size()];
+        counts[self.comm.rank()] = count as f32;
+        self.comm.all_reduce(&mut counts);
+        let before = counts[..self.comm.rank()].iter().sum::<f32>() as usize;
         let all = counts.iter().sum::<f32>() as usize;
         let zeros = |rows: usize| Tensor::zeros((rows, width), own.dtype(), self.device);
         let placed = Tensor::cat(&[zeros(before)?, own.detach(), zeros(all - before - count)?], 0)?;
-        let numbers = self.ranks.total(placed)?;
+        let numbers = self.comm.all_reduce_tensor(placed)?;
         let after = before + count;
         let parts = [numbers.narrow(0, 0, before)?, own.clone(), numbers.narrow(0, after, all - after)?];
         let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
@@ -204,7 +204,7 @@ impl<'a> TrainableEncoder<'a> {
             return Ok(self.before.images.clone());
         }
         let images: Vec<ImageIdx> = self.corpus.images().collect();
-        self.ranks.shared(images.len(), |own| {
+        self.comm.gather_shares(images.len(), |own| {
             let mut rows = Vec::new();
             for some in images[own].chunks(AT_ONCE) {
                 let photos = photos_of(self.corpus, some.iter().copied())?;
@@ -219,7 +219,7 @@ impl<'a> TrainableEncoder<'a> {
 
     /// What a pass of a step leaves out, which has a random stream of its own; nothing, outside of steps.
     fn noise<'r>(&self, pass: Option<(&str, usize)>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
-        *rng = pass.map(|(stream, step)| rng::stream(self.seed, &self.ranks.own(stream), step as u64));
+        *rng = pass.map(|(stream, step)| rng::stream(self.seed, &self.comm.stream_name(stream), step as u64));
         match rng {
             Some(rng) => Regularization::new(self.section.patch_dropout, self.section.dropout, rng),
             None => Regularization::off(),

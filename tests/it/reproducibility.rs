@@ -3,15 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use candle_core::Device;
-use dsi::config::{Config, Precision};
-use dsi::distributed::Ranks;
+use dsi::config::Config;
+use dsi::context::Context;
 use dsi::encoder::embedded_corpus;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
-use dsi::train::Host;
-use dsi::train::stop_flag::Stop;
-use dsi::{index, train};
+
+use dsi::stop_flag::Stop;
+use dsi::{experiment, index, train};
 use serde_json::Value;
 
 use crate::fixture::{
@@ -86,8 +85,8 @@ fn the_seed_alone_decides_learned_codebooks() {
 
 /// One call of the library's training, which stops after its first step if asked to before it begins.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu)?;
-    let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default())?;
+    let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
     let wish = Stop::default();
     if stop {
         wish.request();
@@ -98,7 +97,7 @@ fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Resul
         &index,
         run,
         resume,
-        &Host::new(Precision::F32, &Device::Cpu, &wish).unwrap(),
+        &Context { stop: wish.clone(), ..Context::default() },
     )
 }
 

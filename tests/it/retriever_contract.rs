@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, OnceLock};
 
-use candle_core::Device;
 use dsi::config::Config;
+use dsi::context::Context;
 use dsi::data::corpus::{Corpus, Split};
 use dsi::encoder::embedded_corpus::EmbeddedCorpus;
 use dsi::experiment;
@@ -76,9 +76,9 @@ fn open(name: &'static str) -> Model {
     let wide = format!("search.beam={}", 2 * IMAGES); // an image may have two docids
     let overrides = space.overrides(&[overrides, &[wide.as_str()][..]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
-    let (run, device) = (RunFolder::new(space.path("run")), Device::Cpu);
-    let prepared = experiment::prepare_trained(&config, &run, &device).unwrap();
-    let parts = experiment::open(&config, &prepared, &run, &device).unwrap();
+    let (run, ctx) = (RunFolder::new(space.path("run")), Context::default());
+    let prepared = experiment::prepare_trained(&config, &run, &ctx).unwrap();
+    let parts = experiment::open(&config, &prepared, &run, &ctx.device).unwrap();
     Model { name, prepared, parts }
 }
 

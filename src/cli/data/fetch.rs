@@ -11,6 +11,7 @@ use crate::data::fetch::dataset_sources::{self, Dataset, Makes};
 use crate::data::fetch::{Fetcher, dataset_sources::Source};
 use crate::data::hub::Hub;
 use crate::data::{karpathy, verify};
+use crate::progress::Progress;
 
 /// Fetch a dataset with its photos, or a CLIP of the hub, and check that it is whole.
 ///
@@ -43,6 +44,7 @@ impl Fetch {
     pub fn run(self) -> Result<()> {
         let mut hub = Hub::from_env()?;
         hub.offline |= self.offline;
+        hub.http.progress = Progress::Stderr;
         if let Some(id) = self.name.strip_prefix("clip:") {
             if self.out.is_some() {
                 bail!("a CLIP goes into the hub's cache: set HF_HOME instead of --out");

@@ -14,7 +14,7 @@ use crate::data::corpus::Corpus;
 use crate::data::open_corpus;
 use crate::data::verify::{Count, counts};
 use crate::markdown_table::{Align, Table};
-use crate::progress;
+use crate::progress::Progress;
 
 /// Fetch a dataset, say what is in it (as without a subcommand), check that it is whole.
 #[derive(Args)]
@@ -80,7 +80,7 @@ impl Show {
 }
 
 fn open(config: &Config) -> Result<Corpus> {
-    let bar = progress::bar(config.data.train + config.data.val + config.data.test, "drawing scenes");
+    let bar = Progress::Stderr.bar(config.data.train + config.data.val + config.data.test, "drawing scenes");
     let corpus = open_corpus::open(&config.data, &|| bar.inc(1))?;
     bar.finish_and_clear();
     Ok(corpus)

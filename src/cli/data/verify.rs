@@ -9,7 +9,7 @@ use crate::config::OnBadImage;
 use crate::data::corpus::Corpus;
 use crate::data::photos::Photo;
 use crate::data::verify::{self, Count};
-use crate::progress;
+use crate::progress::Progress;
 
 /// Check that a corpus is whole: its splits against the published ones, every photo there and decodable.
 #[derive(Args)]
@@ -47,7 +47,7 @@ pub struct Found {
 impl Found {
     /// Looks at the photos of a corpus; `decode`: also into them.
     pub fn of(corpus: &Corpus, decode: bool) -> Self {
-        let bar = progress::bar(corpus.len(), "decoding photos");
+        let bar = Progress::Stderr.bar(corpus.len(), "decoding photos");
         let broken = if decode { verify::broken(corpus, &|| bar.inc(1)) } else { Vec::new() };
         bar.finish_and_clear();
         let file = |&image: &_| corpus.photo(image).map(Photo::to_string);

@@ -15,7 +15,7 @@ use super::http::{Fault, Wanted};
 use super::hub::Hub;
 use super::{disk_space, hub};
 use crate::error::{Error, Result};
-use crate::progress;
+use crate::progress::Progress;
 
 /// Fetches datasets.
 pub struct Fetcher<'a> {
@@ -118,12 +118,12 @@ impl Fetcher<'_> {
         let place = self.out.join(source.makes.path());
         let (archive, ours) = match self.find(source) {
             Archive::Here(path) => {
-                check(source, &path)?;
+                check(source, &path, self.hub.http.progress)?;
                 (path, false)
             }
             Archive::Away(_) => (self.download(source)?, true),
         };
-        let count = unpack::unpack(&archive, source.makes, &place)?;
+        let count = unpack::unpack(&archive, source.makes, &place, self.hub.http.progress)?;
         tracing::info!("{}: {count} files in {}", source.name, place.display());
         if ours && !self.keep {
             fs::remove_file(&archive).map_err(Error::io("remove", &archive))?;
@@ -197,15 +197,13 @@ fn again(fault: &Fault) -> &'static str {
 }
 
 /// An archive that was put here by hand or by another program must be the one that is known.
-fn check(source: &Source, path: &Path) -> Result<()> {
+fn check(source: &Source, path: &Path, progress: Progress) -> Result<()> {
     let known = path.file_name().is_some_and(|name| name == source.name) || path.is_symlink();
     let Some(expected) = source.checksum.as_ref().filter(|_| known) else { return Ok(()) };
     let read = || -> io::Result<_> {
         let file = fs::File::open(path)?;
-        let bar = progress::bytes(
-            file.metadata().ok().map(|about| about.len()),
-            format!("checking {}", source.name),
-        );
+        let bar = progress
+            .bytes(file.metadata().ok().map(|about| about.len()), format!("checking {}", source.name));
         expected.of(file, &|n| bar.inc(n))
     };
     let found = read().map_err(Error::io("read", path))?;

@@ -27,7 +27,7 @@ pub use retry_delay::Pace;
 use self::partial_file::Part;
 use self::request::{ask, text};
 use crate::error::Error;
-use crate::progress;
+use crate::progress::Progress;
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 17;
@@ -101,6 +101,8 @@ pub struct Wanted<'a> {
 pub struct Http {
     agent: Agent,
     pace: Pace,
+    /// Whether downloads draw a bar.
+    pub progress: Progress,
 }
 
 impl Default for Http {
@@ -121,7 +123,7 @@ impl Http {
             .http_status_as_error(false)
             .accept_encoding("identity") // a packed answer has another length, and cannot be resumed
             .user_agent(concat!("dsi/", env!("CARGO_PKG_VERSION")));
-        Self { agent: config.build().into(), pace }
+        Self { agent: config.build().into(), pace, progress: Progress::Hidden }
     }
 
     /// What the server tells about a file, without the file.
@@ -145,7 +147,7 @@ impl Http {
     /// process downloads the same file; when the disk does not take it.
     pub fn download(&self, wanted: &Wanted) -> Result<(), Fault> {
         let mut part = Part::open(wanted.path)?;
-        let bar = progress::bytes(wanted.size, wanted.name.to_owned());
+        let bar = self.progress.bytes(wanted.size, wanted.name.to_owned());
         let (mut failures, mut resumed) = (0, part.length > 0);
         loop {
             let before = part.length;
@@ -154,7 +156,7 @@ impl Http {
                 self.pause(wanted.name, &mut failures, fault)?;
                 continue;
             }
-            match part.finish(wanted) {
+            match part.finish(wanted, self.progress) {
                 // What was resumed may have been the beginning of an older version.
                 Err(Fault::Answer(_)) if resumed => resumed = false,
                 done => return done,

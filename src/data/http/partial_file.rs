@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Fault, Wanted};
 use crate::error::Error;
-use crate::{file_io, progress};
+use crate::file_io;
+use crate::progress::Progress;
 
 /// The part of a file that has come so far.
 pub struct Part {
@@ -64,9 +65,9 @@ impl Part {
     }
 
     /// Checks the whole file and gives it its name; a wrong one is emptied.
-    pub fn finish(&mut self, wanted: &Wanted) -> Result<(), Fault> {
+    pub fn finish(&mut self, wanted: &Wanted, progress: Progress) -> Result<(), Fault> {
         if let Some(expected) = wanted.checksum {
-            let bar = progress::bytes(Some(self.length), format!("checking {}", wanted.name));
+            let bar = progress.bytes(Some(self.length), format!("checking {}", wanted.name));
             self.file.rewind().map_err(Error::io("read", &self.path)).map_err(Fault::Local)?;
             let found = expected.of(&self.file, &|n| bar.inc(n));
             let found = found.map_err(Error::io("read", &self.path)).map_err(Fault::Local)?;

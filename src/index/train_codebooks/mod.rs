@@ -17,9 +17,10 @@ use rand::seq::index;
 use self::loss::{Batch, Weights};
 use super::Rows;
 use crate::config::{Index as Section, LrSchedule};
+use crate::context::Context;
 use crate::data::corpus::TrainPair;
 use crate::data::epochs::Epochs;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::docid::revive_codes::revive;
 use crate::docid::rq::Codebooks;
 use crate::docid::{Code, distributed};
@@ -28,7 +29,6 @@ use crate::matrix::Matrix;
 use crate::nn::adamw::{AdamW, Group};
 use crate::nn::params::{Builder, Init, Params};
 use crate::nn::tensors::{from_matrix, to_matrix};
-use crate::progress;
 use crate::rng;
 
 /// What codebooks are trained on.
@@ -101,9 +101,9 @@ pub fn train(
     start: &Codebooks,
     lessons: &CodebookTrainingData,
     seed: u64,
-    device: &Device,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<Codebooks> {
+    let (device, comm) = (&ctx.device, &ctx.comm);
     if section.learned_steps == 0 || lessons.spoken.is_empty() {
         return Ok(start.clone());
     }
@@ -117,13 +117,13 @@ pub fn train(
     let epochs = Epochs::new(seed, "learned order", lessons.spoken.len());
     let mut adamw = AdamW::new(&params)?;
     let mut codes = Vec::new();
-    let bar = progress::bar(section.learned_steps, "learning codebooks");
+    let bar = ctx.bar(section.learned_steps, "learning codebooks");
     for step in 0..section.learned_steps {
         let mut draw = rng::stream(seed, "learned gallery", step as u64);
         if step % section.learned_reassign == 0 {
-            codes = reassign(section, &params, &books, &lessons.images, &mut draw, ranks)?;
+            codes = reassign(section, &params, &books, &lessons.images, &mut draw, comm)?;
         }
-        if !ranks.is_first() {
+        if !comm.is_first() {
             continue;
         }
         let asked = epochs.batch(step, section.learned_batch);
@@ -135,7 +135,7 @@ pub fn train(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    distributed::of_first(&start.codes_per_level(), start.width(), ranks, || read(&books))
+    distributed::of_first(&start.codes_per_level(), start.width(), comm, || read(&books))
 }
 
 /// The codebooks as parameters, and the same tensors by level.
@@ -162,11 +162,11 @@ fn reassign(
     books: &[Tensor],
     images: &Matrix,
     draw: &mut rng::Rng,
-    ranks: &Ranks,
+    comm: &Comm,
 ) -> Result<Vec<Vec<Code>>> {
     let sizes: Vec<usize> = books.iter().map(|book| book.dim(0)).collect::<candle_core::Result<_>>()?;
-    let now = distributed::of_first(&sizes, images.width(), ranks, || read(books))?;
-    let codes = distributed::encode_all(&now, images, section.encode_beam, ranks);
+    let now = distributed::of_first(&sizes, images.width(), comm, || read(books))?;
+    let codes = distributed::encode_all(&now, images, section.encode_beam, comm);
     let (revived, moved) = revive(&now, images, &codes, draw)?;
     if moved == 0 {
         return Ok(codes);
@@ -176,7 +176,7 @@ fn reassign(
     let named = revived.levels().iter().enumerate();
     let tensors = named.map(|(level, book)| Ok((level.to_string(), from_matrix(book, device)?)));
     params.assign(tensors.collect::<Result<_>>()?, "codebooks".as_ref())?;
-    Ok(distributed::encode_all(&revived, images, section.encode_beam, ranks))
+    Ok(distributed::encode_all(&revived, images, section.encode_beam, comm))
 }
 
 #[cfg(test)]
@@ -229,13 +229,13 @@ mod tests {
             spoken,
             captions: &|rows| captions.select(rows),
         };
-        super::train(section, &start, &lessons, seed, &Device::Cpu, &Ranks::alone()).unwrap()
+        super::train(section, &start, &lessons, seed, &Context::default()).unwrap()
     }
 
     /// Recall@10 by reconstructions, of images and captions that nothing was trained on, and the share of the first
     /// level's codes that images use.
     fn gates(books: &Codebooks, images: &Matrix, captions: &Matrix) -> [f64; 2] {
-        let codes = unique_paths::distinct(books, images, 4, &Ranks::alone());
+        let codes = unique_paths::distinct(books, images, 4, &Comm::single());
         let (docids, collisions) = suffix::unique(codes, &books.codes_per_level()).unwrap();
         let report = GateReport::new(&docids, 2, Some(collisions));
         let held: Vec<usize> = (TRAIN..ALL).collect();

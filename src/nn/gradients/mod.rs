@@ -10,7 +10,7 @@ use self::packed::{Pair, packed, unpacked};
 use super::checkpoint_block;
 use super::params::Params;
 use super::tensors::total;
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::error::Result;
 
 pub(super) mod overlap_allreduce;
@@ -53,12 +53,12 @@ impl Gradients {
     /// Has those of these `blocks` added up over all ranks while the next backward pass on this thread runs, whose gradients
     /// count `weight`; on CPUs of several machines. [`Self::add`] must follow it, and [`Self::sum_over`]. What a block trains is
     /// used nowhere else.
-    pub fn sum_early(&self, blocks: &[Vec<Tensor>], weight: f64, ranks: &Ranks) {
+    pub fn sum_early(&self, blocks: &[Vec<Tensor>], weight: f64, comm: &Comm) {
         let on_cpus = self.0.first().is_some_and(|slot| slot.parameter.device().is_cpu());
         if blocks.is_empty() || !on_cpus {
             return;
         }
-        let Some(sums) = ranks.sums(blocks.len()) else { return };
+        let Some(sums) = comm.overlapped_sums(blocks.len()) else { return };
         let so_far: HashMap<TensorId, &Slot> =
             self.0.iter().map(|slot| (slot.parameter.id(), slot)).collect();
         let pair = |parameter: &Tensor| (parameter.clone(), so_far[&parameter.id()].sum.clone());
@@ -70,8 +70,8 @@ impl Gradients {
     ///
     /// # Errors
     /// When the device refuses.
-    pub fn sum_over(&mut self, ranks: &Ranks) -> Result<()> {
-        if ranks.size() == 1 || self.0.is_empty() {
+    pub fn sum_over(&mut self, comm: &Comm) -> Result<()> {
+        if comm.size() == 1 || self.0.is_empty() {
             return Ok(());
         }
         let found = |id| self.0.iter().find(|slot| slot.parameter.id() == id)?.sum.clone();
@@ -87,7 +87,7 @@ impl Gradients {
             return Ok(());
         }
         let pairs: Vec<Pair> = left.iter().map(|slot| (slot.parameter.clone(), slot.sum.clone())).collect();
-        let sums = unpacked(&pairs, &ranks.total(packed(&pairs)?)?)?;
+        let sums = unpacked(&pairs, &comm.all_reduce_tensor(packed(&pairs)?)?)?;
         left.iter_mut().zip(sums).for_each(|(slot, sum)| slot.sum = sum);
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, TensorId};
 
 use super::packed::{Pair, packed, unpacked};
-use crate::distributed::overlapped_sums::Sums;
+use crate::distributed::overlapped_sums::OverlappedSums;
 use crate::nn::checkpoint_block::Found;
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
 /// The sums over ranks that a step begins early.
 pub struct Early {
     buckets: Vec<Bucket>,
-    sums: Sums,
+    sums: OverlappedSums,
     /// What the gradients of the next pass count.
     weight: f64,
 }
@@ -45,7 +45,7 @@ pub fn send(block: &[Tensor], found: &mut Found) -> Result<()> {
 
 impl Early {
     /// Of these buckets.
-    pub fn new(buckets: Vec<Vec<Pair>>, sums: Sums, weight: f64) -> Self {
+    pub fn new(buckets: Vec<Vec<Pair>>, sums: OverlappedSums, weight: f64) -> Self {
         let buckets = buckets.into_iter().map(|pairs| Bucket { pairs, sent: false }).collect();
         Self { buckets, sums, weight }
     }
@@ -140,7 +140,7 @@ mod tests {
         let pair = |block: &Vec<Tensor>| {
             vec![(block[0].clone(), Some(before.clone()).filter(|_| block[0].id() == a.id()))]
         };
-        Early::new(blocks.iter().map(pair).collect(), Sums::new(3, double), 0.5).begin();
+        Early::new(blocks.iter().map(pair).collect(), OverlappedSums::new(3, double), 0.5).begin();
 
         let trained = blocks.clone().map(checkpoint_block::TrainedParams::new);
         let run = |block: usize, x: &Tensor| {

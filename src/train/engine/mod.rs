@@ -12,9 +12,9 @@ use super::progress_display::Display;
 use super::step::Step;
 use super::step_failure;
 use super::step_metrics;
-use super::stop_flag::Stop;
 use super::task::{Task, Tensors, TrainingPlan, Validation};
-use crate::distributed::Ranks;
+use crate::context::Context;
+use crate::distributed::Comm;
 use crate::error::{Error, Result};
 use crate::model::checkpoint::{Checkpoint, Progress};
 use crate::nn::adamw::{AdamW, Group, clipping};
@@ -46,7 +46,7 @@ struct Engine<'a> {
     saver: Saver,
     log: Option<Log>,
     display: Display,
-    ranks: Ranks,
+    comm: Comm,
 }
 
 /// Trains until the plan's last step, or until validations no longer improve; goes on from the newest whole checkpoint where
@@ -60,11 +60,10 @@ pub fn train(
     plan: TrainingPlan,
     run: &RunFolder,
     resume: bool,
-    stop: &Stop,
-    ranks: &Ranks,
+    ctx: &Context,
 ) -> Result<()> {
-    let _watch = stop.watch();
-    let mut engine = Engine::start(task, plan, run, resume, ranks.clone())?;
+    let _watch = ctx.stop.watch();
+    let mut engine = Engine::start(task, plan, run, resume, ctx)?;
     if !resume && engine.task.is_trained() && engine.validate(0)? {
         engine.save()?;
     }
@@ -73,7 +72,7 @@ pub fn train(
             engine.saver.finish()?;
             return Err(step_failure::explained(why, engine.step, engine.saved, engine.task.memory_advice()));
         }
-        if ranks.any(stop.requested()) && engine.step < plan.steps {
+        if ctx.comm.any(ctx.stop.requested()) && engine.step < plan.steps {
             if engine.saved != engine.step {
                 engine.save()?;
             }
@@ -100,8 +99,9 @@ impl<'a> Engine<'a> {
         plan: TrainingPlan,
         run: &RunFolder,
         resume: bool,
-        ranks: Ranks,
+        ctx: &Context,
     ) -> Result<Self> {
+        let comm = ctx.comm.clone();
         let mut adamw = AdamW::new(task.params())?;
         let mut progress = Progress::default();
         let folder = run.checkpoints();
@@ -118,7 +118,7 @@ impl<'a> Engine<'a> {
             progress = found;
         }
         let seen = "the checkpoint they go on from: do all hosts see the same run folder?";
-        ranks.agree(seen, progress.step as u32)?;
+        comm.agree(seen, progress.step as u32)?;
         let mut ema = (plan.ema > 0.0).then(|| Ema::new(task.params(), plan.ema)).transpose()?;
         if let (Some(ema), Some(averaged)) = (&mut ema, averaged) {
             ema.restore(averaged, &folder)?;
@@ -134,9 +134,9 @@ impl<'a> Engine<'a> {
             health: NonFiniteGuard::new(plan.max_skipped, progress.skipped, progress.in_a_row),
             saved: progress.step,
             saver: Saver::new(folder, plan.keep),
-            log: ranks.is_first().then(|| Log::open(&run.metrics(), progress.step)).transpose()?,
-            display: Display::new(plan.steps, progress.step),
-            ranks,
+            log: comm.is_first().then(|| Log::open(&run.metrics(), progress.step)).transpose()?,
+            display: Display::new(plan.steps, progress.step, ctx),
+            comm,
         })
     }
 
@@ -150,16 +150,16 @@ impl<'a> Engine<'a> {
         for batch in step.micro_batches(self.plan.accumulate) {
             let loss = self.task.loss(batch)?;
             if batch.is_last() {
-                gradients.sum_early(&self.task.blocks(), share, &self.ranks);
+                gradients.sum_early(&self.task.blocks(), share, &self.comm);
             }
             gradients.add(&loss.objective()?.backward()?, share)?;
             step_metrics::add(&mut figures, &loss, share)?;
             pairs += loss.pairs;
         }
         let found = began.elapsed();
-        gradients.sum_over(&self.ranks)?;
+        gradients.sum_over(&self.comm)?;
         let summed = began.elapsed() - found;
-        step_metrics::sum_over(&self.ranks, &mut figures);
+        step_metrics::sum_over(&self.comm, &mut figures);
         let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
         let squares = gradients.squares()?;
         let whole = norm(&squares);
@@ -178,10 +178,10 @@ impl<'a> Engine<'a> {
         figures.extend(step_metrics::by_part(&*self.task, &squares));
         let (waited, took) = (self.task.waited().as_secs_f64(), began.elapsed().as_secs_f64());
         figures.extend([
-            ("pairs_per_s".into(), (pairs * self.ranks.size()) as f64 / took),
+            ("pairs_per_s".into(), (pairs * self.comm.size()) as f64 / took),
             ("wait_share".into(), waited / took),
         ]);
-        if self.ranks.size() > 1 {
+        if self.comm.size() > 1 {
             figures.push(("sum_share".into(), summed.as_secs_f64() / took));
         }
         self.after(&figures)
@@ -248,7 +248,7 @@ impl<'a> Engine<'a> {
     /// Has a copy of everything written while the training goes on.
     fn save(&mut self) -> Result<()> {
         self.saved = self.step;
-        if !self.ranks.is_first() {
+        if !self.comm.is_first() {
             return Ok(());
         }
         // One copy of everything at a time: that of the write before is gone first.

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::LrSchedule;
 use crate::model::checkpoint::Which;
 use crate::nn::params::{Builder, Init};
+use crate::stop_flag::Stop;
 use crate::train::step::MicroBatch;
 use crate::train::task::StepLoss;
 
@@ -85,11 +86,13 @@ fn trained(plan: TrainingPlan, bad: fn(usize) -> bool, broken: bool) -> Result<C
     if broken {
         let stop = Stop::default();
         stop.request();
-        while let Err(Error::Stopped(_)) = train(&mut toy, plan, &run, resume, &stop, &Ranks::alone()) {
+        while let Err(Error::Stopped(_)) =
+            train(&mut toy, plan, &run, resume, &Context { stop: stop.clone(), ..Context::default() })
+        {
             (toy, resume) = (Toy::new(bad), true);
         }
     } else {
-        train(&mut toy, plan, &run, false, &Stop::default(), &Ranks::alone())?;
+        train(&mut toy, plan, &run, false, &Context::default())?;
     }
     Checkpoint::read(&run.checkpoints(), Which::Last)
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 
 use self::objective::Asked;
-use super::Host;
 use super::docid_state::{self, DocidState};
 use super::dry_run::{self, DryRun};
 use super::engine;
@@ -22,8 +21,9 @@ use super::task::{StepLoss, Task, TrainingPlan, Validation, plan};
 use super::teacher::Scores;
 use super::trainable_encoder::TrainableEncoder;
 use crate::config::{Config, Loss, Train, WeightSchedule};
+use crate::context::Context;
 use crate::data::corpus::{Corpus, Split};
-use crate::distributed::Ranks;
+use crate::distributed::Comm;
 use crate::encoder::clip::part;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
@@ -33,6 +33,7 @@ use crate::model::checkpoint::ENCODER;
 use crate::model::generative_model::Queries;
 use crate::model::index_folder::DocidIndex;
 use crate::nn::adamw::Group;
+use crate::nn::device::describe;
 use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::retriever::factory::Model;
@@ -52,17 +53,21 @@ pub fn train(
     index: &DocidIndex,
     run: &RunFolder,
     resume: bool,
-    host: &Host,
+    ctx: &Context,
 ) -> Result<()> {
-    let mut task = Joint::fresh(config, prepared, index, host)?;
-    tracing::info!("a decoder of {} parameters, {host}", task.model.params.count());
+    let mut task = Joint::fresh(config, prepared, index, ctx)?;
+    tracing::info!(
+        "a decoder of {} parameters, {}",
+        task.model.params.count(),
+        describe(ctx.compute, &ctx.device)
+    );
     if let Some(live) = &task.live {
         tracing::info!("with {} parameters of the encoder", live.params().count());
-        if host.ranks.sums_early() && host.device.is_cpu() {
+        if ctx.comm.overlaps_sums() && ctx.device.is_cpu() {
             tracing::info!("their gradients are added up over the ranks while the backward pass runs");
         }
     }
-    engine::train(&mut task, plan(&config.train), run, resume, host.stop, &host.ranks)
+    engine::train(&mut task, plan(&config.train), run, resume, ctx)
 }
 
 /// What that will take, by a few steps of which nothing is kept.
@@ -73,9 +78,9 @@ pub fn dry_run(
     config: &Config,
     prepared: &EmbeddedCorpus,
     index: &DocidIndex,
-    host: &Host,
+    ctx: &Context,
 ) -> Result<DryRun> {
-    let mut task = Joint::fresh(config, prepared, index, host)?;
+    let mut task = Joint::fresh(config, prepared, index, ctx)?;
     dry_run::dry_run(&mut task, plan(&config.train))
 }
 
@@ -106,7 +111,7 @@ struct Joint<'a> {
     config: &'a Config,
     prepared: &'a EmbeddedCorpus,
     device: &'a Device,
-    ranks: Ranks,
+    comm: Comm,
 }
 
 impl<'a> Joint<'a> {
@@ -115,11 +120,11 @@ impl<'a> Joint<'a> {
         config: &'a Config,
         prepared: &'a EmbeddedCorpus,
         index: &'a DocidIndex,
-        host: &'a Host<'a>,
+        ctx: &'a Context,
     ) -> Result<Self> {
-        let mut model = Model::fresh(config, index, host.device)?;
-        model.compute_in(host.compute);
-        let ranks = &host.ranks;
+        let mut model = Model::fresh(config, index, &ctx.device)?;
+        model.compute_in(ctx.compute);
+        let comm = &ctx.comm;
         let (corpus, section) = (&prepared.corpus, &config.train);
         if config.tune.reassign_every > 0 && index.meta.gates.suffix {
             return Err(Error::input(
@@ -129,8 +134,8 @@ impl<'a> Joint<'a> {
         }
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let order = Arc::new(BatchSampler::new(config, corpus)?);
-        order.check(ranks)?;
-        let live = TrainableEncoder::open(config, prepared, &index.align, order.clone(), host)?;
+        order.check(comm)?;
+        let live = TrainableEncoder::open(config, prepared, &index.align, order.clone(), ctx)?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
             None => model.params.clone(),
@@ -143,7 +148,7 @@ impl<'a> Joint<'a> {
             seed: config.seed,
             dropout: config.decoder.dropout,
             docids: DocidState::new(config, prepared, index.clone(), images.clone(), &model.dsi)?,
-            source: QueryBuilder::new(config, prepared, &index.align, order, images, ranks)?,
+            source: QueryBuilder::new(config, prepared, &index.align, order, images, ctx)?,
             told: Scores::open(section, corpus)?,
             beam: config.search.beam,
             lookahead: config.looks_ahead(),
@@ -151,8 +156,8 @@ impl<'a> Joint<'a> {
             config,
             prepared,
             model,
-            device: host.device,
-            ranks: ranks.clone(),
+            device: &ctx.device,
+            comm: comm.clone(),
         })
     }
 
@@ -160,9 +165,9 @@ impl<'a> Joint<'a> {
     fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
         let Some(live) = &self.live else { return Ok(()) };
         let images = self.docids.index().align.apply(Modality::Image, &live.gallery()?);
-        let renamed = self.docids.renamed(&images, self.config.index.encode_beam, &self.ranks);
+        let renamed = self.docids.renamed(&images, self.config.index.encode_beam, &self.comm);
         let hash = renamed.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
-        self.ranks.agree("the docids of the images: do all hosts see the same photos?", hash)?;
+        self.comm.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let Some((docids, changed)) = renamed else {
             tracing::warn!("step {step}: docids would no longer be unique; they stay as they are");
             return self.name(self.docids.index().clone(), Arc::new(images));
@@ -224,7 +229,7 @@ impl Task for Joint<'_> {
 
     fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
         let part = |batch: QueryBatch| {
-            let own = self.ranks.share(batch.gold.len());
+            let own = self.comm.share(batch.gold.len());
             batch.part(own)
         };
         let (captions, images) =
@@ -285,7 +290,7 @@ impl Task for Joint<'_> {
     }
 
     fn memory_advice(&self) -> Option<MemoryAdvice> {
-        memory_advice::memory_advice(self.config, self.ranks.size())
+        memory_advice::memory_advice(self.config, self.comm.size())
     }
 
     fn part(&self, parameter: &str) -> &'static str {
@@ -298,7 +303,7 @@ impl Task for Joint<'_> {
 
     /// Recall of caption→image over all images of the corpus, by the decoder alone.
     fn validate(&self) -> Result<Validation> {
-        let found = self.ranks.shared(self.asked.len(), |own| self.places(&self.asked[own]))?;
+        let found = self.comm.gather_shares(self.asked.len(), |own| self.places(&self.asked[own]))?;
         let recall = |k: usize| {
             let hits = found.data().iter().filter(|&&place| place <= k as f32).count();
             hits as f64 / found.rows().max(1) as f64

@@ -102,12 +102,13 @@ impl Joint<'_> {
     /// The listwise loss, with the margin and the consistency beside it where they have a weight at this step.
     pub(super) fn ranking(&self, batch: MicroBatch, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("rivals"), batch.number() as u64);
+        let mut rng = rng::stream(self.seed, &self.comm.stream_name("rivals"), batch.number() as u64);
         let named = &self.docids;
         let mut targets =
             self.targets(named, &named.caption_teacher, (captions, &asked.rows[0]), &mut rng)?;
         targets.extend(self.targets(named, &named.image_teacher, (images, &asked.rows[1]), &mut rng)?);
-        let mut dropout_rng = rng::stream(self.seed, &self.ranks.own("dropout"), batch.number() as u64);
+        let mut dropout_rng =
+            rng::stream(self.seed, &self.comm.stream_name("dropout"), batch.number() as u64);
         let mut dropout = Dropout::new(self.dropout, &mut dropout_rng);
         let Scored { candidates, scores, hidden, mass } =
             self.scored(&named.candidate_table, queries, &targets, &mut dropout)?;
@@ -142,7 +143,7 @@ impl Joint<'_> {
         let contrastive = live.contrastive(batch.number())?;
         let weighed = (&contrastive * weight)?;
         // Every rank has all of it, with the gradients of its own rows: its value counts once.
-        let weighed = if self.ranks.is_first() { weighed } else { (&weighed - weighed.detach())? };
+        let weighed = if self.comm.is_first() { weighed } else { (&weighed - weighed.detach())? };
         let beside = Some(match loss.beside {
             Some(beside) => (beside + weighed)?,
             None => weighed,
@@ -153,7 +154,7 @@ impl Joint<'_> {
 
     /// Another caption of each caption's image.
     fn siblings(&self, captions: &QueryBatch, batch: MicroBatch) -> Result<Queries> {
-        let own = self.ranks.share(self.source.captions_a_step());
+        let own = self.comm.share(self.source.captions_a_step());
         let siblings = self.source.siblings(batch.number())[own].to_vec();
         let rows = match &self.live {
             Some(live) => live.caption_queries(&siblings)?,
@@ -165,7 +166,7 @@ impl Joint<'_> {
     /// The classical objective, on the gold docid alone.
     pub(super) fn classical(&self, batch: MicroBatch, asked: &Asked) -> Result<StepLoss> {
         let Asked { captions, images, queries, .. } = asked;
-        let mut rng = rng::stream(self.seed, &self.ranks.own("dropout"), batch.number() as u64);
+        let mut rng = rng::stream(self.seed, &self.comm.stream_name("dropout"), batch.number() as u64);
         let mut dropout = Dropout::new(self.dropout, &mut rng);
         let gold: Vec<Vec<usize>> = captions.gold.iter().chain(&images.gold).map(|&row| vec![row]).collect();
         let candidates = self.docids.candidate_table.candidates(&gold, self.device)?;

@@ -10,13 +10,13 @@ use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 
 use self::split_examples::{Examples, Room};
-use super::Host;
 use super::engine;
 use super::prefetch::Prefetcher;
 use super::step::MicroBatch;
 use super::step_failure::MemoryAdvice;
 use super::task::{StepLoss, Task, TrainingPlan, Validation, plan};
 use crate::config::{Config, Pretrain};
+use crate::context::Context;
 use crate::data::corpus::{Corpus, Split};
 use crate::data::epochs::Epochs;
 use crate::data::preprocess::Preprocess;
@@ -30,6 +30,7 @@ use crate::matrix::Matrix;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::nn::adamw::Group;
 use crate::nn::checkpoint_block::Keep;
+use crate::nn::device::describe;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors::to_matrix;
 use crate::rng;
@@ -45,31 +46,41 @@ const VALIDATED_AT_ONCE: usize = 64;
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
-pub fn pretrain(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, host: &Host) -> Result<()> {
+pub fn pretrain(
+    config: &Config,
+    corpus: &Corpus,
+    run: &RunFolder,
+    resume: bool,
+    ctx: &Context,
+) -> Result<()> {
     let section = &config.pretrain;
     let out = Path::new(&section.out);
     verify::photos_are_there(corpus, config.data.on_bad_image)?;
     let mut whole = match section.init.is_empty() {
-        true => fresh(section, corpus, config.seed, run, host.device)?,
-        false => from_another(section, out, host.device)?,
+        true => fresh(section, corpus, config.seed, run, &ctx.device)?,
+        false => from_another(section, out, ctx)?,
     };
-    whole.clip.compute_in(host.compute);
+    whole.clip.compute_in(ctx.compute);
     if section.recompute {
         whole.clip.hold(Keep::Input);
     }
     let (parameters, tokens) = (whole.params.count(), whole.tokens.vocab_size());
-    tracing::info!("a CLIP of {parameters} parameters, {tokens} tokens, {host}");
+    tracing::info!(
+        "a CLIP of {parameters} parameters, {tokens} tokens, {}",
+        describe(ctx.compute, &ctx.device)
+    );
     let mut room = Room::ALL;
-    let mut examples = |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image);
+    let mut examples =
+        |split| Examples::read(corpus, split, &whole, &mut room, config.data.on_bad_image, ctx);
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let mut task = Contrastive::new(whole, train, val, section, config.seed);
-    engine::train(&mut task, plan(section), run, resume, host.stop, &host.ranks)?;
+    engine::train(&mut task, plan(section), run, resume, ctx)?;
     task.write_best(run, out)
 }
 
 /// The CLIP that is tuned; the folder it lies in must not be the one that gets the result.
-fn from_another(section: &Pretrain, out: &Path, device: &Device) -> Result<ClipBundle> {
-    let folder = encoder_folder::find(&section.init, &section.revision)?;
+fn from_another(section: &Pretrain, out: &Path, ctx: &Context) -> Result<ClipBundle> {
+    let folder = encoder_folder::find(&section.init, &section.revision, ctx.progress)?;
     let same = |a: &Path, b: &Path| Some(fs::canonicalize(a).ok()? == fs::canonicalize(b).ok()?);
     if same(&folder, out) == Some(true) {
         return Err(Error::input(format!(
@@ -78,7 +89,7 @@ fn from_another(section: &Pretrain, out: &Path, device: &Device) -> Result<ClipB
             section.out
         )));
     }
-    ClipBundle::read(&folder, TrainableTowers::EVERYTHING, device)
+    ClipBundle::read(&folder, TrainableTowers::EVERYTHING, &ctx.device)
 }
 
 /// A CLIP that knows nothing, with a vocabulary learnt from the train captions.

@@ -10,6 +10,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::config::OnBadImage;
+use crate::context::Context;
 use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::{self, Photo};
 use crate::data::preprocess::Preprocess;
@@ -18,7 +19,6 @@ use crate::encoder::clip::ClipBundle;
 use crate::encoder::embedded_corpus::split_readable;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
-use crate::progress;
 use crate::rng::Rng;
 
 /// Photos that are decoded together.
@@ -63,6 +63,7 @@ impl Examples {
         whole: &ClipBundle,
         room: &mut Room,
         on_bad: OnBadImage,
+        ctx: &Context,
     ) -> Result<Self> {
         let images = corpus.images_in(split);
         if images.is_empty() {
@@ -70,7 +71,7 @@ impl Examples {
                 "the corpus has no images in its {split} split; pretraining needs some"
             )));
         }
-        let (kept, photos) = split_readable(prepared(corpus, &images, whole, room)?, on_bad)?;
+        let (kept, photos) = split_readable(prepared(corpus, &images, whole, room, ctx)?, on_bad)?;
         if photos.is_empty() {
             return Err(Error::input(format!("no photo of the {split} split can be read")));
         }
@@ -127,13 +128,14 @@ fn prepared(
     images: &[ImageIdx],
     whole: &ClipBundle,
     room: &mut Room,
+    ctx: &Context,
 ) -> Result<Vec<Result<Example>>> {
     let file = |&image: &ImageIdx| {
         let photo = corpus.photo(image).cloned();
         photo.ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
     };
     let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
-    let bar = progress::bar(files.len(), "decoding photos");
+    let bar = ctx.bar(files.len(), "decoding photos");
     let mut all = Vec::with_capacity(files.len());
     for batch in files.chunks(AT_ONCE) {
         let decoded = photos::decode_batch(batch, &whole.preprocess);
@@ -168,7 +170,15 @@ mod tests {
         let side = whole.preprocess.side();
         let squares = |squares_of_room: usize| {
             let mut room = Room(squares_of_room * 3 * side * side);
-            let read = Examples::read(&corpus, Split::Train, &whole, &mut room, OnBadImage::Error).unwrap();
+            let read = Examples::read(
+                &corpus,
+                Split::Train,
+                &whole,
+                &mut room,
+                OnBadImage::Error,
+                &Context::default(),
+            )
+            .unwrap();
             assert_eq!(read.photos.iter().filter(|e| e.square.is_some()).count(), squares_of_room.min(5));
             read.photos(&[4, 0, 2]).unwrap()
         };

@@ -3,15 +3,13 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use candle_core::Device;
-use dsi::config::{Config, Precision};
-use dsi::distributed::Ranks;
+use dsi::config::Config;
+use dsi::context::Context;
 use dsi::encoder::embedded_corpus;
 use dsi::error::Result;
 use dsi::run_folder::RunFolder;
-use dsi::train::Host;
-use dsi::train::stop_flag::Stop;
-use dsi::{index, train};
+use dsi::stop_flag::Stop;
+use dsi::{experiment, index, train};
 
 use crate::fixture::{Outcome, Space, assert_same, repository};
 use crate::harness::Need::Mount;
@@ -54,15 +52,15 @@ fn a_full_disk_is_named_and_the_run_resumes_with_room() {
 }
 
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu)?;
-    let index = index::open(config, &prepared, run, &Device::Cpu, &Ranks::alone())?;
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default())?;
+    let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
     train::joint::train(
         config,
         &prepared,
         &index,
         run,
         false,
-        &Host::new(Precision::F32, &Device::Cpu, stop).unwrap(),
+        &Context { stop: stop.clone(), ..Context::default() },
     )
 }
 

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use candle_core::Device;
-use dsi::config::{Config, Precision};
-use dsi::distributed::Ranks;
+use dsi::config::Config;
+use dsi::context::Context;
 use dsi::run_folder::RunFolder;
-use dsi::train::Host;
-use dsi::train::stop_flag::Stop;
-use dsi::{encoder::embedded_corpus, index, train};
+
+use dsi::stop_flag::Stop;
+use dsi::{encoder::embedded_corpus, experiment, index, train};
 use serde_json::Value;
 
 use crate::fixture::{ENDLESS, INTERRUPTED, Outcome, Program, Space, assert_same, contents, repository};
@@ -156,8 +155,9 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let more = [&["eval.gallery=split"], more].concat();
     let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(&more)).unwrap();
     let run = RunFolder::new(space.path(folder));
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Device::Cpu).unwrap();
-    let index = index::open(&config, &prepared, &run, &Device::Cpu, &Ranks::alone()).unwrap();
+    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default()).unwrap();
+    let index =
+        index::open(&experiment::index_settings(&config), &prepared, &run, &Context::default()).unwrap();
     let stop = Stop::default();
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
@@ -167,7 +167,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
         &index,
         &run,
         false,
-        &Host::new(Precision::F32, &Device::Cpu, &stop).unwrap(),
+        &Context { stop: stop.clone(), ..Context::default() },
     )
     .unwrap_err();
 }

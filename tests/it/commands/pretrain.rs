@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::Device;
-use dsi::config::{Config, Precision};
+use dsi::config::Config;
+use dsi::context::Context;
 use dsi::data::corpus::Corpus;
 use dsi::data::open_corpus;
 use dsi::encoder::clip_encoder::ClipEncoder;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
-use dsi::train::Host;
+use dsi::stop_flag::Stop;
 use dsi::train::pretrain::pretrain;
-use dsi::train::stop_flag::Stop;
 
 use crate::fixture::{Program, Space, assert_same, contents, copy, json_lines, repository};
 
@@ -127,7 +127,7 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
     if stop {
         wish.request();
     }
-    pretrain(config, corpus, run, resume, &Host::new(Precision::F32, &Device::Cpu, &wish).unwrap())
+    pretrain(config, corpus, run, resume, &Context { stop: wish, ..Context::default() })
 }
 
 fn pretraining_stopped_after_every_step_ends_as_an_unbroken_one() {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use dsi::data::encoder_folder;
 use dsi::data::hub::Hub;
+use dsi::progress::Progress;
 
 use super::server::{Answer, Request, Server, file, http, status};
 
@@ -66,7 +67,10 @@ fn assert_holds(folder: &Path, files: &[(&str, &[u8])]) {
 
 fn a_local_folder_is_returned_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(encoder_folder::find(folder.path().to_str().unwrap(), "main").unwrap(), folder.path());
+    assert_eq!(
+        encoder_folder::find(folder.path().to_str().unwrap(), "main", Progress::Hidden).unwrap(),
+        folder.path()
+    );
 }
 
 fn invalid_ids_are_refused_without_a_request() {

@@ -18,7 +18,6 @@ const EXCEPTIONS: &[&str] = &[
     "ablate/run_plan.rs",
     "encoder/clip_encoder.rs",
     "eval/mod.rs",
-    "index/mod.rs",
     "retriever/factory.rs",
     "train/docid_state.rs",
     "train/joint/memory_advice.rs",

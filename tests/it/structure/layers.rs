@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 11] = [
 
 /// The base, whose modules may see each other.
 const BASE: &[&str] = &[
+    "context",
     "distributed",
     "error",
     "file_io",
@@ -37,6 +38,7 @@ const BASE: &[&str] = &[
     "progress",
     "rng",
     "run_folder",
+    "stop_flag",
 ];
 
 /// Imports that break the rule, each with the reason why it may.

@@ -15,7 +15,8 @@ use indicatif::ProgressBar;
 
 use super::dataset_sources::Makes;
 use crate::error::{Error, Result};
-use crate::{file_io, progress};
+use crate::file_io;
+use crate::progress::Progress;
 
 /// Bytes of the largest photo, and of the largest other file (COCO's captions have 150 MB).
 const LARGEST: [u64; 2] = [256 << 20, 1 << 30];
@@ -30,7 +31,7 @@ const PHOTOS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 ///
 /// # Errors
 /// When the archive cannot be read, has an entry that is refused (named), or lacks what is wanted.
-pub fn unpack(archive: &Path, makes: Makes, place: &Path) -> Result<usize> {
+pub fn unpack(archive: &Path, makes: Makes, place: &Path, progress: Progress) -> Result<usize> {
     let growing = beside(place);
     let remove = |path: &Path| match fs::remove_dir_all(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
@@ -45,7 +46,7 @@ pub fn unpack(archive: &Path, makes: Makes, place: &Path) -> Result<usize> {
         folder: &growing,
         room: length.saturating_mul(SWELL).saturating_add(1 << 30),
         names: HashSet::new(),
-        bar: progress::bytes(Some(length), format!("unpacking {}", name_of(archive))),
+        bar: progress.bytes(Some(length), format!("unpacking {}", name_of(archive))),
     };
     let taken = taker.entries().and_then(|()| taker.finish(place));
     let count = taker.names.len();

@@ -56,7 +56,7 @@ fn unpacked(name: &str, bytes: &[u8], makes: Makes) -> (Result<usize>, tempfile:
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join(name);
     fs::write(&archive, bytes).unwrap();
-    (unpack(&archive, makes, &folder.path().join("out").join(makes.path())), folder)
+    (unpack(&archive, makes, &folder.path().join("out").join(makes.path()), Progress::Hidden), folder)
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The user's wish to stop, looked at between steps.
+//! The user's wish to stop, which a training loop looks at between steps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that Ctrl-C raises. While a training loop watches it, that loop saves and ends; at any other time
-/// there is nothing to save, and whoever raises it may end the program.
+/// A flag that Ctrl-C raises. A training loop that watches the flag saves its state and ends. While nothing
+/// watches it, there is nothing to save, and whoever raises it may end the program.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<Flags>);
 
@@ -14,17 +14,17 @@ struct Flags {
     watched: AtomicBool,
 }
 
-/// While this lives, the flag is watched.
+/// A promise to look at the flag, for as long as this lives.
 pub struct Watch<'a>(&'a Stop);
 
 impl Stop {
-    /// Asks to stop. Returns whether somebody will: the flag is watched, and this is the first request.
+    /// Requests a stop. Returns whether a loop will obey: the flag is watched and this is the first request.
     pub fn request(&self) -> bool {
         let first = !self.0.requested.swap(true, Ordering::SeqCst);
         first && self.0.watched.load(Ordering::SeqCst)
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     pub fn requested(&self) -> bool {
         self.0.requested.load(Ordering::SeqCst)
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_watched_first_request_will_be_obeyed() {
+    fn only_a_watched_first_request_is_obeyed() {
         assert!(!Stop::default().request());
         let stop = Stop::default();
         let watch = stop.watch();
