@@ -152,12 +152,9 @@ fn an_interrupted_run_is_saved_and_resumed_exactly() {
 fn assert_saved(outcome: Outcome) -> usize {
     assert_eq!(outcome.code, Some(INTERRUPTED), "{outcome}");
     assert_eq!(outcome.stdout, "", "{outcome}");
-    assert!(
-        outcome.error().contains("stopped on request") && outcome.error().contains("--resume"),
-        "{outcome}"
-    );
-    let step = outcome.error().split_once("saved at step ").unwrap().1;
-    step.split(' ').next().unwrap().parse().unwrap()
+    let (_, saved) = outcome.stderr.split_once("stopped on request; saved at step ").unwrap();
+    assert!(saved.contains("--resume"), "{outcome}");
+    saved.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// The last step in a log that is being written.

@@ -213,7 +213,7 @@ fn ctrl_c_saves_the_run_and_says_how_to_resume() {
     let outcome = ablate(&space, grid, ENDLESS).interrupted(begun);
     assert_eq!(outcome.code, Some(INTERRUPTED), "{outcome}");
     for part in ["stopped on request", "\"base\", seed 0 is saved; the same command goes on"] {
-        assert!(outcome.error().contains(part), "{part}: {outcome}");
+        assert!(outcome.stderr.contains(part), "{part}: {outcome}");
     }
     let again = ablate(&space, grid, ENDLESS).args(["--plan"]).output().succeeded();
     assert!(again.stderr.contains("1 to go on with"), "{again}");
