@@ -10,10 +10,11 @@ use candle_core::{DType, Device};
 
 use crate::config::{self, Config};
 use crate::context::Context;
-use crate::data::{encoder_folder, leaks};
-use crate::encoder::clip::ClipBundle;
-use crate::encoder::clip_encoder::ClipEncoder;
-use crate::encoder::embedded_corpus::{self, EmbeddedCorpus};
+use crate::data::leaks;
+use crate::encoder::TrainableSettings;
+use crate::encoder::embed_corpus::embed_corpus;
+use crate::encoder::embedded_corpus::EmbeddedCorpus;
+use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::error::{Error, Result};
 use crate::eval::fit_rerank_weight;
 use crate::eval::report::Report;
@@ -24,7 +25,6 @@ use crate::run_folder::RunFolder;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
 use crate::train::teacher::Scores;
-use crate::train::trainable_encoder::trained;
 use crate::{eval, index, train};
 
 /// The folders below [`RunFolder::tuned`].
@@ -37,7 +37,7 @@ const INDEX: &str = "index";
 /// When they cannot be read, the splits leak into each other, the evaluated split is empty, or `train.teacher` is of another
 /// corpus.
 pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, ctx)?;
+    let prepared = embed_corpus(&config.data, &config.encoder, ctx)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
     eval::require(config, &prepared.corpus)?;
     Scores::open(&config.train, &prepared.corpus)?;
@@ -50,7 +50,7 @@ pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
 /// When they cannot be read, or the training has not ended.
 pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Result<EmbeddedCorpus> {
     if !config.tunes() {
-        return embedded_corpus::prepare(&config.data, &config.encoder, ctx);
+        return embed_corpus(&config.data, &config.encoder, ctx);
     }
     let encoder = run.tuned().join(ENCODER);
     if !DocidIndex::exists(&run.tuned().join(INDEX)) {
@@ -58,7 +58,7 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Resul
         return Err(Error::file(run.path(), what));
     }
     let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
-    embedded_corpus::prepare(&config.data, &encoder, ctx)
+    embed_corpus(&config.data, &encoder, ctx)
 }
 
 /// Trains as [`train()`] does, and measures. The run folder gets everything.
@@ -191,15 +191,13 @@ fn keep_tuned(
     run: &RunFolder,
     ctx: &Context,
 ) -> Result<()> {
-    let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision, ctx.progress)?;
-    let device = &ctx.device;
-    let whole = ClipBundle::read(&folder, trained(&config.tune), device)?;
+    let towers = TrainableTowers::of(&config.tune);
+    let settings = TrainableSettings { towers, device: &ctx.device, compute: DType::F32, keep: None };
+    let encoder = prepared.encoder.trainable(&settings)?;
     let mut best = Checkpoint::read(&run.checkpoints(), Which::Best)?;
     let index = docid_state::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
     let (_, weights) = best.parts();
-    whole.towers().assign(weights, &run.checkpoints())?;
-    let encoder = run.tuned().join(ENCODER);
-    whole.write(&encoder, DType::F32)?;
-    let fingerprint = ClipEncoder::open(&encoder, config.encoder.batch, device)?.fingerprint().to_owned();
+    encoder.trained_towers().assign(weights, &run.checkpoints())?;
+    let fingerprint = encoder.write(&run.tuned().join(ENCODER), DType::F32)?;
     index.of_encoder(fingerprint).write(&run.tuned().join(INDEX), &prepared.corpus)
 }

@@ -29,7 +29,7 @@
 //! | [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
 //!
 //! # How a run flows
-//! `config` → [`encoder::embedded_corpus::prepare`] (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
+//! `config` → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
 //! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::factory`] →
 //! [`eval::evaluate`] (ranked lists, figures, table).
 

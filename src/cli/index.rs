@@ -8,7 +8,7 @@ use clap::Args;
 use super::run_opening::{OF_A_RUN, Start, open_run, run_folder};
 use super::{ConfigArgs, context, print_stdout};
 use crate::data::leaks;
-use crate::encoder::embedded_corpus;
+use crate::encoder::embed_corpus::embed_corpus;
 use crate::experiment::index_settings;
 
 /// Give every image its docid, and say whether the docids can work before anything is trained on them.
@@ -36,7 +36,7 @@ impl Index {
         let run = run_folder(self.out, &config);
         let opening = open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
         let ctx = context(&config)?;
-        let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &ctx)?;
+        let prepared = embed_corpus(&config.data, &config.encoder, &ctx)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
         opening.begin()?;
         let index = crate::index::build(&index_settings(&config), &prepared, &run, &ctx)?;

@@ -21,12 +21,12 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::distributed::launcher::rank_and_size;
+use crate::encoder::unreadable_photos::PHOTO_FAULTS;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
 use crate::progress::Progress;
 use crate::stop_flag::Stop;
-use crate::train::PHOTO_FAULTS;
 
 /// Trains, evaluates and serves a generative image retriever.
 #[derive(Parser)]

@@ -9,7 +9,7 @@ use super::run_opening::{OF_A_CLIP, Start, open_run};
 use super::{ConfigArgs, training_context};
 use crate::data::{self, leaks};
 use crate::run_folder::RunFolder;
-use crate::train;
+use crate::train::pretrain::{Pretraining, pretrain};
 
 /// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
 /// layout.
@@ -43,7 +43,9 @@ impl Pretrain {
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let ctx = training_context(&config)?;
         opening.begin()?;
-        train::pretrain::pretrain(&config, &corpus, &run, self.resume, &ctx)?;
+        let settings =
+            Pretraining { section: &config.pretrain, seed: config.seed, on_bad: config.data.on_bad_image };
+        pretrain(&settings, &corpus, &run, self.resume, &ctx)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())
     }

@@ -1,6 +1,131 @@
-//! Encoders: what turns captions and photos into embeddings, and a corpus with the embeddings of all its images and captions.
+//! Encoders: captions and photos become unit vectors in one joint space.
+//!
+//! [`DualEncoder`] is the interface. CLIP ([`clip`]) implements it, and so do ready-made embeddings
+//! ([`precomputed_features`]). Code outside this folder holds an `Arc<dyn DualEncoder>` and does not know which one it is.
+//! [`embed_corpus`](mod@embed_corpus) embeds a whole corpus with it and caches the result.
+//!
+//! # How to add an encoder kind
+//! 1. Write one file in this folder with a type that implements [`DualEncoder`] and a constant [`EncoderSpec`] that opens it.
+//! 2. Add the constant to [`ENCODERS`]; its name is the word for `encoder.kind`.
+//!
+//! Caption batching is in [`embed_in_batches`](mod@embed_in_batches), the treatment of photos that cannot be read in
+//! [`unreadable_photos`]; an implementation calls these and adds none of its own. An encoder that can be trained with
+//! the decoder also implements [`TrainableDualEncoder`] and returns it from [`DualEncoder::trainable`].
+//!
+//! Errors: tensor operations fail only when the device does.
 
 pub mod clip;
-pub mod clip_encoder;
+pub mod contrastive_loss;
+pub mod embed_corpus;
+pub mod embed_in_batches;
 pub mod embedded_corpus;
+mod embedding_cache;
+mod gather_rows;
+pub mod photo_view;
+pub mod precomputed_features;
+pub mod regularization;
+pub mod trainable_dual_encoder;
+pub mod unreadable_photos;
 pub mod view_embeddings;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use photo_view::{MirrorTta, PhotoView};
+pub use trainable_dual_encoder::{TrainableDualEncoder, TrainableSettings};
+
+use crate::config::{self, EncoderKind};
+use crate::context::Context;
+use crate::data::corpus::Corpus;
+use crate::data::embeddings::Embeddings;
+use crate::data::photos::Photo;
+use crate::error::{Error, Result};
+use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
+
+/// Receives the number of inputs embedded since its last call.
+pub type Advance<'a> = &'a dyn Fn(usize);
+
+/// Embeds captions and photos in one joint space. Equal inputs give equal rows.
+pub trait DualEncoder: Send + Sync {
+    /// Captions → unit rows (caption, width).
+    ///
+    /// # Errors
+    /// When a caption is blank, or the encoder embeds nothing new.
+    fn texts(&self, captions: &[&str], advance: Advance) -> Result<Matrix>;
+
+    /// Photos → one unit row (width) each. A photo that cannot be read is an error in its own place.
+    ///
+    /// # Errors
+    /// When the encoder embeds nothing new.
+    fn photos(&self, photos: &[Photo], view: PhotoView, advance: Advance) -> Result<Vec<Result<Vec<f32>>>>;
+
+    /// Width of a row.
+    fn width(&self) -> usize;
+
+    /// Hash of everything that decides the rows: encoders with equal fingerprints give equal rows.
+    fn fingerprint(&self) -> &str;
+
+    /// The rows of the corpus it was opened for, if it has them without embedding anything.
+    fn corpus_rows(&self) -> Option<Arc<Embeddings>> {
+        None
+    }
+
+    /// Whether it embeds captions and photos that are not in the corpus it was opened for.
+    fn embeds_new_inputs(&self) -> bool {
+        true
+    }
+
+    /// A second copy in which the chosen layers are variables, for training.
+    ///
+    /// # Errors
+    /// When the encoder cannot be trained, or a tower has fewer blocks than are to be trained.
+    fn trainable(&self, settings: &TrainableSettings) -> Result<Box<dyn TrainableDualEncoder>> {
+        let TrainableSettings { .. } = settings;
+        Err(Error::input("this encoder cannot be trained; set tune.text and tune.image to \"none\""))
+    }
+}
+
+/// What an encoder is opened from.
+pub struct EncoderSource<'a> {
+    /// `[encoder]`.
+    pub section: &'a config::Encoder,
+    /// The folder of the corpus.
+    pub root: &'a Path,
+    /// The whole corpus.
+    pub corpus: &'a Corpus,
+    /// The images of it that the experiment keeps.
+    pub kept: &'a [ImageIdx],
+    /// Where and with which other ranks it is opened.
+    pub ctx: &'a Context,
+}
+
+/// One kind of encoder.
+pub struct EncoderSpec {
+    /// The word for `encoder.kind`.
+    pub name: &'static str,
+    /// What reports call the encoder of a section.
+    pub label: fn(&config::Encoder) -> &str,
+    /// Opens it.
+    pub open: fn(&EncoderSource) -> Result<Arc<dyn DualEncoder>>,
+}
+
+/// All kinds of encoders.
+pub static ENCODERS: [EncoderSpec; 2] = [clip::clip_encoder::SPEC, precomputed_features::SPEC];
+
+/// The entry of [`ENCODERS`] for a configuration's word.
+pub fn spec(kind: EncoderKind) -> &'static EncoderSpec {
+    let spec = ENCODERS.iter().find(|spec| spec.name == kind.word());
+    spec.expect("invariant: every word for encoder.kind is in ENCODERS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_for_an_encoder_kind_is_in_the_table() {
+        let names: Vec<&str> = ENCODERS.iter().map(|spec| spec.name).collect();
+        assert_eq!(names, EncoderKind::WORDS);
+    }
+}

@@ -1,107 +1,133 @@
-//! Second views of the photos of a corpus, embedded once and cached: what image queries are learnt from.
+//! Second views of a corpus' photos, embedded once and cached: image queries are learned from them.
 //!
-//! They are drawn apart from those that an evaluation asks with.
+//! Their random streams differ from those of the views that an evaluation uses as queries.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use indicatif::ProgressBar;
 use rand::Rng as _;
 
+use super::embedded_corpus::{EmbeddedCorpus, photos_of};
+use super::{Advance, DualEncoder, MirrorTta, PhotoView};
 use crate::context::Context;
 use crate::data::photos::Photo;
 use crate::distributed::Comm;
-use crate::encoder::clip_encoder::{ClipEncoder, MirrorTta};
-use crate::encoder::embedded_corpus::{EmbeddedCorpus, photos_of};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::nn::tensors;
 use crate::rng::{self, Rng};
 
+/// The only tensor of a cache file.
 const VIEWS: &str = "views";
 
-/// What asks for each image of a corpus: other views of its photo, and the photo itself.
+/// Rows of several views of each image of a corpus; the last view is the photo as it is.
 pub struct ViewEmbeddings {
-    /// One pass over all images in corpus order after the other.
+    /// View after view, each with all images in the order of the corpus.
     rows: Matrix,
     images: usize,
 }
 
 impl ViewEmbeddings {
-    /// Rows of a corpus of `images` images, a whole number of passes over them.
+    /// Rows (view × image, width) of `images` images, view after view.
     pub fn new(rows: Matrix, images: usize) -> Self {
         assert!(rows.rows() >= images && rows.rows().is_multiple_of(images), "invariant: whole passes");
         Self { rows, images }
     }
 
-    /// The encoder's unit rows of the photos and of `count` views of each, of which each rank embeds a share. Each pass is kept
-    /// as soon as it is made; more views later cost only those that are new.
+    /// The encoder's unit rows of `count` second views of each photo, and of the photos. Each rank embeds a share. Each view
+    /// is cached when it is done, so a larger `count` later embeds only the new ones.
     ///
     /// # Errors
     /// When there are no photos, or one can no longer be read.
     pub fn embed(prepared: &EmbeddedCorpus, count: usize, ctx: &Context) -> Result<Self> {
-        let (Some(encoder), Some(cache)) = (&prepared.encoder, &prepared.cache) else {
+        let Some(cache) = &prepared.cache else {
             return Err(Error::input("second views need photos, and ready-made features have none"));
         };
-        let (corpus, width) = (&prepared.corpus, prepared.embeddings.images.width());
+        let corpus = &prepared.corpus;
         let photos = photos_of(corpus, corpus.images())?;
+        let cache = ViewCache {
+            folder: cache.with_extension("views"),
+            shape: (photos.len(), prepared.encoder.width()),
+        };
         let bar = ctx.bar(count * photos.len(), "encoding second views");
+        // The bar of one rank stands for all: they advance together.
+        let advance = |count: usize| bar.inc((count * ctx.comm.size()) as u64);
         let mut rows = Vec::new();
-        for pass in 0..count {
-            let file = cache.with_extension("views").join(format!("{pass}.safetensors"));
-            let kept = kept(&file).filter(|kept| (kept.rows(), kept.width()) == (photos.len(), width));
-            let missing = ctx.comm.any(kept.is_none());
-            let embedded = match kept {
-                Some(kept) if !missing => kept,
-                // One without it has all of them encode.
-                _ => embed(encoder, &photos, pass, &file, &bar, &ctx.comm)?,
+        for view in 0..count {
+            let embedded = match cache.read_on_all_ranks(view, &ctx.comm) {
+                Some(cached) => cached,
+                None => embed_view(&*prepared.encoder, &photos, view, &cache, &advance, &ctx.comm)?,
             };
             rows.extend_from_slice(embedded.data());
-            bar.set_position(((pass + 1) * photos.len()) as u64);
+            bar.set_position(((view + 1) * photos.len()) as u64);
         }
         bar.finish_and_clear();
         rows.extend_from_slice(prepared.embeddings.images.data());
-        Ok(Self::new(Matrix::new(width, rows), photos.len()))
+        Ok(Self::new(Matrix::new(prepared.encoder.width(), rows), photos.len()))
     }
 
-    /// The same, each row moved.
+    /// The views with `map` applied to their rows.
     ///
     /// # Errors
-    /// What `to` reports.
-    pub fn moved(self, to: impl FnOnce(&Matrix) -> Result<Matrix>) -> Result<Self> {
-        Ok(Self { rows: to(&self.rows)?, ..self })
+    /// Those of `map`.
+    pub fn mapped(self, map: impl FnOnce(&Matrix) -> Result<Matrix>) -> Result<Self> {
+        Ok(Self { rows: map(&self.rows)?, ..self })
     }
 
-    /// One view of each of these images.
+    /// A random view of each of these images: (image, width).
     pub fn draw(&self, images: &[usize], rng: &mut Rng) -> Matrix {
-        let passes = self.rows.rows() / self.images;
-        let view = |&image: &usize| image + self.images * rng.random_range(0..passes);
-        self.rows.select(&images.iter().map(view).collect::<Vec<_>>())
+        let views = self.rows.rows() / self.images;
+        let row = |&image: &usize| image + self.images * rng.random_range(0..views);
+        self.rows.select(&images.iter().map(row).collect::<Vec<_>>())
     }
 }
 
-/// A pass that was made before, if its file is whole.
-fn kept(file: &Path) -> Option<Matrix> {
-    tensors::to_matrix(&tensors::read(file).ok()?.remove(VIEWS)?).ok()
+/// The files that keep one view each.
+struct ViewCache {
+    folder: PathBuf,
+    /// Images and width.
+    shape: (usize, usize),
 }
 
-fn embed(
-    encoder: &ClipEncoder,
+impl ViewCache {
+    fn path(&self, view: usize) -> PathBuf {
+        self.folder.join(format!("{view}.safetensors"))
+    }
+
+    /// A cached view; `None` on all ranks when one of them has none, since all must then embed their shares.
+    fn read_on_all_ranks(&self, view: usize, comm: &Comm) -> Option<Matrix> {
+        let cached = read_view(&self.path(view)).filter(|rows| (rows.rows(), rows.width()) == self.shape);
+        if comm.any(cached.is_none()) { None } else { cached }
+    }
+
+    fn write(&self, view: usize, rows: &Matrix) -> Result<()> {
+        let tensor = tensors::from_matrix(rows, &Device::Cpu)?;
+        tensors::write(&self.path(view), &[(VIEWS.to_owned(), tensor)].into())
+    }
+}
+
+/// `None` when the file is missing or damaged.
+fn read_view(path: &Path) -> Option<Matrix> {
+    tensors::to_matrix(&tensors::read(path).ok()?.remove(VIEWS)?).ok()
+}
+
+fn embed_view(
+    encoder: &dyn DualEncoder,
     photos: &[Photo],
-    pass: usize,
-    file: &Path,
-    bar: &ProgressBar,
+    view: usize,
+    cache: &ViewCache,
+    advance: Advance,
     comm: &Comm,
 ) -> Result<Matrix> {
-    let views = comm.gather_shares(photos.len(), |own| {
-        let draw = |photo: usize| rng::stream(pass as u64, "view to learn from", (own.start + photo) as u64);
-        // Each rank stands for all.
-        let done = |n: usize| bar.inc((n * comm.size()) as u64);
-        let rows = encoder.views(&photos[own.clone()], &draw, MirrorTta::Off, &done)?;
+    let rows = comm.gather_shares(photos.len(), |share| {
+        let draw =
+            |photo: usize| rng::stream(view as u64, "view to learn from", (share.start + photo) as u64);
+        let second_view = PhotoView::second(&draw, MirrorTta::Off);
+        let rows = encoder.photos(&photos[share.clone()], second_view, advance)?;
         Ok(Matrix::new(encoder.width(), rows.into_iter().collect::<Result<Vec<_>>>()?.concat()))
     })?;
     if comm.is_first() {
-        tensors::write(file, &[(VIEWS.to_owned(), tensors::from_matrix(&views, &Device::Cpu)?)].into())?;
+        cache.write(view, &rows)?;
     }
-    Ok(views)
+    Ok(rows)
 }

@@ -25,8 +25,8 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::distributed::Comm;
-use crate::encoder::clip_encoder::MirrorTta;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
+use crate::encoder::{self, MirrorTta};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::retriever::RankedList;
@@ -117,7 +117,7 @@ pub fn evaluate(
 ) -> Result<Report> {
     let (corpus, split) = (&prepared.corpus, config.eval.split);
     require(config, corpus)?;
-    let encoder = if prepared.encoder.is_some() { &config.encoder.path } else { "features" };
+    let encoder = (encoder::spec(config.encoder.kind).label)(&config.encoder);
     let settings = settings(config);
     let (dataset, encoder) = (config.data.name.clone(), encoder.to_owned());
     let mut report = Report::new(dataset, split.to_string(), config.seed, encoder, settings);
@@ -133,7 +133,7 @@ pub fn evaluate(
         asked.extend(query_sets::views(
             prepared,
             &corpus.images_in(split),
-            MirrorTta::of(config),
+            MirrorTta::of_queries(&config.search),
             config.seed,
         )?);
     }

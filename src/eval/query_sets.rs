@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::row_setting::{Gallery, QueryKind};
 use crate::config;
 use crate::data::corpus::{Corpus, Split};
-use crate::encoder::clip_encoder::MirrorTta;
 use crate::encoder::embedded_corpus::{EmbeddedCorpus, photos_of};
+use crate::encoder::{MirrorTta, PhotoView};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::modality::Modality;
@@ -64,13 +64,19 @@ pub fn images(prepared: &EmbeddedCorpus, images: &[ImageIdx]) -> QuerySet {
 pub fn views(
     prepared: &EmbeddedCorpus,
     images: &[ImageIdx],
-    sides: MirrorTta,
+    mirror: MirrorTta,
     seed: u64,
 ) -> Result<Option<QuerySet>> {
-    let Some(encoder) = &prepared.encoder else { return Ok(None) };
+    let encoder = &prepared.encoder;
+    if !encoder.embeds_new_inputs() {
+        return Ok(None);
+    }
     let photos = photos_of(&prepared.corpus, images.iter().copied())?;
     let draw = |n: usize| rng::stream(seed, "view", n as u64);
-    let rows = encoder.views(&photos, &draw, sides, &|_| ())?.into_iter().collect::<Result<Vec<_>>>()?;
+    let rows = encoder
+        .photos(&photos, PhotoView::second(&draw, mirror), &|_| ())?
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
     Ok(Some(QuerySet {
         kind: QueryKind::View,
         queries: rows.into_iter().map(|row| Query::Embedding(Modality::Image, row)).collect(),

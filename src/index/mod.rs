@@ -100,7 +100,7 @@ pub fn build(
     if !refusals.is_empty() {
         return Err(Error::input(format!("this index cannot work:\n  {}", refusals.join("\n  "))));
     }
-    let (corpus_is, encoder_is) = (corpus.fingerprint(), prepared.fingerprint.clone());
+    let (corpus_is, encoder_is) = (corpus.fingerprint(), prepared.encoder.fingerprint().to_owned());
     let meta = IndexMeta::new(section.family, &docids, corpus_is, encoder_is, gates, section.views > 0);
     let books = codebooks.as_ref();
     let seconds =
@@ -141,7 +141,7 @@ fn adapter(
     seed: u64,
     ctx: &Context,
 ) -> Result<QueryAdapter> {
-    let views = views.moved(|rows| Ok(align.apply(Modality::Image, rows)))?;
+    let views = views.mapped(|rows| Ok(align.apply(Modality::Image, rows)))?;
     train_query_adapter::learn(section, images, &views, learnt, seed, ctx)
 }
 

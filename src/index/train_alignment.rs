@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::data::corpus::TrainPair;
 use crate::data::embeddings::Embeddings;
 use crate::data::epochs::Epochs;
-use crate::encoder::clip::contrastive_loss::contrastive_loss;
+use crate::encoder::contrastive_loss::contrastive_loss;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::model::alignment::{Alignment, SideMap};

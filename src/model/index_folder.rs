@@ -152,7 +152,7 @@ impl DocidIndex {
             "use the configuration it was made with, or make it again with dsi index --out RUN --force";
         for (what, ours, theirs) in [
             ("corpus", corpus.fingerprint(), &meta.corpus),
-            ("encoder", prepared.fingerprint.clone(), &meta.encoder),
+            ("encoder", prepared.encoder.fingerprint().to_owned(), &meta.encoder),
         ] {
             if ours != *theirs {
                 return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));

@@ -84,14 +84,17 @@ impl Retriever for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::clip_encoder::MirrorTta;
+    use crate::data::embeddings::Embeddings;
+    use crate::encoder::MirrorTta;
+    use crate::encoder::precomputed_features::PrecomputedFeatures;
     use crate::modality::Modality;
 
     #[test]
     fn ranks_by_cosine_and_serves_the_gallery_alone() {
         let embeddings = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
-        let dense =
-            Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, Embedder::new(None, MirrorTta::Off, 2));
+        let features = Embeddings { images: embeddings.clone(), captions: Matrix::zeros(0, 2) };
+        let embedder = Embedder::new(Arc::new(PrecomputedFeatures::new(features)), MirrorTta::Off);
+        let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, embedder);
         let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
         let images = |k| -> Vec<u32> {
             dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]

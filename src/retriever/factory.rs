@@ -13,7 +13,7 @@ use super::{Query, Retriever};
 use crate::config::{Config, Loss};
 use crate::docid::prior::log_prior;
 use crate::docid::trie::Trie;
-use crate::encoder::clip_encoder::MirrorTta;
+use crate::encoder::MirrorTta;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::Result;
 use crate::ids::ImageIdx;
@@ -144,7 +144,7 @@ impl RetrieverFactory {
             beside: Arc::new(beside),
             aligned: Arc::new(aligned),
             books: books.transpose()?,
-            embedder: Embedder::new(prepared.encoder.clone(), MirrorTta::of(config), images.width()),
+            embedder: Embedder::new(prepared.encoder.clone(), MirrorTta::of_queries(&config.search)),
             images,
             index,
             dsi,

@@ -19,5 +19,3 @@ mod step_metrics;
 pub mod task;
 pub mod teacher;
 pub mod trainable_encoder;
-
-pub use self::photo_loader::PHOTO_FAULTS;

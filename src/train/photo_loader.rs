@@ -1,140 +1,147 @@
-//! The photos that the image tower is shown at each step, decoded, and augmented where that is wanted, ahead of the step.
+//! Decodes the photos of each training batch ahead of it on a thread, augmented if `tune.augment` says so.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::prefetch::Prefetcher;
 use super::query_batches::BatchSampler;
 use super::step::MicroBatch;
-use crate::config::{Config, OnBadImage, TrainableLayers};
+use super::trainable_encoder::EncoderTraining;
+use crate::config::{TrainableLayers, WeightSchedule};
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::distributed::{Comm, share};
 use crate::encoder::embedded_corpus::photos_of;
-use crate::error::{Error, Result};
+use crate::encoder::unreadable_photos::{DecodedPhotos, PhotoFallback};
+use crate::error::Result;
 use crate::rng;
 
-/// The log target of photos that cannot be read: every rank reports those of its own share.
-pub const PHOTO_FAULTS: &str = "dsi::photo_faults";
+/// What photos are loaded for and how they are prepared.
+pub struct PhotoLoading<'a> {
+    /// The training that they are for.
+    pub training: &'a EncoderTraining<'a>,
+    /// How photos are prepared for the encoder.
+    pub preprocess: &'a Preprocess,
+    /// The processes that load a share each.
+    pub comm: &'a Comm,
+}
 
-/// Photos as squares; none where one could not be read.
-pub type Squares = Vec<Option<Vec<u8>>>;
+/// The photos of one batch.
+pub struct BatchPhotos {
+    /// Those of the image queries.
+    pub queries: DecodedPhotos,
+    /// Those of the pairs of the contrastive loss; empty while it has no weight.
+    pub pairs: DecodedPhotos,
+}
 
-/// The photos of a step: those that ask, and those of its contrastive loss.
-pub type Photos = Arc<(Squares, Squares)>;
+/// Decoded photos of the queries and of the pairs, or what is wrong with each.
+type Decoded = [Vec<Result<Vec<u8>>>; 2];
 
-/// What is made ahead: the squares or faults of the photos that ask, and of those of the contrastive loss.
-type Made = [Vec<Result<Vec<u8>>>; 2];
-
-/// The photos of the steps of a training.
+/// The photos of all batches of a training.
 pub struct PhotoLoader {
-    ahead: Prefetcher<Made>,
-    /// The step that was asked for last, and its photos: both losses ask for them.
-    last: RefCell<Option<(usize, Photos)>>,
-    on_bad: OnBadImage,
-    /// Faults that were told.
-    told: RefCell<BTreeSet<String>>,
-    faults: Cell<usize>,
+    decoded: Prefetcher<Decoded>,
+    /// The last batch and its photos: both losses need them.
+    last: RefCell<Option<(usize, Arc<BatchPhotos>)>>,
+    fallback: RefCell<PhotoFallback>,
 }
 
 impl PhotoLoader {
-    /// The photos of a configuration's training, in the order of its queries.
+    /// The photos of a training, in the order of its queries.
     ///
     /// # Errors
     /// When the image tower is trained and the corpus has no photos.
-    pub fn new(
-        config: &Config,
-        corpus: &Corpus,
-        preprocess: &Preprocess,
-        order: Arc<BatchSampler>,
-        comm: &Comm,
-    ) -> Result<Self> {
-        let (tune, seed, accumulate) = (config.tune.clone(), config.seed, config.train.accumulate);
-        let photos = match tune.image {
-            TrainableLayers::None => Vec::new(),
-            _ => photos_of(corpus, corpus.images())?,
-        };
-        let preprocess = preprocess.clone();
-        // Of the ranks only two numbers go to the thread that decodes.
-        let (rank, size) = (comm.rank(), comm.size());
-        let shares = move |items: usize| share(rank, size, items);
-        let make = move |step: usize| -> Made {
-            if photos.is_empty() {
-                return [Vec::new(), Vec::new()];
-            }
-            // What is drawn for a photo does not depend on which rank shows it.
-            let shown = |rows: &[usize], stream: &str| {
-                let own = shares(rows.len());
-                let photos: Vec<&Photo> = rows[own.clone()].iter().map(|&row| &photos[row]).collect();
-                let draw = |n: usize| rng::stream(seed, &format!("{stream} {}", own.start + n), step as u64);
-                match tune.augment {
-                    true => view_batch(&photos, &preprocess, &draw),
-                    false => decode_batch(&photos, &preprocess),
-                }
-            };
-            let asking = shown(&order.images(step), "photo");
-            if tune.contrastive.at(MicroBatch::nth(step, accumulate).step().0) == 0.0 {
-                return [asking, Vec::new()];
-            }
-            let paired: Vec<usize> = order.paired(step).iter().map(|pair| pair.image().row()).collect();
-            [asking, shown(&paired, "paired photo")]
-        };
+    pub fn new(loading: &PhotoLoading, corpus: &Corpus, sampler: Arc<BatchSampler>) -> Result<Self> {
+        let training = loading.training;
+        let decoder = (training.tune.image != TrainableLayers::None)
+            .then(|| BatchDecoder::new(loading, corpus, sampler))
+            .transpose()?;
+        let decode = move |step| decoder.as_ref().map_or_else(Decoded::default, |all| all.decode(step));
         Ok(Self {
-            ahead: Prefetcher::new(make),
+            decoded: Prefetcher::new(decode),
             last: RefCell::default(),
-            on_bad: config.data.on_bad_image,
-            told: RefCell::default(),
-            faults: Cell::default(),
+            fallback: RefCell::new(PhotoFallback::new(training.on_bad)),
         })
     }
 
-    /// The photos that ask at a step, and those of its contrastive loss, which are there where that has a weight.
+    /// The photos of a batch.
     ///
     /// # Errors
-    /// When a photo can no longer be read, unless such are to be skipped.
-    pub fn of(&self, step: usize) -> Result<Photos> {
+    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`.
+    pub fn of(&self, step: usize) -> Result<Arc<BatchPhotos>> {
         let mut last = self.last.borrow_mut();
         if let Some((_, photos)) = last.as_ref().filter(|(of, _)| *of == step) {
             return Ok(photos.clone());
         }
-        let [asking, paired] = self.ahead.of(step);
-        let photos = Arc::new((self.sound(asking)?, self.sound(paired)?));
+        let [queries, pairs] = self.decoded.of(step);
+        let photos = Arc::new(BatchPhotos { queries: self.admit(queries)?, pairs: self.admit(pairs)? });
         *last = Some((step, photos.clone()));
         Ok(photos)
     }
 
-    /// Time that steps have waited for photos since this was last asked.
+    /// The time spent waiting for photos since the last call.
     pub fn waited(&self) -> Duration {
-        self.ahead.waited()
+        self.decoded.waited()
     }
 
-    /// Photos without their faults, each of which is told once, or ends the training.
+    /// [`PhotoFallback::admit`].
     ///
     /// # Errors
-    /// The first fault, unless faults are to be skipped.
-    pub fn sound(&self, photos: Vec<Result<Vec<u8>>>) -> Result<Squares> {
-        photos.into_iter().map(|photo| photo.map(Some).or_else(|fault| self.fault(fault))).collect()
+    /// As there.
+    pub fn admit(&self, decoded: Vec<Result<Vec<u8>>>) -> Result<DecodedPhotos> {
+        self.fallback.borrow_mut().admit(decoded)
+    }
+}
+
+/// Decodes the photos of a batch: a function of the seed and the batch alone.
+struct BatchDecoder {
+    /// All photos of the corpus.
+    photos: Vec<Photo>,
+    preprocess: Preprocess,
+    sampler: Arc<BatchSampler>,
+    contrastive: WeightSchedule,
+    augment: bool,
+    seed: u64,
+    accumulate: usize,
+    rank: usize,
+    ranks: usize,
+}
+
+impl BatchDecoder {
+    fn new(loading: &PhotoLoading, corpus: &Corpus, sampler: Arc<BatchSampler>) -> Result<Self> {
+        let training = loading.training;
+        Ok(Self {
+            photos: photos_of(corpus, corpus.images())?,
+            preprocess: loading.preprocess.clone(),
+            sampler,
+            contrastive: training.tune.contrastive.clone(),
+            augment: training.tune.augment,
+            seed: training.seed,
+            accumulate: training.accumulate,
+            rank: loading.comm.rank(),
+            ranks: loading.comm.size(),
+        })
     }
 
-    /// Tells of each photo once, and counts.
-    fn fault(&self, fault: Error) -> Result<Option<Vec<u8>>> {
-        if self.on_bad == OnBadImage::Error {
-            let remedy = "replace the photo and go on with --resume, or set data.on_bad_image = \"skip\"";
-            return Err(Error::input(format!("{fault}; {remedy}")));
+    fn decode(&self, step: usize) -> Decoded {
+        let queries = self.decode_share(&self.sampler.images(step), "photo", step);
+        if self.contrastive.at(MicroBatch::nth(step, self.accumulate).step().0) == 0.0 {
+            return [queries, Vec::new()];
         }
-        self.faults.set(self.faults.get() + 1);
-        let fault = fault.to_string();
-        if self.told.borrow_mut().insert(fault.clone()) {
-            tracing::warn!(
-                target: PHOTO_FAULTS,
-                "{fault}: its embedding from before the training stands in for it ({} such so far)",
-                self.faults.get()
-            );
+        let pairs: Vec<usize> = self.sampler.paired(step).iter().map(|pair| pair.image().row()).collect();
+        [queries, self.decode_share(&pairs, "paired photo", step)]
+    }
+
+    /// This rank's share of some images' photos. The random stream of a photo does not depend on the rank that decodes it.
+    fn decode_share(&self, images: &[usize], stream: &str, step: usize) -> Vec<Result<Vec<u8>>> {
+        let share = share(self.rank, self.ranks, images.len());
+        let photos: Vec<&Photo> = images[share.clone()].iter().map(|&image| &self.photos[image]).collect();
+        if !self.augment {
+            return decode_batch(&photos, &self.preprocess);
         }
-        Ok(None)
+        let draw = |n: usize| rng::stream(self.seed, &format!("{stream} {}", share.start + n), step as u64);
+        view_batch(&photos, &self.preprocess, &draw)
     }
 }
 
@@ -143,40 +150,43 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::Config;
     use crate::data::{jsonl, scenes};
 
+    /// The photos of the first batch of a training on a corpus, and the images they are of.
+    fn first_batch(corpus: &Corpus, on_bad: &str) -> (Result<Arc<BatchPhotos>>, [Vec<usize>; 2]) {
+        let sets =
+            ["tune.image=all", "tune.contrastive=1", "tune.contrastive_pairs=9", "train.batch=16", on_bad];
+        let config = Config::parse("", Path::new("x"), &sets.map(str::to_owned)).unwrap();
+        let sampler = Arc::new(BatchSampler::new(&config, corpus).unwrap());
+        let pairs = sampler.paired(0).iter().map(|pair| pair.image().row()).collect();
+        let images = [sampler.images(0), pairs];
+        let training = EncoderTraining {
+            tune: &config.tune,
+            seed: config.seed,
+            accumulate: config.train.accumulate,
+            on_bad: config.data.on_bad_image,
+        };
+        let (preprocess, comm) = (Preprocess::clip(16).unwrap(), Comm::single());
+        let loading = PhotoLoading { training: &training, preprocess: &preprocess, comm: &comm };
+        (PhotoLoader::new(&loading, corpus, sampler).unwrap().of(0), images)
+    }
+
     #[test]
-    fn a_photo_that_vanished_ends_the_training_unless_it_is_to_be_skipped() {
+    fn an_unreadable_photo_ends_the_training_unless_it_is_to_be_skipped() {
         let root = tempfile::tempdir().unwrap();
         let spec = scenes::Spec { seed: 3, train: 6, val: 1, test: 1, side: 32 };
         scenes::write(root.path(), &spec, &|| ()).unwrap();
         let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
-        let photo = corpus.photo(corpus.images().next().unwrap()).unwrap().path().to_path_buf();
+        let photo = corpus.photo(corpus.images().next().unwrap()).unwrap().path();
         std::fs::remove_file(photo).unwrap();
-        let shown = |on_bad: &str| {
-            let sets = [
-                "tune.image=all",
-                "tune.contrastive=1",
-                "tune.contrastive_pairs=9",
-                "train.batch=16",
-                on_bad,
-            ]
-            .map(str::to_owned);
-            let config = Config::parse("", Path::new("x"), &sets).unwrap();
-            let order = Arc::new(BatchSampler::new(&config, &corpus).unwrap());
-            let gold = [order.images(0), order.paired(0).iter().map(|pair| pair.image().row()).collect()];
-            let shown =
-                PhotoLoader::new(&config, &corpus, &Preprocess::clip(16).unwrap(), order, &Comm::single())
-                    .unwrap();
-            (shown.of(0), gold)
-        };
-        let (photos, gold) = shown("data.on_bad_image=skip");
+        let (photos, images) = first_batch(&corpus, "data.on_bad_image=skip");
         let photos = photos.unwrap();
-        for (squares, gold) in [&photos.0, &photos.1].into_iter().zip(gold) {
-            let missing: Vec<bool> = gold.iter().map(|&row| row == 0).collect();
-            assert_eq!(squares.iter().map(Option::is_none).collect::<Vec<_>>(), missing);
+        for (photos, images) in [&photos.queries, &photos.pairs].into_iter().zip(images) {
+            let missing: Vec<bool> = images.iter().map(|&image| image == 0).collect();
+            assert_eq!(photos.iter().map(Option::is_none).collect::<Vec<_>>(), missing);
         }
-        let error = shown("data.on_bad_image=error").0.unwrap_err().to_string();
+        let error = first_batch(&corpus, "data.on_bad_image=error").0.err().unwrap().to_string();
         assert!(error.contains("--resume") && error.contains("cannot read"), "{error}");
     }
 }

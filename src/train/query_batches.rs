@@ -187,7 +187,7 @@ impl<'a> QueryBuilder<'a> {
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
         let count = config.index.views;
-        let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.moved(aligned));
+        let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.mapped(aligned));
         Ok(Self {
             section: &config.train,
             seed: config.seed,

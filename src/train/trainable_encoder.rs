@@ -1,28 +1,29 @@
-//! The encoder in training: queries embedded anew at each step, by a CLIP that learns with the decoder.
+//! The encoder while `dsi train` trains it with the decoder: it embeds the queries of each step anew, with gradients.
 //!
-//! The alignment stays as it was made for the encoder before its training, and so do the docids and the teacher's distribution
-//! unless images are named anew on the way. What queries are mixed with or moved by stays that of the encoder before. A tower that
-//! is not trained is not asked; the rows it gave once serve.
+//! What follows from the initial encoder stays as it was: the alignment, the docids and the teacher's distribution (unless
+//! `tune.reassign_every` renews docids and teacher), and the rows that queries are mixed with or shifted by. A tower that is
+//! not trained is not run; its cached embeddings are used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
-use super::photo_loader::PhotoLoader;
+use super::photo_loader::{PhotoLoader, PhotoLoading};
 use super::query_batches::{BatchSampler, QueryBatch};
-use crate::config::{Config, TrainableLayers, Tune};
+use crate::config::{OnBadImage, TrainableLayers, Tune};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
-use crate::data::encoder_folder;
 use crate::data::photos::decode_batch;
 use crate::distributed::Comm;
-use crate::encoder::clip::contrastive_loss::contrastive_loss_of;
-use crate::encoder::clip::{
-    ClipBundle, Regularization, TowerSide, TrainableTowers, blocks_above, decays, side,
-};
+use crate::encoder::contrastive_loss::contrastive_loss_of;
+use crate::encoder::embed_in_batches::embed_in_batches;
 use crate::encoder::embedded_corpus::{EmbeddedCorpus, photos_of};
+use crate::encoder::regularization::Regularization;
+use crate::encoder::trainable_dual_encoder::{TowerSide, TrainableTowers};
+use crate::encoder::unreadable_photos::{DecodedPhotos, rows_or_fallback};
+use crate::encoder::{TrainableDualEncoder, TrainableSettings};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -34,233 +35,255 @@ use crate::nn::params::Params;
 use crate::nn::tensors;
 use crate::rng::{self, Rng};
 
-/// Captions that a validation embeds at once.
-const AT_ONCE: usize = 64;
+/// Captions or photos that are embedded at once outside of steps.
+const EMBEDDED_AT_ONCE: usize = 64;
 
-/// A CLIP in training, and what its queries are made of.
+/// The settings of an encoder's training.
+pub struct EncoderTraining<'a> {
+    /// `[tune]`.
+    pub tune: &'a Tune,
+    /// `seed`.
+    pub seed: u64,
+    /// `train.accumulate`: batches of a step.
+    pub accumulate: usize,
+    /// `data.on_bad_image`.
+    pub on_bad: OnBadImage,
+}
+
+/// An encoder in training, with what its queries are made of.
 pub struct TrainableEncoder<'a> {
-    whole: ClipBundle,
+    encoder: Box<dyn TrainableDualEncoder>,
     section: &'a Tune,
     corpus: &'a Corpus,
-    /// What the encoder made of the corpus before its training.
-    before: &'a Embeddings,
-    /// The photos of each step, ahead of it.
-    shown: PhotoLoader,
-    order: Arc<BatchSampler>,
+    /// The rows of the initial encoder.
+    initial: &'a Embeddings,
+    photos: PhotoLoader,
+    sampler: Arc<BatchSampler>,
     align: &'a Alignment,
     seed: u64,
     device: &'a Device,
     comm: Comm,
 }
 
-/// The part of the encoder that a configuration trains.
-pub fn trained(section: &Tune) -> TrainableTowers {
-    TrainableTowers { text: section.text, image: section.image }
-}
+/// A random stream by name, and the batch it is drawn for.
+type Stream<'a> = (&'a str, usize);
 
 impl<'a> TrainableEncoder<'a> {
-    /// The encoder of a configuration, where it is trained.
+    /// A copy of the corpus' encoder with the layers of `[tune]` as variables.
     ///
     /// # Errors
     /// When it cannot be read, or has fewer blocks than are to be trained.
     pub fn open(
-        config: &'a Config,
+        training: &EncoderTraining<'a>,
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
-        order: Arc<BatchSampler>,
+        sampler: Arc<BatchSampler>,
         ctx: &'a Context,
-    ) -> Result<Option<Self>> {
-        if !config.tunes() {
-            return Ok(None);
-        }
-        let folder = encoder_folder::find(&config.encoder.path, &config.encoder.revision, ctx.progress)?;
-        let mut whole = ClipBundle::read(&folder, trained(&config.tune), &ctx.device)?;
-        whole.clip.compute_in(ctx.compute);
-        if config.tune.recompute {
-            whole.clip.hold(Keep::Input);
-        } else if ctx.comm.overlaps_sums() && ctx.device.is_cpu() {
-            whole.clip.hold(Keep::Everything);
-        }
-        let (corpus, before) = (&prepared.corpus, &prepared.embeddings);
-        let shown = PhotoLoader::new(config, corpus, &whole.preprocess, order.clone(), &ctx.comm)?;
-        let (section, seed) = (&config.tune, config.seed);
-        let (device, comm) = (&ctx.device, ctx.comm.clone());
-        Ok(Some(Self { whole, section, corpus, before, shown, order, align, seed, device, comm }))
+    ) -> Result<Self> {
+        let section = training.tune;
+        let settings = TrainableSettings {
+            towers: TrainableTowers::of(section),
+            device: &ctx.device,
+            compute: ctx.compute,
+            keep: kept_by_blocks(section, ctx),
+        };
+        let encoder = prepared.encoder.trainable(&settings)?;
+        let corpus = &prepared.corpus;
+        let loading = PhotoLoading { training, preprocess: encoder.preprocess(), comm: &ctx.comm };
+        Ok(Self {
+            photos: PhotoLoader::new(&loading, corpus, sampler.clone())?,
+            encoder,
+            section,
+            corpus,
+            initial: &prepared.embeddings,
+            sampler,
+            align,
+            seed: training.seed,
+            device: &ctx.device,
+            comm: ctx.comm.clone(),
+        })
     }
 
-    /// Time that steps have waited for photos since this was last asked.
+    /// The time that steps have waited for photos since the last call.
     pub fn waited(&self) -> Duration {
-        self.shown.waited()
+        self.photos.waited()
     }
 
-    /// What is trained of it.
+    /// Its trained parameters.
     pub fn params(&self) -> Params {
-        self.whole.towers()
+        self.encoder.trained_towers()
     }
 
-    /// The parameters of each block, in the order in which a backward pass comes by.
+    /// The trained parameters of each checkpointed block, in the order of the backward pass.
     pub fn blocks(&self) -> Vec<Vec<Tensor>> {
-        self.whole.clip.blocks()
+        self.encoder.blocks()
+    }
+
+    /// The name of a parameter's part of the encoder, for the log.
+    pub fn part(&self, parameter: &str) -> &'static str {
+        self.encoder.placement(parameter).part()
     }
 
     /// The learning rate of a parameter falls from block to block towards the input (Clark et al. 2020).
     pub fn group(&self, parameter: &str) -> Group {
-        let lr = match side(parameter) {
+        let placement = self.encoder.placement(parameter);
+        let lr = match placement.tower {
             Some(TowerSide::Image) => self.section.image_lr,
             Some(TowerSide::Text) | None => self.section.text_lr,
         };
-        let above = blocks_above(parameter, &self.whole.shape);
-        let lr = lr * self.section.layer_decay.powi(i32::try_from(above).unwrap_or(i32::MAX));
-        Group { lr, decay: if decays(parameter) { self.section.weight_decay } else { 0.0 } }
+        let blocks_above = i32::try_from(placement.blocks_above).unwrap_or(i32::MAX);
+        let lr = lr * self.section.layer_decay.powi(blocks_above);
+        Group { lr, decay: if placement.decays { self.section.weight_decay } else { 0.0 } }
     }
 
-    /// Aligned unit rows (queries, width) of a batch of captions or one of photos, moved as the batch says.
+    /// Aligned unit rows (query, width) of a batch of captions, or of one of photos, shifted as the batch says.
     ///
     /// # Errors
     /// When a photo can no longer be read.
     pub fn queries(&self, batch: &QueryBatch, step: usize) -> Result<Tensor> {
         let captions: Option<Vec<usize>> = batch.captions.iter().copied().collect();
-        let (depth, modality) = match captions {
+        let (layers, modality) = match captions {
             Some(_) => (self.section.text, Modality::Caption),
             None => (self.section.image, Modality::Image),
         };
-        if depth == TrainableLayers::None || batch.gold.is_empty() {
+        if layers == TrainableLayers::None || batch.gold.is_empty() {
             return tensors::from_matrix(&batch.rows, self.device);
         }
-        let own = match captions {
+        let rows = match captions {
             Some(captions) => self.captions(&captions, Some(("text dropout", step)))?,
-            None => self.photos(&batch.gold, &self.shown.of(step)?.0, Some(("patches", step)))?,
+            None => {
+                let photos = self.photos.of(step)?;
+                self.photos(&batch.gold, &photos.queries, Some(("patches", step)))?
+            }
         };
-        batch.moves.apply(&self.align.side(modality).forward(&own)?)
+        batch.moves.apply(&self.align.side(modality).forward(&rows)?)
     }
 
-    /// Aligned unit rows (queries, width) of captions as they are.
+    /// Aligned unit rows (caption, width) of captions, without regularization.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When the device fails.
     pub fn caption_queries(&self, captions: &[usize]) -> Result<Tensor> {
         self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
-    /// CLIP's loss on the pairs of a step, between aligned rows: those are searched.
+    /// CLIP's contrastive loss on the pairs of a step, between aligned rows, since those are searched.
     ///
     /// # Errors
     /// When a photo can no longer be read.
     pub fn contrastive(&self, step: usize) -> Result<Tensor> {
-        let pairs = self.order.paired(step);
-        let own = self.comm.share(pairs.len());
+        let pairs = self.sampler.paired(step);
+        let share = self.comm.share(pairs.len());
         let owners: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
-        let captions: Vec<usize> = pairs[own.clone()].iter().map(|pair| pair.caption().index()).collect();
-        let gold = &owners[own];
-        let images = match self.section.image {
-            TrainableLayers::None => tensors::from_matrix(&self.before.images.select(gold), self.device)?,
-            _ => self.photos(gold, &self.shown.of(step)?.1, Some(("paired patches", step)))?,
-        };
+        let captions: Vec<usize> = pairs[share.clone()].iter().map(|pair| pair.caption().index()).collect();
+        let images = self.paired_images(&owners[share], step)?;
         let images = self.align.side(Modality::Image).forward(&images)?;
         let texts = self.captions(&captions, Some(("paired text dropout", step)))?;
         let texts = self.align.side(Modality::Caption).forward(&texts)?;
         let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
-        contrastive_loss_of(&self.among_all(&images)?, &self.among_all(&texts)?, &scale, &owners)
+        contrastive_loss_of(&self.of_all_ranks(&images)?, &self.of_all_ranks(&texts)?, &scale, &owners)
     }
 
-    /// Rows of all ranks, in order: those of others as numbers, this one's as they are.
-    fn among_all(&self, own: &Tensor) -> Result<Tensor> {
-        if self.comm.size() == 1 {
-            return Ok(own.clone());
+    /// Unit rows (image, width) of the images of a step's pairs.
+    fn paired_images(&self, images: &[usize], step: usize) -> Result<Tensor> {
+        if self.section.image == TrainableLayers::None {
+            return tensors::from_matrix(&self.initial.images.select(images), self.device);
         }
-        let (count, width) = own.dims2()?;
+        self.photos(images, &self.photos.of(step)?.pairs, Some(("paired patches", step)))
+    }
+
+    /// The rows of all ranks in order: those of this rank with their gradients, the others as constants.
+    fn of_all_ranks(&self, rows: &Tensor) -> Result<Tensor> {
+        if self.comm.size() == 1 {
+            return Ok(rows.clone());
+        }
+        let (count, width) = rows.dims2()?;
         let mut counts = vec![0.0f32; self.comm.size()];
         counts[self.comm.rank()] = count as f32;
         self.comm.all_reduce(&mut counts);
         let before = counts[..self.comm.rank()].iter().sum::<f32>() as usize;
         let all = counts.iter().sum::<f32>() as usize;
-        let zeros = |rows: usize| Tensor::zeros((rows, width), own.dtype(), self.device);
-        let placed = Tensor::cat(&[zeros(before)?, own.detach(), zeros(all - before - count)?], 0)?;
-        let numbers = self.comm.all_reduce_tensor(placed)?;
-        let after = before + count;
-        let parts = [numbers.narrow(0, 0, before)?, own.clone(), numbers.narrow(0, after, all - after)?];
+        let after = all - before - count;
+        let zeros = |count: usize| Tensor::zeros((count, width), rows.dtype(), self.device);
+        let placed = Tensor::cat(&[zeros(before)?, rows.detach(), zeros(after)?], 0)?;
+        let constants = self.comm.all_reduce_tensor(placed)?;
+        let parts =
+            [constants.narrow(0, 0, before)?, rows.clone(), constants.narrow(0, before + count, after)?];
         let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
         Ok(Tensor::cat(&filled, 0)?)
     }
 
-    /// The encoder's own unit rows of captions, as it is now.
+    /// Unit rows (caption, width) of captions by the encoder as it is now, not aligned.
     ///
     /// # Errors
-    /// When the device refuses.
-    pub fn embed(&self, captions: &[usize]) -> Result<Matrix> {
-        let mut rows = Vec::new();
-        for some in captions.chunks(AT_ONCE) {
-            rows.extend_from_slice(tensors::to_matrix(&self.captions(some, None)?.detach())?.data());
-        }
-        Ok(Matrix::new(self.before.captions.width(), rows))
-    }
-
-    /// The encoder's own unit rows of all images, as it is now; each rank embeds a share.
-    ///
-    /// # Errors
-    /// When a photo can no longer be read, unless such are to be skipped: they keep the rows they had.
-    pub fn gallery(&self) -> Result<Matrix> {
-        if self.section.image == TrainableLayers::None {
-            return Ok(self.before.images.clone());
-        }
-        let images: Vec<ImageIdx> = self.corpus.images().collect();
-        self.comm.gather_shares(images.len(), |own| {
-            let mut rows = Vec::new();
-            for some in images[own].chunks(AT_ONCE) {
-                let photos = photos_of(self.corpus, some.iter().copied())?;
-                let squares = self.shown.sound(decode_batch(&photos, &self.whole.preprocess))?;
-                let some: Vec<usize> = some.iter().map(|image| image.row()).collect();
-                let embedded = self.photos(&some, &squares, None)?.detach();
-                rows.extend_from_slice(tensors::to_matrix(&embedded)?.data());
-            }
-            Ok(Matrix::new(self.before.images.width(), rows))
+    /// When the device fails.
+    pub fn embed_captions(&self, captions: &[usize]) -> Result<Matrix> {
+        let order: Vec<usize> = (0..captions.len()).collect();
+        embed_in_batches(&order, EMBEDDED_AT_ONCE, self.encoder.width(), |items| {
+            let captions: Vec<usize> = items.iter().map(|&item| captions[item]).collect();
+            tensors::to_matrix(&self.captions(&captions, None)?.detach())
         })
     }
 
-    /// What a pass of a step leaves out, which has a random stream of its own; nothing, outside of steps.
-    fn noise<'r>(&self, pass: Option<(&str, usize)>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
-        *rng = pass.map(|(stream, step)| rng::stream(self.seed, &self.comm.stream_name(stream), step as u64));
+    /// Unit rows (image, width) of all images by the encoder as it is now, not aligned. Each rank embeds a share.
+    ///
+    /// # Errors
+    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`; otherwise it keeps its initial row.
+    pub fn embed_gallery(&self) -> Result<Matrix> {
+        if self.section.image == TrainableLayers::None {
+            return Ok(self.initial.images.clone());
+        }
+        self.comm.gather_shares(self.corpus.len(), |share| {
+            let order: Vec<usize> = (0..share.len()).collect();
+            embed_in_batches(&order, EMBEDDED_AT_ONCE, self.encoder.width(), |items| {
+                let images: Vec<usize> = items.iter().map(|item| share.start + item).collect();
+                tensors::to_matrix(&self.images(&images)?.detach())
+            })
+        })
+    }
+
+    /// Unit rows (image, width) of images whose photos are decoded now, without regularization.
+    fn images(&self, images: &[usize]) -> Result<Tensor> {
+        let photos = photos_of(self.corpus, images.iter().map(|&image| ImageIdx::from(image)))?;
+        let decoded = decode_batch(&photos, self.encoder.preprocess());
+        self.photos(images, &self.photos.admit(decoded)?, None)
+    }
+
+    /// What a pass leaves out, drawn from a random stream of its own; nothing without a stream.
+    fn regularization<'r>(&self, stream: Option<Stream>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
+        *rng = stream.map(|(name, step)| rng::stream(self.seed, &self.comm.stream_name(name), step as u64));
         match rng {
             Some(rng) => Regularization::new(self.section.patch_dropout, self.section.dropout, rng),
             None => Regularization::off(),
         }
     }
 
-    /// The encoder's own unit rows (captions, width).
-    fn captions(&self, captions: &[usize], pass: Option<(&str, usize)>) -> Result<Tensor> {
+    /// Unit rows (caption, width), not aligned.
+    fn captions(&self, captions: &[usize], stream: Option<Stream>) -> Result<Tensor> {
         if self.section.text == TrainableLayers::None {
-            return tensors::from_matrix(&self.before.captions.select(captions), self.device);
+            return tensors::from_matrix(&self.initial.captions.select(captions), self.device);
         }
-        let ids: Vec<Vec<u32>> = captions
-            .iter()
-            .map(|&caption| self.whole.encode(self.corpus.caption(caption)))
-            .collect::<Result<_>>()?;
+        let tokenize = |&caption: &usize| self.encoder.tokenize(self.corpus.caption(caption));
+        let ids: Vec<Vec<u32>> = captions.iter().map(tokenize).collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        self.whole.captions(&ids, &mut self.noise(pass, &mut None))
+        self.encoder.texts(&ids, &mut self.regularization(stream, &mut None))
     }
 
-    /// The encoder's own unit rows (photos, width) of squares; a photo that could not be read keeps the row it had.
-    fn photos(
-        &self,
-        images: &[usize],
-        squares: &[Option<Vec<u8>>],
-        pass: Option<(&str, usize)>,
-    ) -> Result<Tensor> {
-        let before = || tensors::from_matrix(&self.before.images.select(images), self.device);
-        let read: Vec<&[u8]> = squares.iter().flatten().map(Vec::as_slice).collect();
-        if read.is_empty() {
-            return before();
-        }
-        let rows = self.whole.photos(&read, &mut self.noise(pass, &mut None))?;
-        if read.len() == squares.len() {
-            return Ok(rows);
-        }
-        let mut places: Vec<u32> = Vec::with_capacity(squares.len());
-        for (at, square) in squares.iter().enumerate() {
-            let before = places.iter().filter(|&&place| (place as usize) < read.len()).count();
-            places.push(if square.is_some() { before } else { read.len() + at } as u32);
-        }
-        let all = Tensor::cat(&[&rows, &before()?], 0)?;
-        Ok(all.index_select(&Tensor::from_vec(places, squares.len(), self.device)?, 0)?)
+    /// Unit rows (image, width) of decoded photos, not aligned; an unreadable photo has its initial row.
+    fn photos(&self, images: &[usize], photos: &DecodedPhotos, stream: Option<Stream>) -> Result<Tensor> {
+        rows_or_fallback(
+            photos,
+            |readable| self.encoder.photos(readable, &mut self.regularization(stream, &mut None)),
+            || tensors::from_matrix(&self.initial.images.select(images), self.device),
+        )
     }
+}
+
+/// What the blocks keep for the backward pass: their input to save memory, or everything so that the ranks can add their
+/// gradients up during the pass.
+fn kept_by_blocks(section: &Tune, ctx: &Context) -> Option<Keep> {
+    if section.recompute {
+        return Some(Keep::Input);
+    }
+    (ctx.comm.overlaps_sums() && ctx.device.is_cpu()).then_some(Keep::Everything)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dsi::config::Config;
 use dsi::context::Context;
-use dsi::encoder::embedded_corpus;
+use dsi::encoder::embed_corpus::embed_corpus;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
 
@@ -85,7 +85,7 @@ fn the_seed_alone_decides_learned_codebooks() {
 
 /// One call of the library's training, which stops after its first step if asked to before it begins.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default())?;
+    let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
     let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
     let wish = Stop::default();
     if stop {

@@ -1,21 +1,23 @@
-//! A CLIP with all that belongs to it, weights, tokenizer and preprocessing: read from one folder, held against each
-//! other, written to one folder.
+//! A CLIP with its tokenizer and preprocessing: read from one folder, checked against each other, written to one folder.
 
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
-use super::{Clip, ClipConfig, Regularization, TokenBatch, TrainableTowers, folder, side};
+use super::{Clip, ClipConfig, TokenBatch, folder, parameter_placement};
 use crate::data::clip_files::PREPROCESSOR;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokenizer::Tokens;
+use crate::encoder::regularization::Regularization;
+use crate::encoder::trainable_dual_encoder::{Placement, TrainableTowers};
+use crate::encoder::{TrainableDualEncoder, TrainableSettings};
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::nn::params::Params;
 use crate::nn::tensors::unit_rows;
 
-/// What turns captions and photos into embeddings.
+/// Both towers and what prepares their inputs.
 pub struct ClipBundle {
     /// Both towers.
     pub clip: Clip,
@@ -23,14 +25,14 @@ pub struct ClipBundle {
     pub params: Params,
     /// Their shape.
     pub shape: ClipConfig,
-    /// From captions to the text tower's ids.
+    /// Captions → ids of the text tower.
     pub tokens: Tokens,
-    /// From photos to the image tower's squares.
+    /// Photos → squares of the image tower.
     pub preprocess: Preprocess,
 }
 
 impl ClipBundle {
-    /// Reads a folder in a layout of [`crate::data::clip_files`]; parameters of the trained part become variables.
+    /// Reads a folder in a layout of [`crate::data::clip_files`]; parameters of the trained layers become variables.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
@@ -47,59 +49,96 @@ impl ClipBundle {
         Ok(Self { clip, params, shape, tokens, preprocess })
     }
 
-    /// What is trained of the towers: all trained parameters but the temperature.
-    pub fn towers(&self) -> Params {
-        self.params.only(|name, tensor| tensor.is_variable() && side(name).is_some())
-    }
-
-    /// A caption as ids of the text tower, its end token last.
+    /// [`ClipBundle::read`] for a training.
     ///
     /// # Errors
-    /// When the caption is empty.
-    pub fn encode(&self, caption: &str) -> Result<Vec<u32>> {
+    /// As [`ClipBundle::read`], and when a tower has fewer blocks than are to be trained.
+    pub fn open_trainable(path: &Path, settings: &TrainableSettings) -> Result<Self> {
+        let mut bundle = Self::read(path, settings.towers, settings.device)?;
+        bundle.prepare_training(settings);
+        Ok(bundle)
+    }
+
+    /// Sets the type that blocks compute with and what they keep for the backward pass.
+    pub(super) fn prepare_training(&mut self, settings: &TrainableSettings) {
+        self.clip.compute_in(settings.compute);
+        if let Some(keep) = settings.keep {
+            self.clip.checkpoint_blocks(keep);
+        }
+    }
+
+    /// Where its tensors live.
+    pub fn device(&self) -> &Device {
+        self.clip.logit_scale.device()
+    }
+}
+
+impl TrainableDualEncoder for ClipBundle {
+    fn summary(&self) -> String {
+        format!("a CLIP of {} parameters, {} tokens", self.params.count(), self.tokens.vocab_size())
+    }
+
+    fn width(&self) -> usize {
+        self.shape.projection_dim
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn trained_towers(&self) -> Params {
+        let in_tower = |name: &str| parameter_placement::tower(name).is_some();
+        self.params.only(|name, tensor| tensor.is_variable() && in_tower(name))
+    }
+
+    fn blocks(&self) -> Vec<Vec<Tensor>> {
+        self.clip.blocks()
+    }
+
+    fn placement(&self, parameter: &str) -> Placement {
+        parameter_placement::placement(parameter, &self.shape)
+    }
+
+    fn logit_scale(&self) -> Result<Tensor> {
+        Ok(self.clip.logit_scale.minimum(Clip::LARGEST_SCALE.ln())?)
+    }
+
+    fn tokenize(&self, caption: &str) -> Result<Vec<u32>> {
         self.tokens.encode(caption, self.shape.text_config.max_position_embeddings)
     }
 
-    /// Captions as ids → unit rows (captions, projection).
-    ///
-    /// # Errors
-    /// When the device refuses.
-    pub fn captions(&self, captions: &[&[u32]], noise: &mut Regularization) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_text_with(noise, &TokenBatch::new(captions.iter().copied()))?)
+    fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
-    /// Preprocessed photos → unit rows (photos, projection).
-    ///
-    /// # Errors
-    /// When the device refuses.
-    pub fn photos(&self, photos: &[&[u8]], noise: &mut Regularization) -> Result<Tensor> {
-        unit_rows(&self.clip.embed_images_with(noise, &self.pixels(photos)?)?)
+    fn texts(&self, captions: &[&[u32]], regularization: &mut Regularization) -> Result<Tensor> {
+        let captions = TokenBatch::new(captions.iter().copied());
+        unit_rows(&self.clip.embed_text_with(regularization, &captions)?)
     }
 
-    fn pixels(&self, photos: &[&[u8]]) -> Result<Tensor> {
-        pixels(photos, &self.preprocess, self.clip.logit_scale.device())
+    fn photos(&self, photos: &[&[u8]], regularization: &mut Regularization) -> Result<Tensor> {
+        let pixels = pixels(photos, &self.preprocess, self.device())?;
+        unit_rows(&self.clip.embed_images_with(regularization, &pixels)?)
     }
 
-    /// Writes a folder in transformers' layout, whatever layout it was read from, weights in `dtype`. The preprocessing comes last: with
-    /// it the folder is complete.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn write(&self, path: &Path, dtype: DType) -> Result<()> {
+    /// Writes transformers' layout, whatever layout it was read from. The preprocessing comes last: with it the folder is
+    /// complete.
+    fn write(&self, path: &Path, dtype: DType) -> Result<String> {
         let mut shape = self.shape.clone();
-        // Left out, transformers would look for CLIP's own end token in any vocabulary.
+        // Without it, transformers would look for CLIP's own end token in any vocabulary.
         shape.text_config.eos_token_id = Some(self.tokens.end_id());
         folder::write(path, &self.params, &shape, dtype)?;
         self.tokens.save(path)?;
         let json = self.preprocess.to_json();
-        file_io::write_atomic(&path.join(PREPROCESSOR), |file| writeln!(file, "{json}"))
+        file_io::write_atomic(&path.join(PREPROCESSOR), |file| writeln!(file, "{json}"))?;
+        folder::fingerprint(path, &folder::preprocess(path, shape.vision_config.image_size)?)
     }
 }
 
 /// Preprocessed photos (side × side × 3 bytes each) → normalised pixels (photo, 3, side, side).
 ///
 /// # Errors
-/// When the device refuses.
+/// When the device fails.
 pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Result<Tensor> {
     use rayon::prelude::*;
     let side = preprocess.side();
@@ -111,7 +150,7 @@ pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Res
     Ok(Tensor::from_vec(values, (photos.len(), 3, side, side), device)?)
 }
 
-/// Whether a tokenizer is the one that a text tower was made for.
+/// Checks that a tokenizer is the one that a text tower was made for; the error is a clause.
 fn check_vocabulary(tokens: &Tokens, text: &TextConfig) -> Result<(), String> {
     let (given, wanted) = (tokens.vocab_size(), text.vocab_size);
     if given != wanted {
@@ -120,7 +159,7 @@ fn check_vocabulary(tokens: &Tokens, text: &TextConfig) -> Result<(), String> {
              different models; put the tokenizer.json of this model beside its weights"
         ));
     }
-    // 2 is what files say that were written before the key meant anything.
+    // Files written before the key had a meaning say 2.
     match text.eos_token_id.filter(|&id| id != 2 && id != tokens.end_id()) {
         Some(id) => Err(format!(
             "its text tower ends captions with token {id} (eos_token_id), its tokenizer with {}: they belong to \

@@ -1,4 +1,4 @@
-//! The shape of a CLIP, as Hugging Face's `config.json` states it. What the file omits has that library's default.
+//! The shape of a CLIP: Hugging Face's `config.json`. A key that the file omits has that library's default.
 
 use std::path::Path;
 
@@ -40,13 +40,13 @@ pub struct TextConfig {
     pub num_attention_heads: usize,
     /// Longest text in tokens, start and end included.
     pub max_position_embeddings: usize,
-    /// The token whose first occurrence is the text's embedding. Files older than this key say 2 and mean the
+    /// The token at whose first occurrence the text's embedding is read. Files older than this key say 2 and mean the
     /// highest token of a text, which is the end token too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eos_token_id: Option<u32>,
-    /// Non-linearity of the MLP.
+    /// Activation of the MLP.
     pub hidden_act: Activation,
-    /// Added to variances.
+    /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
 }
 
@@ -68,9 +68,9 @@ pub struct VisionConfig {
     pub image_size: usize,
     /// Side of a square patch in pixels.
     pub patch_size: usize,
-    /// Non-linearity of the MLP.
+    /// Activation of the MLP.
     pub hidden_act: Activation,
-    /// Added to variances.
+    /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
 }
 
@@ -129,7 +129,7 @@ impl ClipConfig {
     /// Reads `config.json`.
     ///
     /// # Errors
-    /// When the file is missing, not JSON, or states a shape that cannot be built.
+    /// When the file is missing, is not JSON, or states a shape that cannot be built.
     pub fn read(path: &Path) -> Result<Self> {
         let text = file_io::read_text(path, 1 << 20)?;
         let config = Self::parse(&text).map_err(|error| match error.line() {
@@ -140,8 +140,8 @@ impl ClipConfig {
         Ok(config)
     }
 
-    /// Puts the sections together as transformers' `CLIPConfig` does: any may be null, and what is under the older
-    /// name of a section, where there is one, is what counts.
+    /// Merges the sections as transformers' `CLIPConfig` does: any may be null, and a section under its older name (`_dict`)
+    /// replaces the one under the newer name.
     fn parse(text: &str) -> serde_json::Result<Self> {
         let mut sections: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
         for section in ["text_config", "vision_config"] {
@@ -152,11 +152,19 @@ impl ClipConfig {
         serde_json::from_value(sections.into())
     }
 
-    /// Bounds that keep a hostile file from asking for absurd memory, and the divisions the towers rely on.
+    /// Checks bounds, which keep a hostile file from using absurd memory, and the divisions that the towers rely on.
+    ///
+    /// # Errors
+    /// The first violation, as a clause that names the key.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.model_type != "clip" {
             return Err(format!("model_type is `{}`; `clip` is allowed", self.model_type));
         }
+        self.check_sizes()?;
+        self.check_divisions()
+    }
+
+    fn check_sizes(&self) -> Result<(), String> {
         let (t, v) = (&self.text_config, &self.vision_config);
         let sizes = [
             ("projection_dim", self.projection_dim, 1 << 14),
@@ -174,16 +182,21 @@ impl ClipConfig {
             ("vision_config.image_size", v.image_size, 1 << 12),
             ("vision_config.patch_size", v.patch_size, 1 << 10),
         ];
-        if let Some((key, value, most)) = sizes.iter().find(|(_, value, most)| *value == 0 || value > most) {
-            return Err(format!("{key} is {value}; 1 to {most} allowed"));
+        match sizes.iter().find(|(_, value, most)| *value == 0 || value > most) {
+            Some((key, value, most)) => Err(format!("{key} is {value}; 1 to {most} allowed")),
+            None => Ok(()),
         }
+    }
+
+    fn check_divisions(&self) -> Result<(), String> {
+        let (t, v) = (&self.text_config, &self.vision_config);
         let divisions = [
             ("text_config.hidden_size by num_attention_heads", t.hidden_size, t.num_attention_heads),
             ("vision_config.hidden_size by num_attention_heads", v.hidden_size, v.num_attention_heads),
             ("vision_config.image_size by patch_size", v.image_size, v.patch_size),
         ];
-        match divisions.iter().find(|(_, whole, part)| whole % part != 0) {
-            Some((what, whole, part)) => Err(format!("{what}: {part} does not divide {whole}")),
+        match divisions.iter().find(|(_, dividend, divisor)| dividend % divisor != 0) {
+            Some((what, dividend, divisor)) => Err(format!("{what}: {divisor} does not divide {dividend}")),
             None => Ok(()),
         }
     }
@@ -221,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn omitted_keys_have_hugging_faces_defaults() {
+    fn omitted_keys_have_the_defaults_of_hugging_face() {
         let config = ClipConfig::parse(
             r#"{"projection_dim": 768, "text_config": {"hidden_size": 768, "id2label": {"0": "a"}}, "other": 1,
                 "vision_config": null, "text_config_dict": null}"#,
@@ -235,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_section_under_its_older_name_counts() {
+    fn a_section_under_its_older_name_is_used() {
         let config = ClipConfig::parse(
             r#"{"vision_config_dict": {"hidden_size": 1024, "hidden_act": "gelu"},
                 "vision_config": {"hidden_size": 1, "num_hidden_layers": 9}}"#,

@@ -1,48 +1,57 @@
-//! A CLIP on disk: read from any layout that [`crate::data::clip_files`] lists, written in Hugging Face's.
-//!
-//! (The folder also holds the tokenizer and the preprocessing; `data` reads those.)
+//! The weights and the shape of a CLIP on disk: read from any layout of [`crate::data::clip_files`], written in Hugging
+//! Face's. The same folder holds the tokenizer and the preprocessing.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Clip, ClipConfig, TrainableTowers, open_clip, openai_weights, read_weights};
+use super::{Clip, ClipConfig, open_clip, openai_weights, parameter_placement, read_weights};
 use crate::data::clip_files::{self, CONFIG, Library, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
 use crate::data::preprocess::Preprocess;
+use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::nn::params::{Builder, Params};
 use crate::nn::tensors;
+use read_weights::TensorMap;
 
-/// Reads a CLIP; parameters of the trained part become variables, others never see a gradient.
+/// Reads a CLIP. Parameters of the trained layers become variables; the others never get a gradient.
 ///
 /// # Errors
 /// When a file is missing or broken, a tensor is missing, extra, misshapen or not finite (all are named), or a tower has
 /// fewer blocks than are to be trained.
 pub fn read(folder: &Path, trained: TrainableTowers, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
-    let stated = clip_files::config(folder);
     let path = folder.join(clip_files::weights(folder).file);
-    let (config, tensors) = match clip_files::library(folder) {
-        Library::Transformers => (ClipConfig::read(&stated)?, read_weights::read(folder)?),
-        Library::OpenClip => (open_clip::config(&stated)?, read_weights::read(folder)?),
-        Library::OpenAi => {
-            let tensors = read_weights::read(folder)?;
-            let config = openai_weights::config(&tensors).map_err(|what| Error::file(&path, what))?;
-            (config, tensors)
-        }
-    };
-    trained.check(&config)?;
+    let (config, tensors) = read_parts(folder, &path)?;
+    parameter_placement::check_depth(trained, &config)?;
     let shape = config.clone();
-    let builder = Builder::loaded(tensors, move |name| trained.includes(name, &shape), device);
+    let is_trained = move |name: &str| parameter_placement::is_trained(trained, name, &shape);
+    let builder = Builder::loaded(tensors, is_trained, device);
     let clip = Clip::new(&builder.root(), &config)?;
     Ok((clip, builder.finish(&path)?, config))
 }
 
-/// How photos are prepared for the CLIP in a folder, whose side is `side` pixels.
+/// The shape and the tensors of a folder under transformers' names; `path` is its file of weights.
+fn read_parts(folder: &Path, path: &Path) -> Result<(ClipConfig, TensorMap)> {
+    let stated = clip_files::config(folder);
+    let tensors = || open_clip::renamed(read_weights::read(folder)?);
+    match clip_files::library(folder) {
+        Library::Transformers => Ok((ClipConfig::read(&stated)?, tensors()?)),
+        Library::OpenClip => Ok((open_clip::config(&stated)?, tensors()?)),
+        Library::OpenAi => {
+            let tensors = tensors()?;
+            let config = openai_weights::config(&tensors).map_err(|what| Error::file(path, what))?;
+            Ok((config, tensors))
+        }
+    }
+}
+
+/// How photos are prepared for the CLIP in a folder, which takes squares of `side` pixels.
 ///
 /// # Errors
-/// When the file that says so cannot be read, or asks for something that is not done here.
+/// When the file that states it cannot be read, or asks for something that is not supported.
 pub fn preprocess(folder: &Path, side: usize) -> Result<Preprocess> {
     let (path, stated) = (folder.join(PREPROCESSOR), clip_files::config(folder));
     let side = u32::try_from(side).map_err(|_| Error::file(&stated, format!("a side of {side} pixels")))?;
@@ -53,26 +62,40 @@ pub fn preprocess(folder: &Path, side: usize) -> Result<Preprocess> {
     }
 }
 
-/// The files that decide what the CLIP in a folder makes of a caption or photo, but for the preprocessing.
+/// The files that decide the embeddings of the CLIP in a folder, without its preprocessing.
 ///
 /// # Errors
 /// When an index of shards cannot be read.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = read_weights::files(folder)?;
     files.push(clip_files::config(folder));
     files.extend([TOKENIZER, VOCABULARY, MERGES].map(|name| folder.join(name)));
     Ok(files)
 }
 
-/// Writes a CLIP, its weights in `dtype`: f16 is half the size at no loss that retrieval would notice, f32 is every bit that was
-/// trained.
+/// Hash of the weights, shape, tokenizer and preprocessing of a folder: equal hashes mean equal embeddings.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn fingerprint(folder: &Path, preprocess: &Preprocess) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for file in files(folder)?.iter().filter(|file| file.exists()) {
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let open = File::open(file).and_then(|open| hasher.update_reader(open).map(drop));
+        open.map_err(Error::io("read", file))?;
+    }
+    hasher.update(preprocess.fingerprint().as_bytes());
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Writes a CLIP, its weights in `dtype`: f16 halves the size without a loss that retrieval notices, f32 keeps every bit.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn write(folder: &Path, params: &Params, config: &ClipConfig, dtype: DType) -> Result<()> {
-    let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(dtype)?));
-    let rounded = params.iter().map(half).collect::<Result<BTreeMap<_, _>>>()?;
-    tensors::write(&folder.join(clip_files::WEIGHTS[0].file), &rounded)?;
+    let cast = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(dtype)?));
+    let cast = params.iter().map(cast).collect::<Result<BTreeMap<_, _>>>()?;
+    tensors::write(&folder.join(clip_files::WEIGHTS[0].file), &cast)?;
     let path = folder.join(CONFIG);
     let json = serde_json::to_string_pretty(config)
         .map_err(|error| Error::file(&path, format!("cannot be encoded: {error}")))?;
@@ -82,8 +105,8 @@ pub fn write(folder: &Path, params: &Params, config: &ClipConfig, dtype: DType) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::clip::contrastive_loss::contrastive_loss;
     use crate::encoder::clip::{TokenBatch, config};
+    use crate::encoder::contrastive_loss::contrastive_loss;
 
     fn loss(clip: &Clip, dtype: DType) -> Tensor {
         let pixels: Vec<f32> = (0..3 * 3 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();

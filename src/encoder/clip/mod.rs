@@ -1,30 +1,33 @@
-//! CLIP (Radford et al. 2021): two towers that put photos and captions into one space.
+//! CLIP (Radford et al. 2021): two towers that embed photos and captions in one space.
 //!
-//! Written from differentiable operations, so that it can be trained (`dsi pretrain`) and fine-tuned; candle's
-//! own implementation silently trains a third of its tensors. Parameter names are those of Hugging Face's
-//! `CLIPModel`; open_clip's are translated ([`folder`]).
+//! [`Clip`] is the model, [`ClipBundle`] adds tokenizer and preprocessing, [`ClipEncoder`] is the frozen encoder of an
+//! experiment.
+//!
+//! It is written in differentiable operations, so it can be trained (`dsi pretrain`) and fine-tuned; candle's own
+//! implementation silently trains only a third of its tensors. Parameter names are those of Hugging Face's `CLIPModel`;
+//! open_clip's are translated ([`folder`]).
 
 mod bundle;
+pub mod clip_encoder;
 pub mod config;
-pub mod contrastive_loss;
 pub mod folder;
 mod open_clip;
 mod openai_weights;
+mod parameter_placement;
+pub mod pretraining_start;
 mod read_weights;
-mod regularization;
 mod text_tower;
-mod trainable_towers;
 mod transformer;
 mod vision_tower;
 
 use candle_core::{DType, Tensor};
 
 pub use bundle::{ClipBundle, pixels};
+pub use clip_encoder::ClipEncoder;
 pub use config::ClipConfig;
-pub use regularization::Regularization;
 pub use text_tower::TokenBatch;
-pub use trainable_towers::{TowerSide, TrainableTowers, blocks_above, decays, part, side};
 
+use crate::encoder::regularization::Regularization;
 use crate::error::Result;
 use crate::nn::checkpoint_block::Keep;
 use crate::nn::layers::Linear;
@@ -44,13 +47,13 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// The inverse temperature never exceeds this (Radford et al. 2021, §2.5).
+    /// The largest inverse temperature (Radford et al. 2021, §2.5).
     pub const LARGEST_SCALE: f64 = 100.0;
 
-    /// The parameters of a CLIP of this shape.
+    /// A CLIP of this shape with the parameters of `scope`.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &ClipConfig) -> Result<Self> {
         let projection = |name: &str, width: usize| {
             let std = Init::Normal((width as f32).powf(-0.5));
@@ -69,40 +72,45 @@ impl Clip {
         })
     }
 
-    /// From now on its blocks are nodes of the graph, of which this is held between their passes.
-    pub fn hold(&mut self, held: Keep) {
-        self.text.encoder.held = Some(held);
-        self.vision.encoder.held = Some(held);
+    /// From now on each of its blocks is one node of the graph that keeps this between its passes.
+    pub fn checkpoint_blocks(&mut self, keep: Keep) {
+        self.text.transformer.checkpoint_blocks(keep);
+        self.vision.transformer.checkpoint_blocks(keep);
     }
 
-    /// The trained parameters of each block, in the order in which a backward pass comes by.
+    /// The trained parameters of each block, in the order of the backward pass.
     pub fn blocks(&self) -> Vec<Vec<Tensor>> {
-        self.vision.encoder.trained().chain(self.text.encoder.trained()).map(<[_]>::to_vec).collect()
+        let towers = [&self.vision.transformer, &self.text.transformer];
+        towers.into_iter().flat_map(|tower| tower.trained_blocks().map(<[_]>::to_vec)).collect()
     }
 
-    /// From now on its blocks compute with this type, whatever that of the parameters.
+    /// From now on its blocks compute with this type; parameters keep theirs.
     pub fn compute_in(&mut self, dtype: DType) {
-        self.text.encoder.compute_in(dtype);
-        self.vision.encoder.compute_in(dtype);
+        self.text.transformer.compute_in(dtype);
+        self.vision.transformer.compute_in(dtype);
     }
 
-    /// Captions → (batch, projection), not normalised.
+    /// Captions → (caption, projection), not of unit length.
     ///
     /// # Errors
-    /// When a caption is longer than the model's positions.
+    /// When a caption has more tokens than the text tower has positions.
     pub fn embed_text(&self, captions: &TokenBatch) -> Result<Tensor> {
         self.embed_text_with(&mut Regularization::off(), captions)
     }
 
-    /// The same in a training that leaves something out.
+    /// [`Self::embed_text`] in a training pass that leaves something out.
     ///
     /// # Errors
     /// As [`Self::embed_text`].
-    pub fn embed_text_with(&self, noise: &mut Regularization, captions: &TokenBatch) -> Result<Tensor> {
-        self.text_projection.forward(&self.text.forward(captions, noise)?)
+    pub fn embed_text_with(
+        &self,
+        regularization: &mut Regularization,
+        captions: &TokenBatch,
+    ) -> Result<Tensor> {
+        self.text_projection.forward(&self.text.forward(captions, regularization)?)
     }
 
-    /// Normalised pixels (batch, channels, side, side) → (batch, projection), not normalised.
+    /// Normalised pixels (photo, channels, side, side) → (photo, projection), not of unit length.
     ///
     /// # Errors
     /// When the photos are not of the model's size.
@@ -110,11 +118,11 @@ impl Clip {
         self.embed_images_with(&mut Regularization::off(), pixels)
     }
 
-    /// The same in a training that leaves something out.
+    /// [`Self::embed_images`] in a training pass that leaves something out.
     ///
     /// # Errors
     /// As [`Self::embed_images`].
-    pub fn embed_images_with(&self, noise: &mut Regularization, pixels: &Tensor) -> Result<Tensor> {
-        self.visual_projection.forward(&self.vision.forward(pixels, noise)?)
+    pub fn embed_images_with(&self, regularization: &mut Regularization, pixels: &Tensor) -> Result<Tensor> {
+        self.visual_projection.forward(&self.vision.forward(pixels, regularization)?)
     }
 }

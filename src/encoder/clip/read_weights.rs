@@ -1,13 +1,12 @@
-//! The tensors of a CLIP's folder by transformers' names, from whichever files the folder has.
+//! Reads the tensors of a CLIP's folder from whichever files of weights it has, under the names that the files use.
 //!
-//! Every one of those files is outside data: a shard's name may not leave the folder.
+//! Each of those files is outside data: a shard's name may not leave the folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
-use super::open_clip;
 use crate::data::clip_files::{self, Form};
 use crate::error::Result;
 use crate::nn::{pickle, tensors};
@@ -15,10 +14,10 @@ use crate::nn::{pickle, tensors};
 /// Tensors by name.
 pub type TensorMap = BTreeMap<String, Tensor>;
 
-/// The files of a folder that hold its weights; where they are sharded, the index first.
+/// The files of a folder that hold its weights. When they are sharded, their index comes first.
 ///
 /// # Errors
-/// When an index cannot be read or names something that is no shard.
+/// When an index cannot be read or names something that is not a shard.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let weights = clip_files::weights(folder);
     let path = folder.join(weights.file);
@@ -33,7 +32,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Reads all tensors of a folder.
 ///
 /// # Errors
-/// When a file is missing or is not what its name says.
+/// When a file is missing or is not of the format that its name says.
 pub fn read(folder: &Path) -> Result<TensorMap> {
     let weights = clip_files::weights(folder);
     let mut all = TensorMap::new();
@@ -45,7 +44,7 @@ pub fn read(folder: &Path) -> Result<TensorMap> {
     }
     // Older versions of transformers saved the constant 0, 1, 2, … as a tensor.
     all.retain(|name, _| !name.ends_with(".position_ids"));
-    open_clip::renamed(all)
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_shards_are_the_index_and_all_it_names() {
+    fn sharded_weights_are_the_index_and_all_files_it_names() {
         let files = files(&fixture("gelu-sharded/encoder")).unwrap();
         let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names[..2], ["model.safetensors.index.json", "model-00001-of-00003.safetensors"]);

@@ -1,10 +1,10 @@
-//! The text tower: a causal transformer whose state at the end token, projected, is the caption's embedding.
+//! The text tower: a causal transformer. Its state at the end token, projected, is the caption's embedding.
 
 use candle_core::Tensor;
 
 use super::config::TextConfig;
-use super::regularization::Regularization;
 use super::transformer::{Transformer, TransformerShape};
+use crate::encoder::regularization::Regularization;
 use crate::error::{Error, Result};
 use crate::nn::layers::{Embedding, LayerNorm};
 use crate::nn::params::{Init, Scope};
@@ -14,22 +14,22 @@ use crate::nn::params::{Init, Scope};
 pub struct TextTower {
     tokens: Embedding,
     positions: Embedding,
-    pub(super) encoder: Transformer,
+    pub(super) transformer: Transformer,
     norm: LayerNorm,
 }
 
-/// A batch of tokenised captions, padded at the right to the longest of them: under causal attention what
-/// follows the end token cannot reach it, so padding needs no mask.
+/// A batch of tokenised captions, padded at the right to the longest of them. Under causal attention the end token does
+/// not see the padding after it, so no mask is needed.
 #[derive(Debug, Clone)]
 pub struct TokenBatch {
     /// Token ids (batch, tokens), row by row.
     ids: Vec<u32>,
-    /// Where each caption's end token stands.
+    /// The position of each caption's end token.
     ends: Vec<u32>,
 }
 
 impl TokenBatch {
-    /// Captions as their ids, the end token last; none may be empty.
+    /// Captions as token ids, the end token last; no caption may be empty.
     pub fn new<'a>(captions: impl Iterator<Item = &'a [u32]> + Clone) -> Self {
         let longest = captions.clone().map(<[u32]>::len).max().unwrap_or(0);
         let padded = |ids: &[u32]| {
@@ -47,10 +47,10 @@ impl TextTower {
     /// Parameters under `text_model`.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &TextConfig) -> Result<Self> {
         let (width, embeddings) = (config.hidden_size, scope.sub("embeddings"));
-        let stack = TransformerShape {
+        let shape = TransformerShape {
             width,
             mlp: config.intermediate_size,
             layers: config.num_hidden_layers,
@@ -73,7 +73,7 @@ impl TextTower {
                 width,
                 Init::Normal(0.01),
             )?,
-            encoder: Transformer::new(scope, &stack)?,
+            transformer: Transformer::new(scope, &shape)?,
             norm: LayerNorm::new(&scope.sub("final_layer_norm"), width, config.layer_norm_eps)?,
         })
     }
@@ -81,8 +81,8 @@ impl TextTower {
     /// The state at each caption's end token: (batch, width).
     ///
     /// # Errors
-    /// When a caption is longer than the positions there are.
-    pub fn forward(&self, batch: &TokenBatch, noise: &mut Regularization) -> Result<Tensor> {
+    /// When a caption has more tokens than the tower has positions.
+    pub fn forward(&self, batch: &TokenBatch, regularization: &mut Regularization) -> Result<Tensor> {
         let (count, device) = (batch.ends.len(), self.tokens.weight.device());
         let longest = batch.ids.len() / count.max(1);
         if longest > self.positions.weight.dim(0)? {
@@ -94,7 +94,7 @@ impl TextTower {
         let ids = Tensor::from_slice(&batch.ids, (count, longest), device)?;
         let positions = self.positions.weight.narrow(0, 0, longest)?;
         let x = self.tokens.forward(&ids)?.broadcast_add(&positions)?; // (batch, tokens, width)
-        let x = self.encoder.forward(&x, noise)?.flatten_to(1)?;
+        let x = self.transformer.forward(&x, regularization)?.flatten_to(1)?;
         let rows: Vec<u32> =
             batch.ends.iter().enumerate().map(|(i, end)| (i * longest) as u32 + end).collect();
         self.norm.forward(&x.index_select(&Tensor::from_vec(rows, count, device)?, 0)?)

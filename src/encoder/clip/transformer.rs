@@ -1,15 +1,16 @@
-//! The pre-norm transformer block that both towers stack.
+//! The pre-norm transformer that both towers are made of: a stack of blocks, each attention and an MLP.
 
 use candle_core::{DType, Tensor};
 
-use super::regularization::Regularization;
+use crate::encoder::regularization::Regularization;
 use crate::error::Result;
 use crate::nn::activation::Activation;
 use crate::nn::attention::{Attention, Shape};
-use crate::nn::checkpoint_block::{self, Block as _, Keep};
+use crate::nn::checkpoint_block::{self, Block as _, Keep, TrainedParams};
 use crate::nn::dropout::Dropout;
 use crate::nn::layers::{LayerNorm, Linear, residual};
 use crate::nn::params::{Init, Scope};
+use crate::rng;
 
 /// The shape of a stack of blocks.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +23,17 @@ pub struct TransformerShape {
     pub layers: usize,
     /// Heads of a block.
     pub heads: usize,
-    /// Non-linearity of the MLP.
+    /// Activation of the MLP.
     pub activation: Activation,
-    /// Added to variances.
+    /// Added to the variance in layer norms.
     pub eps: f64,
-    /// Whether a token sees only itself and those before it.
+    /// Whether a token attends only to itself and the tokens before it.
     pub causal: bool,
 }
 
 /// x ← x + attention(norm(x)); x ← x + mlp(norm(x)).
 #[derive(Debug, Clone)]
-pub(super) struct Block {
+struct Block {
     norm1: LayerNorm,
     attention: Attention,
     norm2: LayerNorm,
@@ -40,30 +41,31 @@ pub(super) struct Block {
     fc2: Linear,
     activation: Activation,
     causal: bool,
-    /// What attention and mlp compute with; the residual stream and the norms keep the type of x.
+    /// The type that attention and MLP compute with; the residual stream and the norms keep the type of x.
     compute: DType,
 }
 
 impl Block {
-    fn new(scope: &Scope, stack: &TransformerShape) -> Result<Self> {
-        let std_in = (stack.width as f32).powf(-0.5);
-        let std_out = std_in * (2.0 * stack.layers as f32).powf(-0.5);
-        let shape = Shape { width: stack.width, heads: stack.heads, std_in: std_in * 0.5f32.sqrt(), std_out };
+    fn new(scope: &Scope, shape: &TransformerShape) -> Result<Self> {
+        let std_in = (shape.width as f32).powf(-0.5);
+        let std_out = std_in * (2.0 * shape.layers as f32).powf(-0.5);
+        let attention =
+            Shape { width: shape.width, heads: shape.heads, std_in: std_in * 0.5f32.sqrt(), std_out };
         let mlp = scope.sub("mlp");
         Ok(Self {
-            norm1: LayerNorm::new(&scope.sub("layer_norm1"), stack.width, stack.eps)?,
-            attention: Attention::new(&scope.sub("self_attn"), shape)?,
-            norm2: LayerNorm::new(&scope.sub("layer_norm2"), stack.width, stack.eps)?,
-            fc1: Linear::new(&mlp.sub("fc1"), stack.width, stack.mlp, Init::Normal(std_in * 0.5f32.sqrt()))?,
-            fc2: Linear::new(&mlp.sub("fc2"), stack.mlp, stack.width, Init::Normal(std_out))?,
-            activation: stack.activation,
-            causal: stack.causal,
+            norm1: LayerNorm::new(&scope.sub("layer_norm1"), shape.width, shape.eps)?,
+            attention: Attention::new(&scope.sub("self_attn"), attention)?,
+            norm2: LayerNorm::new(&scope.sub("layer_norm2"), shape.width, shape.eps)?,
+            fc1: Linear::new(&mlp.sub("fc1"), shape.width, shape.mlp, Init::Normal(std_in * 0.5f32.sqrt()))?,
+            fc2: Linear::new(&mlp.sub("fc2"), shape.mlp, shape.width, Init::Normal(std_out))?,
+            activation: shape.activation,
+            causal: shape.causal,
             compute: scope.dtype(),
         })
     }
 
-    /// `dropout`: of what is added to x.
-    pub(super) fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
+    /// `dropout` applies to what is added to x.
+    fn forward(&self, x: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
         let normed = self.norm1.forward(x)?.to_dtype(self.compute)?;
         let x = residual(x, &dropout.apply(&self.attention.over_itself(&normed, self.causal)?)?)?;
         let normed = self.norm2.forward(&x)?.to_dtype(self.compute)?;
@@ -72,27 +74,53 @@ impl Block {
     }
 }
 
+/// A block and the dropout of one pass, which is the same however often the pass is run.
+#[derive(Clone)]
+struct BlockPass {
+    block: Block,
+    dropout: f64,
+    /// `None`: no dropout.
+    seed: Option<u64>,
+}
+
+impl checkpoint_block::Block for BlockPass {
+    fn run(&self, x: &Tensor) -> Result<Tensor> {
+        match self.seed {
+            Some(seed) => {
+                let mut rng = rng::stream(seed, "dropout inside a block", 0);
+                self.block.forward(x, &mut Dropout::new(self.dropout, &mut rng))
+            }
+            None => self.block.forward(x, &mut Dropout::off()),
+        }
+    }
+}
+
 /// A stack of blocks, named `encoder.layers.N`.
 #[derive(Debug, Clone)]
 pub struct Transformer {
-    /// Each with those of its parameters that are trained.
-    blocks: Vec<(Block, checkpoint_block::TrainedParams)>,
-    /// What is held of a block between its passes, where each is a node of the graph.
-    pub held: Option<Keep>,
+    /// Each block with its trained parameters.
+    blocks: Vec<(Block, TrainedParams)>,
+    /// What a checkpointed block keeps between its passes; `None`: blocks are not checkpointed.
+    keep: Option<Keep>,
 }
 
 impl Transformer {
     /// Parameters under `encoder.layers` of `scope`.
     ///
     /// # Errors
-    /// When the device refuses.
-    pub fn new(scope: &Scope, stack: &TransformerShape) -> Result<Self> {
+    /// See [`crate::encoder`].
+    pub fn new(scope: &Scope, shape: &TransformerShape) -> Result<Self> {
         let layers = scope.sub("encoder.layers");
         let block = |n: usize| {
             let scope = layers.sub(n);
-            Ok((Block::new(&scope, stack)?, checkpoint_block::TrainedParams::new(scope.variables())))
+            Ok((Block::new(&scope, shape)?, TrainedParams::new(scope.variables())))
         };
-        Ok(Self { blocks: (0..stack.layers).map(block).collect::<Result<_>>()?, held: None })
+        Ok(Self { blocks: (0..shape.layers).map(block).collect::<Result<_>>()?, keep: None })
+    }
+
+    /// From now on each block is one node of the graph that keeps this between its passes.
+    pub fn checkpoint_blocks(&mut self, keep: Keep) {
+        self.keep = Some(keep);
     }
 
     /// From now on the blocks compute with this type.
@@ -103,19 +131,22 @@ impl Transformer {
     /// (batch, tokens, width) → the same shape.
     ///
     /// # Errors
-    /// When shapes do not fit.
-    pub fn forward(&self, x: &Tensor, noise: &mut Regularization) -> Result<Tensor> {
-        self.blocks.iter().try_fold(x.clone(), |x, (block, trained)| {
-            let block = noise.within(block);
-            match self.held {
-                Some(held) => checkpoint_block::run(&block, trained, held, &x),
-                None => block.run(&x),
-            }
-        })
+    /// See [`crate::encoder`].
+    pub fn forward(&self, x: &Tensor, regularization: &mut Regularization) -> Result<Tensor> {
+        let mut x = x.clone();
+        for (block, trained) in &self.blocks {
+            let seed = regularization.next_block_seed();
+            let pass = BlockPass { block: block.clone(), dropout: regularization.dropout, seed };
+            x = match self.keep {
+                Some(keep) => checkpoint_block::run(&pass, trained, keep, &x)?,
+                None => pass.run(&x)?,
+            };
+        }
+        Ok(x)
     }
 
-    /// The trained parameters of each block that has any, in the order in which a backward pass comes by.
-    pub fn trained(&self) -> impl Iterator<Item = &[Tensor]> {
+    /// The trained parameters of each block that has any, in the order of the backward pass.
+    pub fn trained_blocks(&self) -> impl Iterator<Item = &[Tensor]> {
         self.blocks.iter().rev().map(|(_, trained)| trained.variables()).filter(|trained| !trained.is_empty())
     }
 }

@@ -1,11 +1,11 @@
-//! The vision tower: a vision transformer (Dosovitskiy et al. 2021) whose class token, projected, is the
+//! The vision tower: a vision transformer (Dosovitskiy et al. 2021). The state of its class token, projected, is the
 //! photo's embedding.
 
 use candle_core::Tensor;
 
 use super::config::VisionConfig;
-use super::regularization::Regularization;
 use super::transformer::{Transformer, TransformerShape};
+use crate::encoder::regularization::Regularization;
 use crate::error::Result;
 use crate::nn::layers::{Embedding, LayerNorm};
 use crate::nn::params::{Init, Scope};
@@ -18,7 +18,7 @@ pub struct VisionTower {
     patch: Tensor,
     positions: Embedding,
     pre_norm: LayerNorm,
-    pub(super) encoder: Transformer,
+    pub(super) transformer: Transformer,
     post_norm: LayerNorm,
     config: VisionConfig,
 }
@@ -27,10 +27,10 @@ impl VisionTower {
     /// Parameters under `vision_model`. (`pre_layrnorm` is how the published checkpoints spell it.)
     ///
     /// # Errors
-    /// When the device refuses.
+    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &VisionConfig) -> Result<Self> {
         let (width, patch, embeddings) = (config.hidden_size, config.patch_size, scope.sub("embeddings"));
-        let stack = TransformerShape {
+        let shape = TransformerShape {
             width,
             mlp: config.intermediate_size,
             layers: config.num_hidden_layers,
@@ -48,7 +48,7 @@ impl VisionTower {
             patch: embeddings.sub("patch_embedding").param("weight", kernel, pixels)?,
             positions: Embedding::new(&embeddings.sub("position_embedding"), positions, width, std)?,
             pre_norm: LayerNorm::new(&scope.sub("pre_layrnorm"), width, config.layer_norm_eps)?,
-            encoder: Transformer::new(scope, &stack)?,
+            transformer: Transformer::new(scope, &shape)?,
             post_norm: LayerNorm::new(&scope.sub("post_layernorm"), width, config.layer_norm_eps)?,
             config: config.clone(),
         })
@@ -58,25 +58,26 @@ impl VisionTower {
     ///
     /// # Errors
     /// When the photos are not of the model's size.
-    pub fn forward(&self, pixels: &Tensor, noise: &mut Regularization) -> Result<Tensor> {
-        let tokens = self.embedded(pixels)?;
-        let share = noise.patches;
-        let tokens = match noise.of_patches() {
-            Some(rng) => kept(&tokens, 1.0 - share, rng)?,
+    pub fn forward(&self, pixels: &Tensor, regularization: &mut Regularization) -> Result<Tensor> {
+        let tokens = self.input_tokens(pixels)?;
+        let left_out = regularization.patches;
+        let tokens = match regularization.patch_rng() {
+            Some(rng) => sample_patches(&tokens, 1.0 - left_out, rng)?,
             None => tokens,
         };
-        let x = self.encoder.forward(&self.pre_norm.forward(&tokens)?, noise)?;
+        let x = self.transformer.forward(&self.pre_norm.forward(&tokens)?, regularization)?;
         self.post_norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
     }
 
     /// The class token and the patches with their positions: (batch, 1 + grid², width).
-    fn embedded(&self, pixels: &Tensor) -> Result<Tensor> {
+    fn input_tokens(&self, pixels: &Tensor) -> Result<Tensor> {
         let patches = self.patches(pixels)?; // (batch, grid², width)
         let class = self.class.broadcast_as((pixels.dim(0)?, 1, self.class.elem_count()))?;
         Ok(Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?)
     }
 
-    /// A convolution whose stride is its kernel is a multiplication of cut-out patches; twice as fast here.
+    /// Pixels → patch tokens (batch, grid², width). A convolution with stride = kernel is one matrix product of the
+    /// cut-out patches, which is twice as fast here.
     fn patches(&self, pixels: &Tensor) -> Result<Tensor> {
         let (grid, side, channels) = (self.config.grid(), self.config.patch_size, self.config.num_channels);
         let batch = pixels.dim(0)?;
@@ -87,8 +88,9 @@ impl VisionTower {
     }
 }
 
-/// Tokens (batch, tokens, width) → the class token, which comes first, and this share of the patches, in their order.
-fn kept(tokens: &Tensor, share: f64, rng: &mut Rng) -> Result<Tensor> {
+/// Tokens (batch, tokens, width) → the class token, which comes first, and a random `share` of the patches, in their order:
+/// (batch, 1 + kept, width).
+fn sample_patches(tokens: &Tensor, share: f64, rng: &mut Rng) -> Result<Tensor> {
     let (batch, count, width) = tokens.dims3()?;
     let kept = (((count - 1) as f64 * share).round() as usize).max(1);
     let rows = (0..batch).flat_map(|photo| {

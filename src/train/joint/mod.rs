@@ -19,12 +19,11 @@ use super::step::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
 use super::task::{StepLoss, Task, TrainingPlan, Validation, plan};
 use super::teacher::Scores;
-use super::trainable_encoder::TrainableEncoder;
+use super::trainable_encoder::{EncoderTraining, TrainableEncoder};
 use crate::config::{Config, Loss, Train, WeightSchedule};
 use crate::context::Context;
 use crate::data::corpus::{Corpus, Split};
 use crate::distributed::Comm;
-use crate::encoder::clip::part;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -135,7 +134,16 @@ impl<'a> Joint<'a> {
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let order = Arc::new(BatchSampler::new(config, corpus)?);
         order.check(comm)?;
-        let live = TrainableEncoder::open(config, prepared, &index.align, order.clone(), ctx)?;
+        let training = EncoderTraining {
+            tune: &config.tune,
+            seed: config.seed,
+            accumulate: section.accumulate,
+            on_bad: config.data.on_bad_image,
+        };
+        let live = config
+            .tunes()
+            .then(|| TrainableEncoder::open(&training, prepared, &index.align, order.clone(), ctx))
+            .transpose()?;
         let params = match &live {
             Some(live) => model.params.with(ENCODER, &live.params()),
             None => model.params.clone(),
@@ -164,7 +172,7 @@ impl<'a> Joint<'a> {
     /// Gives the images new docids, made of the rows of the encoder as it is now.
     fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
         let Some(live) = &self.live else { return Ok(()) };
-        let images = self.docids.index().align.apply(Modality::Image, &live.gallery()?);
+        let images = self.docids.index().align.apply(Modality::Image, &live.embed_gallery()?);
         let renamed = self.docids.renamed(&images, self.config.index.encode_beam, &self.comm);
         let hash = renamed.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
         self.comm.agree("the docids of the images: do all hosts see the same photos?", hash)?;
@@ -185,7 +193,7 @@ impl<'a> Joint<'a> {
     /// At which place each of these captions finds its image, (captions, 1); infinite where not among the first ten.
     fn places(&self, captions: &[usize]) -> Result<Matrix> {
         let rows = match &self.live {
-            Some(live) => live.embed(captions)?,
+            Some(live) => live.embed_captions(captions)?,
             None => self.prepared.embeddings.captions.select(captions),
         };
         let queries: Vec<Query> =
@@ -294,10 +302,10 @@ impl Task for Joint<'_> {
     }
 
     fn part(&self, parameter: &str) -> &'static str {
-        match parameter.strip_prefix(ENCODER) {
-            Some(own) => part(own),
-            None if parameter.starts_with("grounding.") => "grounding",
-            None => "decoder",
+        match (&self.live, parameter.strip_prefix(ENCODER)) {
+            (Some(live), Some(own)) => live.part(own),
+            _ if parameter.starts_with("grounding.") => "grounding",
+            _ => "decoder",
         }
     }
 

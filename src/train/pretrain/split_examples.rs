@@ -1,8 +1,8 @@
-//! The photos and captions of one split, ready for a CLIP: captions as tokens, photos as bytes of its squares.
+//! The photos and captions of one split in memory: captions as tokens, photos as the squares that the encoder takes.
 //!
-//! A corpus of photos may be larger than memory. Each photo is decoded once at the start, in parallel, so that a
-//! broken one is found before anything is trained; its bytes are kept while there is [`Room`], and whatever lies beyond
-//! is decoded again for each batch, ahead of it. DecodeState is a function of the file: what is kept changes the speed and nothing else.
+//! Every photo is decoded once at the start, in parallel, so an unreadable one is found before anything is trained. Its
+//! square is kept while there is a [`MemoryBudget`]; the other photos are decoded again for each batch, ahead of it.
+//! Decoding is a function of the file, so the budget changes the speed and nothing else.
 
 use std::sync::Arc;
 
@@ -15,53 +15,53 @@ use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::{self, Photo};
 use crate::data::preprocess::Preprocess;
 use crate::data::second_view::second_view;
-use crate::encoder::clip::ClipBundle;
-use crate::encoder::embedded_corpus::split_readable;
+use crate::encoder::TrainableDualEncoder;
+use crate::encoder::unreadable_photos::split_readable;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::rng::Rng;
 
 /// Photos that are decoded together.
-const AT_ONCE: usize = 256;
+const DECODED_AT_ONCE: usize = 256;
 
-/// Bytes of memory that photos may still take.
-pub struct Room(pub usize);
+/// Bytes of memory that squares may still take.
+pub struct MemoryBudget(pub usize);
 
-impl Room {
+impl MemoryBudget {
     /// All splits together: 40,000 photos of 72 pixels a side, or 7,000 of 224.
-    pub const ALL: Self = Self(1 << 30);
+    pub const ALL_SPLITS: Self = Self(1 << 30);
 
-    /// The bytes, where there is room for them.
-    fn keep(&mut self, bytes: Vec<u8>) -> Option<Arc<[u8]>> {
-        self.0 = self.0.checked_sub(bytes.len())?;
-        Some(bytes.into())
+    /// The square, if the budget covers it.
+    fn keep(&mut self, square: Vec<u8>) -> Option<Arc<[u8]>> {
+        self.0 = self.0.checked_sub(square.len())?;
+        Some(square.into())
     }
 }
 
-/// A photo and, where there was room for it, its square.
+/// A photo and, if the budget covered it, its square.
 struct Example {
     photo: Photo,
     square: Option<Arc<[u8]>>,
 }
 
 /// One split.
-pub struct Examples {
+pub struct SplitExamples {
     photos: Vec<Example>,
     /// The captions of each photo, in tokens.
     captions: Vec<Vec<Vec<u32>>>,
     preprocess: Preprocess,
 }
 
-impl Examples {
-    /// The split, as `whole` is to see it.
+impl SplitExamples {
+    /// The split, prepared for an encoder.
     ///
     /// # Errors
-    /// When the split has no photos, or one cannot be read and is not to be left out.
+    /// When the split has no photos, or one cannot be read and is not to be skipped.
     pub fn read(
         corpus: &Corpus,
         split: Split,
-        whole: &ClipBundle,
-        room: &mut Room,
+        encoder: &dyn TrainableDualEncoder,
+        budget: &mut MemoryBudget,
         on_bad: OnBadImage,
         ctx: &Context,
     ) -> Result<Self> {
@@ -71,17 +71,15 @@ impl Examples {
                 "the corpus has no images in its {split} split; pretraining needs some"
             )));
         }
-        let (kept, photos) = split_readable(prepared(corpus, &images, whole, room, ctx)?, on_bad)?;
+        let preprocess = encoder.preprocess().clone();
+        let photos = decode_photos(corpus, &images, &preprocess, budget, ctx)?;
+        let (kept, photos) = split_readable(photos, on_bad)?;
         if photos.is_empty() {
             return Err(Error::input(format!("no photo of the {split} split can be read")));
         }
-        let context = whole.shape.text_config.max_position_embeddings;
-        let encode = |&place: &usize| {
-            let captions = corpus.captions_of(images[place]);
-            captions.map(|caption| whole.tokens.encode(corpus.caption(caption), context)).collect()
-        };
-        let captions = kept.iter().map(encode).collect::<Result<_>>()?;
-        Ok(Self { photos, captions, preprocess: whole.preprocess.clone() })
+        let tokenize = |&position: &usize| tokenize_captions(corpus, images[position], encoder);
+        let captions = kept.iter().map(tokenize).collect::<Result<_>>()?;
+        Ok(Self { photos, captions, preprocess })
     }
 
     /// Number of photos.
@@ -89,64 +87,85 @@ impl Examples {
         self.photos.len()
     }
 
-    /// The captions of each photo, in tokens.
-    pub fn captions(&self) -> &[Vec<Vec<u32>>] {
-        &self.captions
+    /// The captions of a photo, in tokens.
+    pub fn captions(&self, photo: usize) -> &[Vec<u32>] {
+        &self.captions[photo]
     }
 
-    /// A second view of the square of each of some photos, the n-th drawn from `draw(n)`, as a square. (Of the square, not of
-    /// the photo: that may be kept no longer.)
+    /// All captions in tokens, each with its photo.
+    pub fn captions_with_photo(&self) -> impl Iterator<Item = (usize, &[u32])> {
+        let photos = self.captions.iter().enumerate();
+        photos.flat_map(|(photo, captions)| captions.iter().map(move |ids| (photo, ids.as_slice())))
+    }
+
+    /// A second view of each of these photos' squares, the n-th drawn from `draw(n)`, as a square. (The view is taken of
+    /// the square because the whole photo is not kept.)
     ///
     /// # Errors
     /// As [`Self::photos`].
-    pub fn views(&self, items: &[usize], draw: &(dyn Fn(usize) -> Rng + Sync)) -> Result<Vec<Arc<[u8]>>> {
+    pub fn second_views(
+        &self,
+        photos: &[usize],
+        draw: &(dyn Fn(usize) -> Rng + Sync),
+    ) -> Result<Vec<Arc<[u8]>>> {
         let side = self.preprocess.side() as u32;
         let view = |(n, square): (usize, &Arc<[u8]>)| {
             let square =
                 RgbImage::from_raw(side, side, square.to_vec()).expect("invariant: a square's bytes");
             self.preprocess.apply(&second_view(&square, &mut draw(n))).into()
         };
-        Ok(self.photos(items)?.par_iter().enumerate().map(view).collect())
+        Ok(self.photos(photos)?.par_iter().enumerate().map(view).collect())
     }
 
-    /// The squares of some photos, in the order asked for.
+    /// The squares of these photos, in their order.
     ///
     /// # Errors
     /// When a photo that could be read at the start no longer can.
-    pub fn photos(&self, items: &[usize]) -> Result<Vec<Arc<[u8]>>> {
-        let square = |&item: &usize| match &self.photos[item] {
+    pub fn photos(&self, photos: &[usize]) -> Result<Vec<Arc<[u8]>>> {
+        let square = |&photo: &usize| match &self.photos[photo] {
             Example { square: Some(square), .. } => Ok(square.clone()),
             Example { photo, .. } => Ok(self.preprocess.apply(&photos::read(photo)?).into()),
         };
-        items.par_iter().map(square).collect()
+        photos.par_iter().map(square).collect()
     }
 }
 
-/// Decodes each photo: itself with what is kept of it, or what is wrong with it.
-fn prepared(
+fn tokenize_captions(
+    corpus: &Corpus,
+    image: ImageIdx,
+    encoder: &dyn TrainableDualEncoder,
+) -> Result<Vec<Vec<u32>>> {
+    corpus.captions_of(image).map(|caption| encoder.tokenize(corpus.caption(caption))).collect()
+}
+
+/// Decodes each photo and keeps its square within the budget, or returns what is wrong with it.
+fn decode_photos(
     corpus: &Corpus,
     images: &[ImageIdx],
-    whole: &ClipBundle,
-    room: &mut Room,
+    preprocess: &Preprocess,
+    budget: &mut MemoryBudget,
     ctx: &Context,
 ) -> Result<Vec<Result<Example>>> {
-    let file = |&image: &ImageIdx| {
-        let photo = corpus.photo(image).cloned();
-        photo.ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
-    };
-    let files = images.iter().map(file).collect::<Result<Vec<_>>>()?;
+    let files = photos_of(corpus, images)?;
     let bar = ctx.bar(files.len(), "decoding photos");
     let mut all = Vec::with_capacity(files.len());
-    for batch in files.chunks(AT_ONCE) {
-        let decoded = photos::decode_batch(batch, &whole.preprocess);
-        let example = |(photo, square): (&Photo, Result<Vec<u8>>)| {
-            square.map(|bytes| Example { photo: photo.clone(), square: room.keep(bytes) })
-        };
-        all.extend(batch.iter().zip(decoded).map(example));
+    for batch in files.chunks(DECODED_AT_ONCE) {
+        let squares = photos::decode_batch(batch, preprocess);
+        for (photo, square) in batch.iter().zip(squares) {
+            all.push(square.map(|square| Example { photo: photo.clone(), square: budget.keep(square) }));
+        }
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
     Ok(all)
+}
+
+fn photos_of(corpus: &Corpus, images: &[ImageIdx]) -> Result<Vec<Photo>> {
+    let photo = |&image: &ImageIdx| {
+        let photo = corpus.photo(image).cloned();
+        photo.ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
+    };
+    images.iter().map(photo).collect()
 }
 
 #[cfg(all(test, feature = "scenes"))]
@@ -157,29 +176,25 @@ mod tests {
 
     use super::*;
     use crate::data::{jsonl, scenes};
-    use crate::encoder::clip::TrainableTowers;
+    use crate::encoder::clip::ClipBundle;
+    use crate::encoder::trainable_dual_encoder::TrainableTowers;
 
     #[test]
-    fn what_is_kept_changes_nothing_but_the_speed() {
+    fn the_memory_budget_does_not_change_the_squares() {
         let root = tempfile::tempdir().unwrap();
         let spec = scenes::Spec { seed: 3, train: 5, val: 1, test: 1, side: 32 };
         scenes::write(root.path(), &spec, &|| ()).unwrap();
         let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
         let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scenes-clip");
-        let whole = ClipBundle::read(&clip, TrainableTowers::NOTHING, &Device::Cpu).unwrap();
-        let side = whole.preprocess.side();
-        let squares = |squares_of_room: usize| {
-            let mut room = Room(squares_of_room * 3 * side * side);
-            let read = Examples::read(
-                &corpus,
-                Split::Train,
-                &whole,
-                &mut room,
-                OnBadImage::Error,
-                &Context::default(),
-            )
-            .unwrap();
-            assert_eq!(read.photos.iter().filter(|e| e.square.is_some()).count(), squares_of_room.min(5));
+        let clip = ClipBundle::read(&clip, TrainableTowers::NOTHING, &Device::Cpu).unwrap();
+        let side = clip.preprocess.side();
+        let ctx = Context::default();
+        let squares = |kept: usize| {
+            let mut budget = MemoryBudget(kept * 3 * side * side);
+            let read =
+                SplitExamples::read(&corpus, Split::Train, &clip, &mut budget, OnBadImage::Error, &ctx)
+                    .unwrap();
+            assert_eq!(read.photos.iter().filter(|e| e.square.is_some()).count(), kept.min(5));
             read.photos(&[4, 0, 2]).unwrap()
         };
         assert_eq!(squares(9), squares(0));

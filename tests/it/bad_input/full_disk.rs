@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use dsi::config::Config;
 use dsi::context::Context;
-use dsi::encoder::embedded_corpus;
+use dsi::encoder::embed_corpus::embed_corpus;
 use dsi::error::Result;
 use dsi::run_folder::RunFolder;
 use dsi::stop_flag::Stop;
@@ -52,7 +52,7 @@ fn a_full_disk_is_named_and_the_run_resumes_with_room() {
 }
 
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default())?;
+    let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
     let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
     train::joint::train(
         config,

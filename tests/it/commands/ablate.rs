@@ -9,7 +9,7 @@ use dsi::context::Context;
 use dsi::run_folder::RunFolder;
 
 use dsi::stop_flag::Stop;
-use dsi::{encoder::embedded_corpus, experiment, index, train};
+use dsi::{encoder::embed_corpus::embed_corpus, experiment, index, train};
 use serde_json::Value;
 
 use crate::fixture::{ENDLESS, INTERRUPTED, Outcome, Program, Space, assert_same, contents, repository};
@@ -155,7 +155,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let more = [&["eval.gallery=split"], more].concat();
     let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(&more)).unwrap();
     let run = RunFolder::new(space.path(folder));
-    let prepared = embedded_corpus::prepare(&config.data, &config.encoder, &Context::default()).unwrap();
+    let prepared = embed_corpus(&config.data, &config.encoder, &Context::default()).unwrap();
     let index =
         index::open(&experiment::index_settings(&config), &prepared, &run, &Context::default()).unwrap();
     let stop = Stop::default();

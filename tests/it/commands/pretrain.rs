@@ -8,11 +8,12 @@ use dsi::config::Config;
 use dsi::context::Context;
 use dsi::data::corpus::Corpus;
 use dsi::data::open_corpus;
-use dsi::encoder::clip_encoder::ClipEncoder;
+use dsi::encoder::DualEncoder as _;
+use dsi::encoder::clip::ClipEncoder;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
 use dsi::stop_flag::Stop;
-use dsi::train::pretrain::pretrain;
+use dsi::train::pretrain::{Pretraining, pretrain};
 
 use crate::fixture::{Program, Space, assert_same, contents, copy, json_lines, repository};
 
@@ -54,7 +55,7 @@ fn own() -> std::path::PathBuf {
 fn embedded(folder: &Path) -> Vec<f32> {
     let encoder = ClipEncoder::open(folder, 8, &Device::Cpu).unwrap();
     let captions = ["a small red cube left of a ball", "two green cones", "a ball"];
-    encoder.captions(&captions, &|_| ()).unwrap().data().to_vec()
+    encoder.texts(&captions, &|_| ()).unwrap().data().to_vec()
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
@@ -127,7 +128,9 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
     if stop {
         wish.request();
     }
-    pretrain(config, corpus, run, resume, &Context { stop: wish, ..Context::default() })
+    let settings =
+        Pretraining { section: &config.pretrain, seed: config.seed, on_bad: config.data.on_bad_image };
+    pretrain(&settings, corpus, run, resume, &Context { stop: wish, ..Context::default() })
 }
 
 fn pretraining_stopped_after_every_step_ends_as_an_unbroken_one() {

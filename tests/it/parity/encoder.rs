@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use dsi::data::npy;
 use dsi::data::photos::Photo;
-use dsi::encoder::clip_encoder::{ClipEncoder, MirrorTta};
+use dsi::encoder::clip::ClipEncoder;
+use dsi::encoder::{DualEncoder as _, PhotoView};
 use dsi::matrix::Matrix;
 use serde::Deserialize;
 
@@ -36,11 +37,11 @@ fn compare(folder: &Path, encoder: &Path) {
     let case: Case = serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
     let encoder = ClipEncoder::open(encoder, BATCH, &Device::Cpu).unwrap();
     let photos: Vec<Photo> = case.photos.iter().map(|photo| Photo::File(folder.join(photo))).collect();
-    let rows = encoder.photos(&photos, MirrorTta::Off, &|_| {}).unwrap();
+    let rows = encoder.photos(&photos, PhotoView::PLAIN, &|_| {}).unwrap();
     let rows: Vec<Vec<f32>> = rows.into_iter().map(Result::unwrap).collect();
     let images = largest_difference(&rows.concat(), &folder.join("images.npy"));
     let captions: Vec<&str> = case.captions.iter().map(String::as_str).collect();
-    let rows = encoder.captions(&captions, &|_| {}).unwrap();
+    let rows = encoder.texts(&captions, &|_| {}).unwrap();
     let texts = largest_difference(rows.data(), &folder.join("captions.npy"));
     let name = folder.file_name().unwrap().display();
     println!(

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use dsi::encoder::clip::contrastive_loss::contrastive_loss;
-use dsi::encoder::clip::{ClipBundle, TokenBatch, TrainableTowers};
+use dsi::encoder::clip::{ClipBundle, TokenBatch};
+use dsi::encoder::contrastive_loss::contrastive_loss;
+use dsi::encoder::trainable_dual_encoder::TrainableTowers;
 use dsi::nn::tensors::unit_rows;
 
 use super::fixture;

@@ -1,4 +1,4 @@
-//! `open_clip_config.json`: the shape of the model and how photos are prepared for it.
+//! Reads `open_clip_config.json`: the shape of the model and how photos are prepared for it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -59,7 +59,7 @@ struct Text {
     other: BTreeMap<String, Value>,
 }
 
-/// One side, or both.
+/// One side of a square, or both sides.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(untagged)]
 enum Side {
@@ -92,7 +92,7 @@ impl Default for Text {
     }
 }
 
-/// Keys that change nothing about an embedding, whatever their value.
+/// Keys whose values do not affect embeddings.
 const HARMLESS: [&str; 7] = [
     "hf_tokenizer_name",
     "tokenizer_kwargs",
@@ -106,33 +106,20 @@ const HARMLESS: [&str; 7] = [
 /// The shape that an `open_clip_config.json` states.
 ///
 /// # Errors
-/// When the file cannot be read, or asks for another architecture: the key is named.
+/// When the file cannot be read, or states another architecture: the key is named.
 pub fn config(path: &Path) -> Result<ClipConfig> {
     let File { model_cfg: model, .. } = parse(path)?;
     let hidden_act = if model.quick_gelu { Activation::QuickGelu } else { Activation::Gelu };
+    refuse_unknown_keys(&model).map_err(|what| Error::file(path, what))?;
+    let image_size = model.vision_cfg.image_size.of_square().map_err(|what| Error::file(path, what))?;
     let (text, vision) = (model.text_cfg, model.vision_cfg);
-    for (section, other) in [("", &model.other), (".text_cfg", &text.other), (".vision_cfg", &vision.other)] {
-        if let Some((key, value)) = other.iter().find(|(key, value)| !is_harmless(key, value)) {
-            let what =
-                format!("model_cfg{section}.{key} is {value}; CLIP's plain vision transformers are read");
-            return Err(Error::file(path, what));
-        }
-    }
-    let image_size = match vision.image_size {
-        Side::One(side) => side,
-        Side::Both([height, width]) if height == width => height,
-        Side::Both(sides) => {
-            let what = format!("model_cfg.vision_cfg.image_size is {sides:?}; a square is allowed");
-            return Err(Error::file(path, what));
-        }
-    };
-    let inner = |width: usize, ratio: f64| (width as f64 * ratio) as usize;
+    let mlp_width = |width: usize, ratio: f64| (width as f64 * ratio) as usize;
     Ok(ClipConfig {
         projection_dim: model.embed_dim,
         text_config: TextConfig {
             vocab_size: text.vocab_size,
             hidden_size: text.width,
-            intermediate_size: inner(text.width, text.mlp_ratio),
+            intermediate_size: mlp_width(text.width, text.mlp_ratio),
             num_hidden_layers: text.layers,
             num_attention_heads: text.heads,
             max_position_embeddings: text.context_length,
@@ -141,7 +128,7 @@ pub fn config(path: &Path) -> Result<ClipConfig> {
         },
         vision_config: VisionConfig {
             hidden_size: vision.width,
-            intermediate_size: inner(vision.width, vision.mlp_ratio),
+            intermediate_size: mlp_width(vision.width, vision.mlp_ratio),
             num_hidden_layers: vision.layers,
             num_attention_heads: vision.width / vision.head_width.max(1),
             image_size,
@@ -153,25 +140,51 @@ pub fn config(path: &Path) -> Result<ClipConfig> {
     })
 }
 
-/// The preprocessing that an `open_clip_config.json` states, for photos of `side` pixels; CLIP's own where it says
-/// nothing.
+/// The preprocessing that an `open_clip_config.json` states, for squares of `side` pixels. Omitted keys have CLIP's values.
 ///
 /// # Errors
-/// When the file cannot be read, or asks for something that is not done here.
+/// When the file cannot be read, or states something that is not supported.
 pub fn preprocess(path: &Path, side: u32) -> Result<Preprocess> {
     let File { preprocess_cfg: photos, .. } = parse(path)?;
-    let asked = [
+    let supported = [
         ("interpolation", photos.interpolation.as_deref(), "bicubic"),
         ("resize_mode", photos.resize_mode.as_deref(), "shortest"),
     ];
-    for (key, value, done) in asked {
-        if let Some(value) = value.filter(|value| *value != done) {
-            let what = format!("preprocess_cfg.{key} is `{value}`; `{done}` is allowed");
+    for (key, value, allowed) in supported {
+        if let Some(value) = value.filter(|value| *value != allowed) {
+            let what = format!("preprocess_cfg.{key} is `{value}`; `{allowed}` is allowed");
             return Err(Error::file(path, what));
         }
     }
     Preprocess::normalizing(side, photos.mean, photos.std)
         .map_err(|error| Error::file(path, error.to_string()))
+}
+
+/// The first key that asks for another architecture, as a clause.
+fn refuse_unknown_keys(model: &Model) -> Result<(), String> {
+    let sections =
+        [("", &model.other), (".text_cfg", &model.text_cfg.other), (".vision_cfg", &model.vision_cfg.other)];
+    for (section, other) in sections {
+        if let Some((key, value)) = other.iter().find(|(key, value)| !is_harmless(key, value)) {
+            return Err(format!(
+                "model_cfg{section}.{key} is {value}; CLIP's plain vision transformers are read"
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Side {
+    /// The side of a square; the error is a clause.
+    fn of_square(self) -> Result<usize, String> {
+        match self {
+            Self::One(side) => Ok(side),
+            Self::Both([height, width]) if height == width => Ok(height),
+            Self::Both(sides) => {
+                Err(format!("model_cfg.vision_cfg.image_size is {sides:?}; a square is allowed"))
+            }
+        }
+    }
 }
 
 fn parse(path: &Path) -> Result<File> {

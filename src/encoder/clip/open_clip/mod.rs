@@ -1,7 +1,8 @@
-//! CLIPs as open_clip (LAION) and OpenAI's first release name and shape them, in terms of transformers' ones.
+//! Translates the tensor names and the configuration of open_clip (LAION) and of OpenAI's first release into those of
+//! transformers.
 //!
-//! Attention's three input projections are one tensor there, the two projections into the joint space are
-//! transposed, and `open_clip_config.json` says widths where transformers says sizes.
+//! In their files the three input projections of attention are one tensor, the two projections into the joint space are
+//! transposed, and `open_clip_config.json` has its own keys.
 
 use super::read_weights::TensorMap;
 use crate::error::Result;
@@ -10,7 +11,7 @@ mod config;
 
 pub use config::{config, preprocess};
 
-/// ClipBundle names.
+/// Complete names.
 const NAMES: [(&str, &str); 6] = [
     ("positional_embedding", "text_model.embeddings.position_embedding.weight"),
     ("text_projection", "text_projection.weight"),
@@ -21,7 +22,7 @@ const NAMES: [(&str, &str); 6] = [
 ];
 
 /// Beginnings of names.
-const PLACES: [(&str, &str); 6] = [
+const PREFIXES: [(&str, &str); 6] = [
     ("token_embedding.", "text_model.embeddings.token_embedding."),
     ("ln_final.", "text_model.final_layer_norm."),
     ("transformer.resblocks.", "text_model.encoder.layers."),
@@ -39,14 +40,14 @@ const PARTS: [(&str, &str); 5] = [
     (".mlp.c_proj.", ".mlp.fc2."),
 ];
 
-/// Names that hold x·W here and W·x there.
+/// Names of matrices that are stored as the transpose of transformers' ones.
 const TRANSPOSED: [&str; 2] = ["text_projection", "visual.proj"];
 
-/// What OpenAI's release saved beside the weights.
+/// Constants that OpenAI's release saved with the weights.
 const CONSTANTS: [&str; 4] = ["attn_mask", "input_resolution", "context_length", "vocab_size"];
 
-/// Tensors under transformers' names. Those of transformers are returned as they are; a name that belongs to
-/// neither stays, for the loader to refuse.
+/// Tensors under transformers' names. Those of transformers are returned as they are. A name of neither library stays, and
+/// the loader refuses it.
 ///
 /// # Errors
 /// When a tensor cannot be split.
@@ -61,9 +62,9 @@ pub fn renamed(tensors: TensorMap) -> Result<TensorMap> {
         }
         let new = rename(&name);
         match new.split_once("in_proj_") {
-            Some((place, kind)) if tensor.rank() > 0 && tensor.dim(0)? % 3 == 0 => {
+            Some((prefix, kind)) if tensor.rank() > 0 && tensor.dim(0)? % 3 == 0 => {
                 for (part, tensor) in ["q", "k", "v"].into_iter().zip(tensor.chunk(3, 0)?) {
-                    all.insert(format!("{place}{part}_proj.{kind}"), tensor);
+                    all.insert(format!("{prefix}{part}_proj.{kind}"), tensor);
                 }
             }
             _ if TRANSPOSED.contains(&name.as_str()) && tensor.rank() == 2 => {
@@ -81,8 +82,8 @@ fn rename(name: &str) -> String {
     if let Some((_, new)) = NAMES.iter().find(|(old, _)| *old == name) {
         return (*new).to_owned();
     }
-    let place = PLACES.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
-    let Some(name) = place else { return name.to_owned() };
+    let renamed = PREFIXES.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
+    let Some(name) = renamed else { return name.to_owned() };
     PARTS.iter().fold(name, |name, (old, new)| name.replacen(old, new, 1))
 }
 
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_tensor_of_three_projections_becomes_three() {
+    fn the_joint_projection_tensor_is_split_into_three() {
         let tensor = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let names = [
             ("visual.conv1.weight", &[2, 3, 4, 4][..]),
