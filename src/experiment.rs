@@ -93,7 +93,7 @@ pub fn train(
     ctx: &Context,
 ) -> Result<()> {
     let index = index::open(&index_settings(config), prepared, run, ctx)?;
-    train::joint::train(config, prepared, &index, run, resume, ctx)?;
+    train::joint::train(&config.into(), prepared, &index, run, resume, ctx)?;
     if config.tunes() && ctx.comm.is_first() {
         keep_tuned(config, prepared, index, run, ctx)?;
     }
@@ -110,7 +110,7 @@ pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx:
     let aside = RunFolder::new(aside.path());
     let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
     let index = index::open(&index_settings(config), prepared, at, ctx)?;
-    train::joint::dry_run(config, prepared, &index, ctx)
+    train::joint::dry_run(&config.into(), prepared, &index, ctx)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the

@@ -1,4 +1,4 @@
-//! The models: CLIP, the decoder, the joint model with its losses and its search, checkpoints.
+//! The joint model: alignment, decoder, grounded logits and beam search; index folders and checkpoints.
 
 pub mod alignment;
 pub mod beam_search;
@@ -11,6 +11,5 @@ pub mod generative_model;
 pub mod grounded_logits;
 pub mod index_folder;
 pub mod lookahead;
-pub mod losses;
 pub mod plan_ahead_head;
 pub mod query_adapter;

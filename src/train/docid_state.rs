@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
+use super::joint::Sections;
 use super::teacher::Teacher;
-use crate::config::Config;
 use crate::data::corpus::Split;
 use crate::distributed::Comm;
 use crate::docid::gates::GateReport;
@@ -54,18 +54,18 @@ impl DocidState {
     /// # Errors
     /// When the device refuses.
     pub fn new(
-        config: &Config,
+        sections: &Sections,
         prepared: &EmbeddedCorpus,
         index: DocidIndex,
         images: Arc<Matrix>,
         dsi: &Arc<GenerativeModel>,
     ) -> Result<Self> {
-        let (corpus, section) = (&prepared.corpus, &config.train);
+        let (corpus, section) = (&prepared.corpus, sections.train);
         let teacher = |gallery: &[ImageIdx]| {
             let trie = Trie::over(&index.docids, gallery.iter().copied());
             Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
         };
-        let parts = RetrieverFactory::new(config, prepared, index.clone(), Arc::clone(dsi))?;
+        let parts = RetrieverFactory::new(sections.config, prepared, index.clone(), Arc::clone(dsi))?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
             candidate_table: CandidateTable::new(index.docids.clone(), index.codebooks.as_ref()),
@@ -85,7 +85,7 @@ impl DocidState {
 
     /// The docids of these aligned unit rows, one an image, by the codebooks as they are; none where they would not be
     /// unique. With them, how many images have another one than before. Ranks share the work.
-    pub fn renamed(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
+    pub fn reassigned(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
         let codes = unique_paths::distinct(books, images, beam, comm);
         let before = self.index.docids.iter().zip(&codes);

@@ -1,6 +1,7 @@
 //! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
 //! training of the decoder.
 
+pub mod batch_sampler;
 mod checkpoint_writer;
 pub mod docid_state;
 pub mod dry_run;
@@ -8,13 +9,17 @@ pub mod engine;
 pub mod joint;
 pub mod metrics_log;
 mod nonfinite_guard;
+pub mod objective;
 mod photo_loader;
 mod prefetch;
 pub mod pretrain;
 mod progress_display;
 pub mod query_batches;
+pub mod query_source;
+pub mod rank_streams;
 pub mod step;
 pub mod step_failure;
+pub mod step_loss;
 mod step_metrics;
 pub mod task;
 pub mod teacher;

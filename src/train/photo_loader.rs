@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch_sampler::BatchSampler;
 use super::prefetch::Prefetcher;
-use super::query_batches::BatchSampler;
 use super::step::MicroBatch;
 use super::trainable_encoder::EncoderTraining;
 use crate::config::{TrainableLayers, WeightSchedule};
@@ -158,7 +158,7 @@ mod tests {
         let sets =
             ["tune.image=all", "tune.contrastive=1", "tune.contrastive_pairs=9", "train.batch=16", on_bad];
         let config = Config::parse("", Path::new("x"), &sets.map(str::to_owned)).unwrap();
-        let sampler = Arc::new(BatchSampler::new(&config, corpus).unwrap());
+        let sampler = Arc::new(BatchSampler::new(config.seed, &config.train, &config.tune, corpus).unwrap());
         let pairs = sampler.paired(0).iter().map(|pair| pair.image().row()).collect();
         let images = [sampler.images(0), pairs];
         let training = EncoderTraining {

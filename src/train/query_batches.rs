@@ -1,4 +1,7 @@
-//! What a training step asks: captions and images, as they are, moved, or mixed; and the pairs of its contrastive loss.
+//! The queries of each micro-batch: captions and photos as they are, interpolated, or shifted by caption noise.
+//!
+//! Their embeddings here are those of the initial encoder, from before the training. [`super::query_source`] embeds the same
+//! queries by the encoder in training.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,73 +9,103 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use rand::Rng as _;
 
-use crate::config::{Config, Train};
+use super::batch_sampler::BatchSampler;
+use super::joint::Sections;
+use super::step::MicroBatch;
+use crate::config::Train;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
-use crate::data::epochs::Epochs;
-use crate::distributed::Comm;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::encoder::view_embeddings::ViewEmbeddings;
-use crate::error::{Error, Result};
-use crate::ids::ImageIdx;
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::modality::Modality;
 use crate::model::alignment::Alignment;
 use crate::nn::tensors;
 use crate::rng::{self, Rng};
 
-/// Queries of one kind in a step.
+/// What one query is made of, and the image it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrainQuery {
+    /// The modality that the decoder sees. A photo with caption noise counts as a caption.
+    pub modality: Modality,
+    /// The wanted image, as a row of the corpus.
+    pub gold: usize,
+    /// The caption that the query is made of; `None` if it is made of the photo of its image.
+    pub caption: Option<usize>,
+}
+
+/// Queries of one kind, captions or photos, of a micro-batch.
 pub struct QueryBatch {
-    /// Aligned unit rows.
-    pub rows: Matrix,
-    /// What each is made of.
-    pub modalities: Vec<Modality>,
-    /// The image that each asks for, as a row of the corpus.
-    pub gold: Vec<usize>,
-    /// The caption behind each query; none: the photo of its image.
-    pub captions: Vec<Option<usize>>,
-    /// What became of the encoder's rows on the way to `rows`.
-    pub moves: QueryShift,
+    /// The queries.
+    pub queries: Vec<TrainQuery>,
+    /// Their aligned unit rows (query, width) by the initial encoder, shifted.
+    pub initial_rows: Matrix,
+    /// How the rows of captions and photos are shifted.
+    pub shift: QueryShift,
 }
 
 impl QueryBatch {
-    /// Some of its queries.
-    pub fn part(self, rows: Range<usize>) -> Self {
-        if rows.len() == self.gold.len() {
+    /// The number of queries.
+    pub fn len(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.queries.is_empty()
+    }
+
+    /// The modality of each query.
+    pub fn modalities(&self) -> Vec<Modality> {
+        self.queries.iter().map(|query| query.modality).collect()
+    }
+
+    /// The wanted image of each query, as rows of the corpus.
+    pub fn gold(&self) -> Vec<usize> {
+        self.queries.iter().map(|query| query.gold).collect()
+    }
+
+    /// The captions that the queries are made of; `None` if they are made of photos.
+    pub fn captions(&self) -> Option<Vec<usize>> {
+        self.queries.iter().map(|query| query.caption).collect()
+    }
+
+    /// The queries in a range.
+    pub fn slice(self, range: Range<usize>) -> Self {
+        if range.len() == self.len() {
             return self;
         }
-        let chosen: Vec<usize> = rows.clone().collect();
+        let rows: Vec<usize> = range.clone().collect();
         Self {
-            rows: self.rows.select(&chosen),
-            modalities: self.modalities[rows.clone()].to_vec(),
-            gold: self.gold[rows.clone()].to_vec(),
-            captions: self.captions[rows.clone()].to_vec(),
-            moves: QueryShift {
-                scale: self.moves.scale[rows].to_vec(),
-                offset: self.moves.offset.select(&chosen),
+            queries: self.queries[range.clone()].to_vec(),
+            initial_rows: self.initial_rows.select(&rows),
+            shift: QueryShift {
+                scale: self.shift.scale[range].to_vec(),
+                offset: self.shift.offset.select(&rows),
             },
         }
     }
 }
 
-/// How queries are made of their captions' and photos' own aligned rows x: normalise(a·x + b).
+/// How the aligned row x of a query's caption or photo becomes the row of the query: normalise(a·x + b).
 pub struct QueryShift {
-    /// a of each
+    /// a of each query.
     pub scale: Vec<f32>,
-    /// b of each
+    /// b of each query: (query, width).
     pub offset: Matrix,
 }
 
 impl QueryShift {
-    /// What changes nothing.
+    /// The shift that changes nothing.
     pub fn none(queries: usize, width: usize) -> Self {
         Self { scale: vec![1.0; queries], offset: Matrix::zeros(queries, width) }
     }
 
-    /// Own aligned rows (queries, width) → queries, with gradients.
+    /// Aligned rows (query, width) → rows of queries, with gradients.
     ///
     /// # Errors
-    /// When the shapes differ.
+    /// When the device fails.
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         let scale = Tensor::from_slice(&self.scale, (self.scale.len(), 1), rows.device())?;
         let offset = tensors::from_matrix(&self.offset, rows.device())?;
@@ -80,95 +113,19 @@ impl QueryShift {
     }
 }
 
-/// Who asks at each step, and which pairs are contrasted: a function of the seed and the step alone.
-pub struct BatchSampler {
-    /// Caption queries a step, and image queries.
-    counts: [usize; 2],
-    /// (caption→docid): only train captions can make these.
-    pairs: Vec<TrainPair>,
-    /// (image→docid): the images that may be learnt by heart.
-    memorised: Vec<ImageIdx>,
-    caption_order: Epochs,
-    image_order: Epochs,
-    /// Pairs of the contrastive loss a batch, where it has a weight at all.
-    paired: usize,
-    pair_order: Epochs,
-}
-
-impl BatchSampler {
-    /// The order of a configuration's queries.
-    ///
-    /// # Errors
-    /// When the corpus has no train split.
-    pub fn new(config: &Config, corpus: &Corpus) -> Result<Self> {
-        let (pairs, memorised) = (corpus.train_pairs(), corpus.memorised(config.train.regime));
-        if pairs.is_empty() {
-            return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
-        }
-        let captions = config.train.captions_a_batch();
-        Ok(Self {
-            counts: [captions, config.train.batch - captions],
-            caption_order: Epochs::new(config.seed, "caption order", pairs.len()),
-            image_order: Epochs::new(config.seed, "image order", memorised.len()),
-            paired: if config.tune.contrastive.is_zero() { 0 } else { config.tune.contrastive_pairs },
-            pair_order: Epochs::new(config.seed, "pair order", pairs.len()),
-            pairs,
-            memorised,
-        })
-    }
-
-    /// Whether every rank has queries of each kind that steps have, and pairs.
-    ///
-    /// # Errors
-    /// When one has not.
-    pub fn check(&self, comm: &Comm) -> Result<()> {
-        let ([captions, photos], paired) = (self.counts, self.paired);
-        let few = |count: usize| count > 0 && count < comm.size();
-        if few(paired) {
-            return Err(Error::input(format!(
-                "tune.contrastive_pairs = {paired} are too few for {} ranks: each needs one; raise it, or start fewer ranks",
-                comm.size()
-            )));
-        }
-        if !few(captions) && !few(photos) {
-            return Ok(());
-        }
-        Err(Error::input(format!(
-            "train.batch = {} makes {captions} caption and {photos} photo queries a step, too few for {} ranks: each needs one \
-             of both; raise train.batch, or start fewer ranks",
-            captions + photos,
-            comm.size()
-        )))
-    }
-
-    /// The captions that ask at a step, with their images.
-    pub fn captions(&self, step: usize) -> Vec<TrainPair> {
-        self.caption_order.batch(step, self.counts[0]).into_iter().map(|i| self.pairs[i]).collect()
-    }
-
-    /// The captions that the contrastive loss of a step is of, with their images.
-    pub fn paired(&self, step: usize) -> Vec<TrainPair> {
-        self.pair_order.batch(step, self.paired).into_iter().map(|i| self.pairs[i]).collect()
-    }
-
-    /// The images whose photos ask at a step, as rows of the corpus.
-    pub fn images(&self, step: usize) -> Vec<usize> {
-        self.image_order.batch(step, self.counts[1]).into_iter().map(|i| self.memorised[i].row()).collect()
-    }
-}
-
-/// Where the queries of every step come from.
+/// Makes the queries of every micro-batch.
 pub struct QueryBuilder<'a> {
     section: &'a Train,
     seed: u64,
     corpus: &'a Corpus,
     align: &'a Alignment,
-    order: Arc<BatchSampler>,
-    /// The captions' own unit rows; a step aligns those it needs.
+    sampler: Arc<BatchSampler>,
+    /// The captions' unit rows by the initial encoder, not aligned: a micro-batch aligns those it needs, because the aligned
+    /// rows of half a million captions fill a gigabyte.
     captions: &'a Matrix,
-    /// Aligned unit rows of all images, by the encoder before its training, as those of captions.
+    /// Aligned unit rows of all images by the initial encoder.
     images: Arc<Matrix>,
-    /// Those of what asks for images; none: they ask as they are.
+    /// Aligned unit rows of second views, which are queries in place of the photos if there are any.
     views: Option<ViewEmbeddings>,
 }
 
@@ -176,129 +133,142 @@ impl<'a> QueryBuilder<'a> {
     /// The queries of a corpus; `images` are the aligned unit rows of its images.
     ///
     /// # Errors
-    /// When a photo can no longer be read.
+    /// When a photo of which second views are wanted can no longer be read.
     pub fn new(
-        config: &'a Config,
+        sections: &Sections<'a>,
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
-        order: Arc<BatchSampler>,
+        sampler: Arc<BatchSampler>,
         images: Arc<Matrix>,
         ctx: &Context,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
-        let count = config.index.views;
+        let count = sections.index.views;
         let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.mapped(aligned));
         Ok(Self {
-            section: &config.train,
-            seed: config.seed,
+            section: sections.train,
+            seed: sections.seed,
             corpus: &prepared.corpus,
             align,
-            order,
+            sampler,
             captions: &prepared.embeddings.captions,
             views: views.transpose()?,
             images,
         })
     }
 
-    /// Caption queries of a step, of all ranks together.
-    pub fn captions_a_step(&self) -> usize {
-        self.order.counts[0]
+    /// Caption queries of a micro-batch, on all ranks together.
+    pub fn caption_queries(&self) -> usize {
+        self.sampler.caption_queries()
     }
 
-    /// Caption queries of a step, a share of them drawn towards their images.
-    pub fn captions(&self, step: usize) -> QueryBatch {
-        let pairs = self.order.captions(step);
+    /// The caption queries of a micro-batch, a share of them interpolated with their images.
+    pub fn captions(&self, batch: MicroBatch) -> QueryBatch {
+        let pairs = self.sampler.captions(batch.number());
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-        let mut batch = QueryBatch {
-            rows: self.caption_rows(&captions),
-            modalities: vec![Modality::Caption; pairs.len()],
-            gold: pairs.iter().map(|pair| pair.image().row()).collect(),
-            moves: QueryShift::none(captions.len(), self.images.width()),
-            captions: captions.into_iter().map(Some).collect(),
+        let query = |pair: &TrainPair| TrainQuery {
+            modality: Modality::Caption,
+            gold: pair.image().row(),
+            caption: Some(pair.caption().index()),
         };
-        self.interpolate(&mut batch, step);
-        batch
-    }
-
-    /// Image queries of a step, a share of them disguised as captions.
-    pub fn images(&self, step: usize) -> QueryBatch {
-        let gold = self.order.images(step);
-        let mut batch = QueryBatch {
-            rows: self.asking(&gold, step),
-            modalities: vec![Modality::Image; gold.len()],
-            captions: vec![None; gold.len()],
-            moves: QueryShift::none(gold.len(), self.images.width()),
-            gold,
+        let mut queries = QueryBatch {
+            queries: pairs.iter().map(query).collect(),
+            initial_rows: self.caption_rows(&captions),
+            shift: QueryShift::none(captions.len(), self.images.width()),
         };
-        self.caption_noise(&mut batch, step);
-        batch
+        self.interpolate(&mut queries, batch);
+        queries
     }
 
-    /// What asks for these images at a step.
-    fn asking(&self, gold: &[usize], step: usize) -> Matrix {
-        let Some(views) = &self.views else { return self.images.select(gold) };
-        views.draw(gold, &mut rng::stream(self.seed, "views", step as u64))
-    }
-
-    /// For each caption query of a step another caption of the same image (itself, where there is no other).
-    pub fn siblings(&self, step: usize) -> Vec<usize> {
-        let pairs = self.order.captions(step);
-        let mut rng = rng::stream(self.seed, "siblings", step as u64);
-        let sibling = |pair: &TrainPair| {
-            let (own, all) = (pair.caption().index(), self.corpus.captions_of(pair.image()));
-            let others: Vec<usize> = all.clone().filter(|&other| other != own).collect();
-            if others.is_empty() { all.start } else { others[rng.random_range(0..others.len())] }
+    /// The image queries of a micro-batch, a share of them with caption noise.
+    pub fn images(&self, batch: MicroBatch) -> QueryBatch {
+        let gold = self.sampler.images(batch.number());
+        let query = |&gold: &usize| TrainQuery { modality: Modality::Image, gold, caption: None };
+        let mut queries = QueryBatch {
+            queries: gold.iter().map(query).collect(),
+            initial_rows: self.image_rows(&gold, batch),
+            shift: QueryShift::none(gold.len(), self.images.width()),
         };
-        pairs.iter().map(sibling).collect()
+        self.add_caption_noise(&mut queries, batch);
+        queries
     }
 
-    /// Aligned unit rows of captions: made for each step, as those of half a million captions fill a gigabyte.
+    /// Aligned unit rows of these images' photos, or of a random second view of each.
+    fn image_rows(&self, images: &[usize], batch: MicroBatch) -> Matrix {
+        match &self.views {
+            None => self.images.select(images),
+            Some(views) => views.draw(images, &mut self.stream("views", batch)),
+        }
+    }
+
+    /// For each caption query of a micro-batch another caption of the same image, or itself if there is no other.
+    pub fn siblings(&self, batch: MicroBatch) -> Vec<usize> {
+        let pairs = self.sampler.captions(batch.number());
+        let mut rng = self.stream("siblings", batch);
+        pairs.iter().map(|pair| self.sibling(pair, &mut rng)).collect()
+    }
+
+    fn sibling(&self, pair: &TrainPair, rng: &mut Rng) -> usize {
+        let (caption, of_image) = (pair.caption().index(), self.corpus.captions_of(pair.image()));
+        let others: Vec<usize> = of_image.clone().filter(|&other| other != caption).collect();
+        if others.is_empty() { of_image.start } else { others[rng.random_range(0..others.len())] }
+    }
+
+    /// Aligned unit rows of captions by the initial encoder.
     pub fn caption_rows(&self, captions: &[usize]) -> Matrix {
         self.align.apply(Modality::Caption, &self.captions.select(captions))
     }
 
     /// Interpolated queries (GENIUS, Kim et al. 2025): z̃ = normalise(s·image + (1 − s)·caption), s ~ Beta(2, 2).
-    fn interpolate(&self, batch: &mut QueryBatch, step: usize) {
-        let mut rng = rng::stream(self.seed, "interpolation", step as u64);
-        for (row, &gold) in batch.gold.iter().enumerate() {
+    fn interpolate(&self, batch: &mut QueryBatch, at: MicroBatch) {
+        let mut rng = self.stream("interpolation", at);
+        for (row, query) in batch.queries.iter().enumerate() {
             if rng.random_bool(self.section.interpolation) {
                 let s = beta22(&mut rng);
-                let image = self.images.row(gold);
-                batch.rows.row_mut(row).iter_mut().zip(image).for_each(|(z, x)| *z = s * x + (1.0 - s) * *z);
-                batch.moves.scale[row] = 1.0 - s;
-                batch.moves.offset.row_mut(row).iter_mut().zip(image).for_each(|(b, x)| *b = s * x);
+                let image = self.images.row(query.gold);
+                let rows = batch.initial_rows.row_mut(row);
+                rows.iter_mut().zip(image).for_each(|(z, x)| *z = s * x + (1.0 - s) * *z);
+                batch.shift.scale[row] = 1.0 - s;
+                batch.shift.offset.row_mut(row).iter_mut().zip(image).for_each(|(b, x)| *b = s * x);
             }
         }
-        if batch.moves.scale.iter().any(|&scale| scale != 1.0) {
-            batch.rows = std::mem::take(&mut batch.rows).normalized();
+        if batch.shift.scale.iter().any(|&scale| scale != 1.0) {
+            batch.initial_rows = std::mem::take(&mut batch.initial_rows).normalized();
         }
     }
 
-    /// QueryShift a share of the image queries to where a caption of theirs might lie, x + (c − x') for the caption c
-    /// and the image x' of a random train pair: no caption of a val or test image is needed to learn what a
-    /// caption's distance from its image does to a search. They count as captions then.
-    fn caption_noise(&self, batch: &mut QueryBatch, step: usize) {
-        let mut rng = rng::stream(self.seed, "caption noise", step as u64);
-        let (mut moved, mut pairs) = (Vec::new(), Vec::new());
-        for (row, modality) in batch.modalities.iter_mut().enumerate() {
+    /// Shifts a share of the image queries to where a caption of theirs might lie: x + (c − x') for the caption c and the
+    /// image x' of a random train pair. So no caption of a val or test image is needed to learn how the distance between
+    /// captions and images misleads a search. These queries count as captions.
+    fn add_caption_noise(&self, batch: &mut QueryBatch, at: MicroBatch) {
+        let mut rng = self.stream("caption noise", at);
+        let pairs = self.sampler.train_pairs();
+        let (mut shifted, mut chosen) = (Vec::new(), Vec::new());
+        for (row, query) in batch.queries.iter_mut().enumerate() {
             if rng.random_bool(self.section.caption_noise) {
-                *modality = Modality::Caption;
-                moved.push(row);
-                pairs.push(self.order.pairs[rng.random_range(0..self.order.pairs.len())]);
+                query.modality = Modality::Caption;
+                shifted.push(row);
+                chosen.push(pairs[rng.random_range(0..pairs.len())]);
             }
         }
-        let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
-        for ((&row, pair), caption) in moved.iter().zip(&pairs).zip(self.caption_rows(&captions).iter()) {
+        let captions: Vec<usize> = chosen.iter().map(|pair| pair.caption().index()).collect();
+        let captions = self.caption_rows(&captions);
+        for ((&row, pair), caption) in shifted.iter().zip(&chosen).zip(captions.iter()) {
             let gap = caption.iter().zip(self.images.row(pair.image().row())).map(|(c, x)| c - x);
-            batch.moves.offset.row_mut(row).iter_mut().zip(gap).for_each(|(b, gap)| *b = gap);
-            let gap = batch.moves.offset.row(row);
-            batch.rows.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
+            batch.shift.offset.row_mut(row).iter_mut().zip(gap).for_each(|(b, gap)| *b = gap);
+            let gap = batch.shift.offset.row(row);
+            batch.initial_rows.row_mut(row).iter_mut().zip(gap).for_each(|(x, gap)| *x += gap);
         }
-        batch.rows = std::mem::take(&mut batch.rows).normalized();
+        batch.initial_rows = std::mem::take(&mut batch.initial_rows).normalized();
+    }
+
+    /// A random stream that is the same on all ranks.
+    fn stream(&self, name: &str, batch: MicroBatch) -> Rng {
+        rng::stream(self.seed, name, batch.number() as u64)
     }
 }
 
-/// Beta(2, 2): the middle one of three uniform numbers.
+/// Beta(2, 2): the median of three uniform numbers.
 fn beta22(rng: &mut Rng) -> f32 {
     let mut three: [f32; 3] = rng.random();
     three.sort_unstable_by(f32::total_cmp);

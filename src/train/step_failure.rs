@@ -4,10 +4,10 @@ use crate::error::Error;
 
 /// Settings with which a step takes less memory.
 pub struct MemoryAdvice {
-    /// As `--set` takes them.
+    /// As arguments: `--set KEY=VALUE …`.
     pub settings: String,
-    /// Whether its steps ask the same queries, so that a run may go on with them.
-    pub same: bool,
+    /// Whether steps keep their queries, so that a run may resume with these settings.
+    pub keeps_queries: bool,
 }
 
 /// What a failed step reports of a tensor operation: its reason, what is saved, and what to do. Other errors say that of
@@ -22,8 +22,8 @@ pub fn explained(why: Error, step: usize, saved: usize, lighter: Option<MemoryAd
     };
     let (again, on) = ("begin again with --force", "go on with --resume");
     let remedy = match lighter.filter(|_| is_out_of_memory(reason)) {
-        Some(MemoryAdvice { settings, same }) => {
-            let how = if same && saved > 0 { on } else { again };
+        Some(MemoryAdvice { settings, keeps_queries }) => {
+            let how = if keeps_queries && saved > 0 { on } else { again };
             format!("the device is out of memory: {how} {settings}")
         }
         None if is_of_a_device(reason) => {
@@ -53,7 +53,7 @@ mod tests {
     fn a_fault_tells_what_is_kept_and_what_helps() {
         let text = |reason: &str, saved: usize, same: bool| {
             let why = Error::Tensor(format!("{reason}\n   0: a backtrace").into());
-            let lighter = MemoryAdvice { settings: "--set train.batch=24".into(), same };
+            let lighter = MemoryAdvice { settings: "--set train.batch=24".into(), keeps_queries: same };
             explained(why, 7, saved, Some(lighter)).to_string()
         };
         let full = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";

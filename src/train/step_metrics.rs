@@ -1,6 +1,7 @@
 //! What a step tells of itself: figures by name, the loss first.
 
-use super::task::{StepLoss, Task};
+use super::step_loss::StepLoss;
+use super::task::Task;
 use crate::distributed::Comm;
 use crate::error::Result;
 
@@ -21,11 +22,8 @@ pub fn sum_over(comm: &Comm, figures: &mut StepMetrics) {
 /// # Errors
 /// When one of them is no scalar.
 pub fn add(figures: &mut StepMetrics, loss: &StepLoss, weight: f64) -> Result<()> {
-    let whole = ("loss", &loss.total, loss.share);
-    let beside = loss.beside.iter().map(|beside| ("loss", beside, 1.0));
-    let parts = loss.parts.iter().map(|(name, part)| (*name, part, loss.share));
-    for (name, part, share) in std::iter::once(whole).chain(beside).chain(parts) {
-        let value = weight * share * f64::from(part.to_scalar::<f32>()?);
+    for (name, value, share) in loss.values() {
+        let value = weight * share * f64::from(value.to_scalar::<f32>()?);
         match figures.iter_mut().find(|(known, _)| known == name) {
             Some((_, sum)) => *sum += value,
             None => figures.push((name.to_owned(), value)),

@@ -8,6 +8,7 @@ use candle_core::Tensor;
 
 use super::step::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
+use super::step_loss::StepLoss;
 use crate::config::LrSchedule;
 use crate::error::Result;
 use crate::nn::adamw::Group;
@@ -15,31 +16,6 @@ use crate::nn::params::Params;
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
-
-/// The loss of one backward pass.
-pub struct StepLoss {
-    /// The scalar to minimise: a mean over this rank's pairs.
-    pub total: Tensor,
-    /// What stands beside it and is no such mean: of all ranks it is the plain sum.
-    pub beside: Option<Tensor>,
-    /// Its parts, by name, for the log.
-    pub parts: Vec<(&'static str, Tensor)>,
-    /// Training pairs it was computed on, without those of the contrastive loss beside it.
-    pub pairs: usize,
-    /// Their share of the pairs of all ranks.
-    pub share: f64,
-}
-
-impl StepLoss {
-    /// What the ranks' gradients are taken of, and then added up.
-    pub(super) fn objective(&self) -> Result<Tensor> {
-        let own = if self.share == 1.0 { self.total.clone() } else { (&self.total * self.share)? };
-        Ok(match &self.beside {
-            Some(beside) => (own + beside)?,
-            None => own,
-        })
-    }
-}
 
 /// What a validation found.
 pub struct Validation {

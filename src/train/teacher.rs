@@ -1,6 +1,7 @@
 //! The dense teacher of the listwise loss: which images a query could be confused with, and how strongly.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,19 +19,27 @@ use crate::model::beam_search::Beams;
 use crate::retriever::top_k::top_k;
 use crate::rng::Rng;
 
-/// The candidates of one query, and how likely the teacher finds each of their prefixes.
+/// The candidates of one query, and the probability that the teacher gives each of their prefixes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TeacherTarget {
-    /// Rows of the corpus; the gold image first, none twice.
+    /// Rows of the corpus: the gold image first, none twice.
     pub images: Vec<usize>,
-    /// For each candidate and level, the teacher's mass of all images of the gallery under that prefix.
+    /// For each candidate and level, the teacher's mass of all gallery images under that prefix.
     pub mass: Vec<Vec<f32>>,
 }
 
-/// Scores that somebody else has given to the pairs of a corpus, a cross-encoder say: (captions, images).
+impl TeacherTarget {
+    /// The gold image as the only candidate, with all of the mass.
+    pub fn gold_alone(gold: usize, levels: usize) -> Self {
+        Self { images: vec![gold], mass: vec![vec![1.0; levels]] }
+    }
+}
+
+/// Scores of all (caption, image) pairs of a corpus by another model, for example a cross-encoder.
 pub struct Scores(Mutex<Rows>);
 
 impl Scores {
-    /// The scores that `train.teacher` names; none where it names nothing.
+    /// The scores in the file that `train.teacher` names; `None` if it names no file.
     ///
     /// # Errors
     /// When the file cannot be read or has not a row for each caption and a column for each image of the corpus.
@@ -54,7 +63,7 @@ impl Scores {
         Ok(Some(Self(Mutex::new(rows))))
     }
 
-    /// What a caption gives these images, all rows of the corpus.
+    /// The scores of a caption with these images.
     fn of(&self, caption: usize, images: &[ImageIdx]) -> Result<Vec<f32>> {
         let row = self.0.lock().unwrap_or_else(PoisonError::into_inner).row(caption)?;
         Ok(images.iter().map(|image| row[image.row()]).collect())
@@ -92,66 +101,86 @@ impl Teacher {
         &self.trie
     }
 
-    /// One target a query; `rows` are the queries' aligned unit rows, `rivals` further images that must be among their
-    /// candidates. The nearest others, which are the hard ones, fill the rest.
-    /// `told`: scores to go by in place of the cosine, where a query is a caption that has some.
+    /// One target a query. `rows` are the aligned unit rows (query, width) by which the teacher compares queries with
+    /// images. `negatives` are images that must be among a query's candidates; the nearest others fill the rest.
+    /// `caption_scores` replace the cosine for queries that are captions as they are.
     ///
     /// # Errors
     /// When such scores cannot be read.
     pub fn targets(
         &self,
-        asked: &QueryBatch,
+        batch: &QueryBatch,
         rows: &Matrix,
-        rivals: &[Vec<usize>],
-        told: Option<&Scores>,
+        negatives: &[Vec<usize>],
+        caption_scores: Option<&Scores>,
     ) -> Result<Vec<TeacherTarget>> {
         let cosines = rows.mul_transposed(&self.embeddings);
-        let target = |query: usize| {
-            let own = asked.captions[query].filter(|_| asked.moves.scale[query] == 1.0);
-            let told =
-                told.zip(own).map(|(scores, caption)| scores.of(caption, self.trie.images())).transpose()?;
-            let scores = told.as_deref().unwrap_or(cosines.row(query));
-            Ok(self.target(scores, asked.gold[query], &rivals[query]))
-        };
-        (0..asked.gold.len()).map(target).collect()
+        let mut targets = Vec::with_capacity(batch.len());
+        for (query, negatives) in negatives.iter().enumerate() {
+            let gold = batch.queries[query].gold;
+            targets.push(match (caption_scores, unshifted_caption(batch, query)) {
+                (Some(scores), Some(caption)) => {
+                    self.target(&scores.of(caption, self.trie.images())?, gold, negatives)
+                }
+                _ => self.target(cosines.row(query), gold, negatives),
+            });
+        }
+        Ok(targets)
     }
 
-    /// `scores`: what the teacher gives every leaf.
-    fn target(&self, scores: &[f32], gold: usize, rivals: &[usize]) -> TeacherTarget {
+    /// The target of a query whose scores with all leaves are given.
+    fn target(&self, scores: &[f32], gold: usize, negatives: &[usize]) -> TeacherTarget {
+        let candidates = self.choose(scores, gold, negatives);
+        let running = self.running_mass(scores);
+        // Leaves under a prefix are contiguous, so its mass is a difference of two running sums.
+        let mass = |range: &Range<u32>| (running[range.end as usize] - running[range.start as usize]) as f32;
+        let masses = |&leaf: &usize| self.trie.prefixes(leaf as u32).iter().map(mass).collect();
+        TeacherTarget {
+            images: candidates.iter().map(|&leaf| self.trie.image(leaf as u32).row()).collect(),
+            mass: candidates.iter().map(masses).collect(),
+        }
+    }
+
+    /// The leaves of a query's candidates: its gold image, the negatives, then the highest scores.
+    fn choose(&self, scores: &[f32], gold: usize, negatives: &[usize]) -> Vec<usize> {
         let count = self.candidates.min(scores.len());
-        let named = std::iter::once(&gold).chain(rivals).filter_map(|row| self.leaves.get(row).copied());
+        let required =
+            std::iter::once(&gold).chain(negatives).filter_map(|row| self.leaves.get(row).copied());
         let mut chosen: Vec<usize> = Vec::with_capacity(count);
-        for leaf in named.chain(top_k(scores, count)) {
+        for leaf in required.chain(top_k(scores, count)) {
             if chosen.len() < count && !chosen.contains(&leaf) {
                 chosen.push(leaf);
             }
         }
-        // Leaves under a prefix are contiguous, so its mass is a difference of two running sums.
+        chosen
+    }
+
+    /// Before each leaf, the sum of p(x | q) over the leaves that precede it; at the end, the sum of all.
+    fn running_mass(&self, scores: &[f32]) -> Vec<f64> {
         let mut running = vec![0.0];
         for p in softmax(scores.iter().map(|&score| f64::from(score) / self.temperature)) {
             running.push(running[running.len() - 1] + p);
         }
-        let under = |leaf: usize| {
-            let ranges = self.trie.prefixes(leaf as u32);
-            ranges.iter().map(|r| (running[r.end as usize] - running[r.start as usize]) as f32).collect()
-        };
-        TeacherTarget {
-            images: chosen.iter().map(|&leaf| self.trie.image(leaf as u32).row()).collect(),
-            mass: chosen.iter().map(|&leaf| under(leaf)).collect(),
-        }
+        running
     }
 }
 
-/// `count` images under prefixes that a search has kept, evenly from the first half of its levels, where right
-/// prefixes are lost: what the gold prefix has to beat to survive (RIPOR, Zeng et al. 2024).
+/// The caption that a query is; `None` if it is a photo, or a caption interpolated with its image.
+fn unshifted_caption(batch: &QueryBatch, query: usize) -> Option<usize> {
+    batch.queries[query].caption.filter(|_| batch.shift.scale[query] == 1.0)
+}
+
+/// `count` hard negatives: images under prefixes that a search has kept, evenly from the first half of its levels, where
+/// right prefixes are lost. The gold prefix has to beat these to survive (RIPOR, Zeng et al. 2024).
 pub fn beam_negatives(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -> Vec<usize> {
-    let mut draw = |n: usize| {
-        let level = n % beams.len().div_ceil(2);
-        let kept = &beams[level];
-        let under = trie.images_under(level, kept[rng.random_range(0..kept.len())].node);
-        under[rng.random_range(0..under.len())].row()
-    };
-    (0..count).map(&mut draw).collect()
+    let levels = beams.len().div_ceil(2);
+    (0..count).map(|n| random_image_under_beam(beams, trie, n % levels, rng)).collect()
+}
+
+fn random_image_under_beam(beams: &Beams, trie: &Trie, level: usize, rng: &mut Rng) -> usize {
+    let kept = &beams[level];
+    let images = trie.images_under(level, kept[rng.random_range(0..kept.len())].node);
+    images[rng.random_range(0..images.len())].row()
 }
 
 fn softmax(logits: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
@@ -166,7 +195,7 @@ mod tests {
     use super::*;
     use crate::docid::{Docid, DocidSet};
     use crate::modality::Modality;
-    use crate::train::query_batches::QueryShift;
+    use crate::train::query_batches::{QueryShift, TrainQuery};
 
     #[test]
     fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {
@@ -174,19 +203,18 @@ mod tests {
         let trie = Trie::new(&DocidSet::new(docids.to_vec(), vec![2, 2]).unwrap());
         let images = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
         let teacher = Teacher::new(trie, &images, 2, 1.0);
-        let asked = QueryBatch {
-            rows: Matrix::new(2, vec![0.0, 1.0]),
-            modalities: vec![Modality::Caption],
-            gold: vec![0],
-            captions: vec![None],
-            moves: QueryShift::none(1, 2),
+        let batch = QueryBatch {
+            queries: vec![TrainQuery { modality: Modality::Caption, gold: 0, caption: None }],
+            initial_rows: Matrix::new(2, vec![0.0, 1.0]),
+            shift: QueryShift::none(1, 2),
         };
-        let target = |rivals| teacher.targets(&asked, &asked.rows, &[rivals], None).unwrap().remove(0);
+        let target =
+            |negatives| teacher.targets(&batch, &batch.initial_rows, &[negatives], None).unwrap().remove(0);
         assert_eq!(target(vec![]).images, [0, 1]);
         assert_eq!(target(vec![0, 2]).images, [0, 2]);
         let moved = Matrix::new(2, vec![0.8, 0.6]);
         assert_eq!(
-            teacher.targets(&asked, &moved, &[vec![]], None).unwrap()[0].images,
+            teacher.targets(&batch, &moved, &[vec![]], None).unwrap()[0].images,
             [0, 2],
             "by the rows given"
         );

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 
+use super::batch_sampler::BatchSampler;
 use super::photo_loader::{PhotoLoader, PhotoLoading};
-use super::query_batches::{BatchSampler, QueryBatch};
+use super::query_batches::QueryBatch;
 use crate::config::{OnBadImage, TrainableLayers, Tune};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
@@ -141,22 +142,22 @@ impl<'a> TrainableEncoder<'a> {
     /// # Errors
     /// When a photo can no longer be read.
     pub fn queries(&self, batch: &QueryBatch, step: usize) -> Result<Tensor> {
-        let captions: Option<Vec<usize>> = batch.captions.iter().copied().collect();
+        let captions = batch.captions();
         let (layers, modality) = match captions {
             Some(_) => (self.section.text, Modality::Caption),
             None => (self.section.image, Modality::Image),
         };
-        if layers == TrainableLayers::None || batch.gold.is_empty() {
-            return tensors::from_matrix(&batch.rows, self.device);
+        if layers == TrainableLayers::None || batch.is_empty() {
+            return tensors::from_matrix(&batch.initial_rows, self.device);
         }
         let rows = match captions {
             Some(captions) => self.captions(&captions, Some(("text dropout", step)))?,
             None => {
                 let photos = self.photos.of(step)?;
-                self.photos(&batch.gold, &photos.queries, Some(("patches", step)))?
+                self.photos(&batch.gold(), &photos.queries, Some(("patches", step)))?
             }
         };
-        batch.moves.apply(&self.align.side(modality).forward(&rows)?)
+        batch.shift.apply(&self.align.side(modality).forward(&rows)?)
     }
 
     /// Aligned unit rows (caption, width) of captions, without regularization.

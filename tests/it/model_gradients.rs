@@ -17,11 +17,13 @@ use dsi::model::candidate_table::CandidateTable;
 use dsi::model::decoder::Shape;
 use dsi::model::generative_model::{GenerativeModel, Queries, Scoring};
 use dsi::model::grounded_logits::Books;
-use dsi::model::losses::{PrefixTargets, listwise, margin};
 use dsi::nn::device;
 use dsi::nn::dropout::Dropout;
 use dsi::nn::params::{Builder, Params};
 use dsi::nn::tensors::unit_rows;
+use dsi::train::objective::listwise::listwise;
+use dsi::train::objective::margin::margin;
+use dsi::train::objective::prefix_targets::{PrefixTargets, TargetWeights};
 
 use crate::harness::Need::Gpu;
 
@@ -125,7 +127,7 @@ impl Joint {
             let codes: Vec<&[u32]> =
                 images.iter().map(|&image| self.candidate_table.docids().get(image.into()).codes()).collect();
             let teacher = vec![vec![0.4, 0.2], vec![0.3, 0.3], vec![0.2, 0.4], vec![0.1, 0.1]];
-            PrefixTargets::new(&codes, &teacher, 0.5, 0.1)
+            PrefixTargets::new(&codes, &teacher, TargetWeights { gold: 0.5, smoothing: 0.1 })
         });
         let targets: Vec<PrefixTargets> = targets.collect();
         let tensor = |part: fn(&PrefixTargets) -> &Vec<f32>| {

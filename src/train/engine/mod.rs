@@ -154,7 +154,7 @@ impl<'a> Engine<'a> {
             }
             gradients.add(&loss.objective()?.backward()?, share)?;
             step_metrics::add(&mut figures, &loss, share)?;
-            pairs += loss.pairs;
+            pairs += loss.queries();
         }
         let found = began.elapsed();
         gradients.sum_over(&self.comm)?;

@@ -10,7 +10,7 @@ use crate::model::checkpoint::Which;
 use crate::nn::params::{Builder, Init};
 use crate::stop_flag::Stop;
 use crate::train::step::MicroBatch;
-use crate::train::task::StepLoss;
+use crate::train::step_loss::StepLoss;
 
 /// x is to become 3; `bad` batches have a loss that is no number.
 struct Toy {
@@ -45,7 +45,7 @@ impl Task for Toy {
     fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
         let wanted = if (self.bad)(batch.number()) { f64::NAN } else { 3.0 };
         let total = (&self.x - wanted)?.sqr()?.sum_all()?;
-        Ok(StepLoss { total, parts: Vec::new(), pairs: 1, share: 1.0, beside: None })
+        Ok(StepLoss::mean(total, 1))
     }
 
     fn group(&self, _: &str) -> Group {

@@ -25,7 +25,8 @@ use crate::run_folder::RunFolder;
 use crate::train::prefetch::Prefetcher;
 use crate::train::step::MicroBatch;
 use crate::train::step_failure::MemoryAdvice;
-use crate::train::task::{StepLoss, Task, Validation};
+use crate::train::step_loss::StepLoss;
+use crate::train::task::{Task, Validation};
 
 /// Photos or captions that a validation embeds at once.
 const VALIDATED_AT_ONCE: usize = 64;
@@ -154,13 +155,9 @@ impl Task for ContrastiveTask<'_> {
         let scale = self.encoder.logit_scale()?;
         let images = self.embed_photos(&self.photos.of(step)?, &mut regularization)?;
         let texts = self.encoder.texts(&captions, &mut regularization)?;
-        Ok(StepLoss {
-            total: contrastive_loss(&images, &texts, &scale)?,
-            parts: vec![("logit_scale", scale.exp()?)],
-            pairs: items.len(),
-            share: 1.0,
-            beside: None,
-        })
+        let mut loss = StepLoss::mean(contrastive_loss(&images, &texts, &scale)?, items.len());
+        loss.log("logit_scale", scale.exp()?);
+        Ok(loss)
     }
 
     /// Biases, norms, embeddings and the temperature do not decay.
@@ -172,7 +169,8 @@ impl Task for ContrastiveTask<'_> {
     /// A smaller batch is not the same training: a pair has fewer negatives in it.
     fn memory_advice(&self) -> Option<MemoryAdvice> {
         let batch = self.section.batch / 2;
-        (batch > 1).then(|| MemoryAdvice { settings: format!("--set pretrain.batch={batch}"), same: false })
+        (batch > 1)
+            .then(|| MemoryAdvice { settings: format!("--set pretrain.batch={batch}"), keeps_queries: false })
     }
 
     fn waited(&mut self) -> Duration {

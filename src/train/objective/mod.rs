@@ -1,0 +1,180 @@
+//! The objective of `dsi train`: the meaning of a step score, the candidates of each query, and the terms of the loss.
+//!
+//! ```text
+//! loss = main term + Σ weight(step) · term
+//! ```
+//!
+//! `train.loss` selects the main term, and with it the meaning of a step score and the candidates ([`MainLoss`]). The other
+//! terms each have a weight schedule ([`weighted_terms`]). Every term is a file of its own, with its formula at the top.
+//!
+//! # How to add a loss term
+//!
+//! 1. Write `src/train/objective/NAME.rs`: a struct that holds the term's settings and implements [`Term`]. Its value is
+//!    computed from [`TermInputs`] and says how ranks average it ([`Averaging`](crate::train::step_loss::Averaging)).
+//! 2. Add `pub mod NAME;` and one line in [`weighted_terms`]: the weight, and the term with its settings.
+//! 3. Declare the weight (and the settings) as keys of `[train]`, where the configuration declares its keys.
+//!
+//! The log shows the term's value under its name, not weighted. `tests/` has an example.
+
+pub mod candidates;
+pub mod consistency;
+pub mod contrastive;
+pub mod cross_entropy;
+pub mod listwise;
+pub mod margin;
+pub mod prefix_targets;
+pub mod term;
+
+use candle_core::Tensor;
+
+use self::candidates::{CandidateSource, TeacherCandidates};
+use self::consistency::Consistency;
+use self::contrastive::Contrastive;
+use self::margin::Margin;
+use self::prefix_targets::{PrefixTargets, TargetWeights};
+use self::term::{Term, TermInputs};
+use super::docid_state::DocidState;
+use super::joint::Sections;
+use super::query_source::{BatchQueries, QuerySource};
+use super::rank_streams::RankStreams;
+use super::step::MicroBatch;
+use super::step_loss::StepLoss;
+use super::teacher::TeacherTarget;
+use crate::config::{Loss, Train, Tune, WeightSchedule};
+use crate::data::corpus::Corpus;
+use crate::error::Result;
+use crate::model::candidate_table::CandidateTable;
+use crate::model::generative_model::{GenerativeModel, Scoring};
+use crate::nn::dropout::Dropout;
+
+/// A term with its weight over the steps.
+pub type WeightedTerm = (WeightSchedule, Box<dyn Term>);
+
+/// The terms that are added to the main one, in this order.
+pub fn weighted_terms(train: &Train, tune: &Tune) -> Vec<WeightedTerm> {
+    vec![
+        (train.margin.clone(), Box::new(Margin { size: train.margin_size })),
+        (train.consistency.clone(), Box::new(Consistency)),
+        (tune.contrastive.clone(), Box::new(Contrastive)),
+    ]
+}
+
+/// What `train.loss` selects.
+pub struct MainLoss {
+    /// The meaning of a step score.
+    pub scoring: Scoring,
+    has_teacher: bool,
+    value: fn(&TermInputs) -> Result<Tensor>,
+}
+
+impl MainLoss {
+    /// The main loss by its configuration word.
+    pub fn of(loss: Loss) -> Self {
+        match loss {
+            Loss::Listwise => Self { scoring: Scoring::Logit, has_teacher: true, value: listwise::value },
+            Loss::CrossEntropy => {
+                Self { scoring: Scoring::LogProbability, has_teacher: false, value: cross_entropy::value }
+            }
+        }
+    }
+}
+
+/// The objective of a training.
+pub struct Objective {
+    main: MainLoss,
+    terms: Vec<WeightedTerm>,
+    candidates: CandidateSource,
+    target: TargetWeights,
+    /// Dropout probability of the decoder.
+    dropout: f64,
+}
+
+/// What a loss is computed with.
+pub struct LossContext<'a> {
+    /// The decoder.
+    pub model: &'a GenerativeModel,
+    /// The docids, and the teachers over them.
+    pub docids: &'a DocidState,
+    /// The embeddings of queries.
+    pub source: &'a QuerySource<'a>,
+    /// The random streams of this rank.
+    pub streams: &'a RankStreams,
+}
+
+impl Objective {
+    /// The objective that the sections describe.
+    ///
+    /// # Errors
+    /// When the file that `train.teacher` names cannot be read or does not fit the corpus.
+    pub fn open(sections: &Sections, corpus: &Corpus) -> Result<Self> {
+        let Sections { train, tune, decoder, .. } = *sections;
+        let main = MainLoss::of(train.loss);
+        let candidates = match main.has_teacher {
+            true => CandidateSource::Teacher(Box::new(TeacherCandidates::open(sections, corpus)?)),
+            false => CandidateSource::Gold,
+        };
+        Ok(Self {
+            main,
+            terms: weighted_terms(train, tune),
+            candidates,
+            target: TargetWeights { gold: train.target_gold as f32, smoothing: train.label_smoothing as f32 },
+            dropout: decoder.dropout,
+        })
+    }
+
+    /// The same with a further term, added after the others.
+    pub fn with_term(mut self, weight: WeightSchedule, term: impl Term + 'static) -> Self {
+        self.terms.push((weight, Box::new(term)));
+        self
+    }
+
+    /// The loss of this rank's queries of a micro-batch.
+    ///
+    /// # Errors
+    /// When photos or the teacher's scores cannot be read.
+    pub fn loss(&self, batch: MicroBatch, queries: &BatchQueries, context: &LossContext) -> Result<StepLoss> {
+        let streams = context.streams;
+        let targets = self.candidates.targets(context, queries, &mut streams.stream("rivals", batch))?;
+        let mut dropout_rng = streams.stream("dropout", batch);
+        let dropout = Dropout::new(self.dropout, &mut dropout_rng);
+        let mut inputs = self.forward(batch, queries, &targets, context, dropout)?;
+        let main = (self.main.value)(&inputs)?;
+        let mut loss = StepLoss::mean(main, queries.all.count());
+        loss.set_rank(queries.share, streams.is_first_rank());
+        for (weight, term) in &self.terms {
+            let weight = weight.at(batch.step().0);
+            if weight > 0.0
+                && let Some(value) = term.value(&mut inputs)?
+            {
+                loss.add(term.name(), weight, value)?;
+            }
+        }
+        Ok(loss)
+    }
+
+    /// Scores the candidates of each query and lays out the targets of their prefixes.
+    fn forward<'a>(
+        &self,
+        batch: MicroBatch,
+        queries: &'a BatchQueries,
+        targets: &[TeacherTarget],
+        context: &LossContext<'a>,
+        mut dropout: Dropout<'a>,
+    ) -> Result<TermInputs<'a>> {
+        let table = &context.docids.candidate_table;
+        let images: Vec<Vec<usize>> = targets.iter().map(|target| target.images.clone()).collect();
+        let candidates = table.candidates(&images, context.model.device())?;
+        let scores = context.model.step_scores(&queries.all, &candidates, &mut dropout)?;
+        let prefixes: Vec<PrefixTargets> =
+            targets.iter().map(|target| self.prefix_targets(table, target)).collect();
+        let (hidden, mass) = PrefixTargets::tensors(&prefixes, &scores)?;
+        let (model, source) = (context.model, context.source);
+        Ok(TermInputs { scores, hidden, mass, batch, queries, candidates, model, source, dropout })
+    }
+
+    fn prefix_targets(&self, table: &CandidateTable, target: &TeacherTarget) -> PrefixTargets {
+        let codes = |&image: &usize| table.docids().get(image.into()).codes();
+        let docids: Vec<&[u32]> = target.images.iter().map(codes).collect();
+        PrefixTargets::new(&docids, &target.mass, self.target)
+    }
+}
