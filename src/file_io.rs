@@ -59,9 +59,6 @@ fn builder() -> tempfile::Builder<'static, 'static> {
 }
 
 /// Makes a rename or creation inside `folder` durable.
-///
-/// # Errors
-/// When the system refuses.
 pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -39,7 +39,8 @@ impl RunFolder {
         self.0.join("index")
     }
 
-    /// The encoder that was trained with the decoder, and the index that belongs to it; made when training ends.
+    /// The encoder that was trained with the decoder, and the index that belongs to it; made when training
+    /// ends.
     pub fn tuned(&self) -> PathBuf {
         self.0.join("tuned")
     }
@@ -54,11 +55,8 @@ impl RunFolder {
         self.0.join("fitted.json")
     }
 
-    /// Removes what an earlier run left here: its checkpoints first, its configuration not at all, so that a crash
-    /// on the way leaves no run that looks whole.
-    ///
-    /// # Errors
-    /// When the system refuses.
+    /// Removes what an earlier run left here: its checkpoints first, its configuration not at all, so that a
+    /// crash on the way leaves no run that looks whole.
     pub fn clear(&self) -> Result<()> {
         for folder in [self.checkpoints(), self.index(), self.tuned(), self.eval()] {
             if folder.exists() {

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Config};
 use crate::context::Context;
-use crate::distributed::launcher::rank_and_size;
+use crate::distributed::launcher::{local_rank, rank_and_size};
 use crate::encoder::unreadable_photos::PHOTO_FAULTS;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
@@ -142,9 +142,9 @@ fn training_context(config: &Config) -> Result<Context> {
 fn device(wanted: config::Device) -> Result<candle_core::Device> {
     match wanted {
         config::Device::Cpu => Ok(candle_core::Device::Cpu),
-        config::Device::Auto => Ok(device::best()),
+        config::Device::Auto => Ok(device::best(local_rank())),
         config::Device::Cuda(ordinal) => device::cuda(ordinal).with_context(|| {
-            format!("device {wanted} cannot be had; the CPU always can (--device cpu, or --set device=cpu)")
+            format!("device {wanted} cannot be used; the CPU always can (--device cpu, or --set device=cpu)")
         }),
     }
 }

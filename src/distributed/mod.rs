@@ -197,6 +197,30 @@ impl Comm {
         Ok(Matrix::new(rows.width(), self.all_gather_rows(own.zip(rows.iter()), count, rows.width())))
     }
 
+    /// Lists of whole numbers, one for each of `count` things, of which each rank makes those of its share. A
+    /// list has at most `longest` numbers, each below 2²⁴ − 1.
+    pub fn gather_lists(
+        &self,
+        count: usize,
+        longest: usize,
+        make: impl FnOnce(Range<usize>) -> Vec<Vec<u32>>,
+    ) -> Vec<Vec<u32>> {
+        let own = self.share(count);
+        let lists = make(own.clone());
+        if self.size() == 1 {
+            return lists;
+        }
+        // Numbers are sent as f32, which holds them exactly, counted from one; zero ends a list.
+        let sent = |list: Vec<u32>| {
+            let mut row: Vec<f32> = list.into_iter().map(|number| (number + 1) as f32).collect();
+            row.resize(longest, 0.0);
+            row
+        };
+        let all = self.all_gather_rows(own.zip(lists.into_iter().map(sent)), count, longest);
+        let received = |row: &[f32]| row.iter().take_while(|&&x| x > 0.0).map(|&x| x as u32 - 1).collect();
+        all.chunks_exact(longest).map(received).collect()
+    }
+
     /// Runs `make` on the first rank, which may write files, and then on the others, which find them.
     ///
     /// # Errors
@@ -255,7 +279,7 @@ mod tests {
     }
 
     /// Makes, on every rank, everything that ranks make together.
-    fn together(comm: &Comm) -> (Vec<f32>, Matrix, Matrix, Vec<f32>) {
+    fn together(comm: &Comm) -> (Vec<f32>, Matrix, Matrix, Vec<f32>, Vec<Vec<u32>>) {
         let own = comm.share(5);
         let rows = own.clone().map(|place| (4 - place, [place as f32, 1.0]));
         let gathered = comm.all_gather_rows(rows, 6, 2);
@@ -265,7 +289,8 @@ mod tests {
             Tensor::new(&[own.len() as f32, f32::from(u8::from(comm.is_first()))], &candle_core::Device::Cpu)
                 .unwrap();
         let sum = comm.all_reduce_tensor(tensor).unwrap().to_vec1().unwrap();
-        (gathered, shares.unwrap(), matrix.unwrap(), sum)
+        let lists = comm.gather_lists(4, 3, |own| own.map(|item| (0..item as u32).collect()).collect());
+        (gathered, shares.unwrap(), matrix.unwrap(), sum, lists)
     }
 
     #[test]
@@ -274,6 +299,7 @@ mod tests {
         assert_eq!(single.0, [4.0, 1.0, 3.0, 1.0, 2.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!(single.1.data(), [0.0, 1.0, 2.0, 3.0, 4.0]);
         assert_eq!((single.2.data(), &single.3[..]), (&[3.0, 4.0][..], &[5.0, 1.0][..]));
+        assert_eq!(single.4, [vec![], vec![0], vec![0, 1], vec![0, 1, 2]]);
         for size in [1, 2, 4, 7] {
             assert!(thread_comm::run(size, together).iter().all(|ranks| *ranks == single), "{size} ranks");
         }

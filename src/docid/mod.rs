@@ -1,35 +1,35 @@
-//! Docids: the names that the decoder spells, and the ways to make them.
+//! Docids: the names that the decoder spells, and the families that make them.
 //!
 //! A docid is a sequence of codes that names one image. How it is made decides what a decoder can learn,
-//! because a beam can only keep an image whose first codes it already ranks well:
+//! because a beam keeps an image only if it ranks the image's first codes well:
 //!
-//! | family | a docid is | made in |
+//! | family | a docid is | mathematics |
 //! |---|---|---|
-//! | `atomic` | one code per image (DSI, Tay et al. 2022) | [`atomic`] |
-//! | `numeric` | the digits of an arbitrary number (DSI "naive", GRACE) | [`numeric`] |
-//! | `tree` | the path in a hierarchical k-means (DSI "semantic", GRACE "structured") | [`tree`] |
+//! | `atomic` | one code per image (DSI, Tay et al. 2022) | |
+//! | `numeric` | the digits of an arbitrary number (DSI "naive", GRACE) | |
+//! | `tree` | the path in a hierarchical k-means (DSI "semantic", GRACE "structured") | [`kmeans_tree`] |
 //! | `rq` | the residual quantisation of the embedding (IRGen, TIGER, GENIUS) | [`rq`] |
-//! | `learned` | the same, by codebooks trained for retrieval (GenRet, PRO) | [`rq`], [`revive`], [`assign`] |
+//! | `learned` | the same, with codebooks trained for retrieval (GenRet, PRO) | [`rq`], [`revive_codes`], [`unique_paths`] |
 //!
-//! The first two know nothing of the images and serve as baselines; the others quantise embeddings
-//! with [`kmeans`], so that near images share prefixes. Images with equal codes are told apart by
-//! [`collide`]; the result is a [`DocidSet`], held for search in a [`trie::Trie`]. Before anything is
-//! trained, [`gates`] and [`reconstruction`] measure whether the docids can work at all.
+//! The first two ignore the embeddings and serve as baselines. The others quantise embeddings with
+//! [`kmeans`], so that near images share prefixes. A [`suffix`] tells images with equal codes apart. The
+//! result is a [`DocidSet`]; a search walks it as a [`trie::Trie`]. Before training, [`gates`] and
+//! [`reconstruction`] measure whether the docids can work at all.
 //!
-//! Everything here is pure: numbers in, numbers out, the same on every number of threads; [`shared`] alone, by which ranks encode a
-//! gallery together, sends any.
+//! [`families`] says how to add a family.
+//!
+//! Everything here is pure: numbers in, numbers out, the same on every number of threads. Work that needs
+//! several processes or gradients comes in through [`families::CodebookTools`].
 
-pub mod atomic;
-pub mod distributed;
+pub mod families;
 pub mod gates;
 pub mod kmeans;
-pub mod numeric;
+pub mod kmeans_tree;
 pub mod prior;
 pub mod reconstruction;
 pub mod revive_codes;
 pub mod rq;
 pub mod suffix;
-pub mod tree;
 pub mod trie;
 pub mod unique_paths;
 
@@ -43,7 +43,7 @@ use crate::ids::ImageIdx;
 /// One position of a docid. 32 bits, because an atomic docid of a COCO image (123,287 of them) needs over 16.
 pub type Code = u32;
 
-/// The most codes a level may have; the output head of a level holds a row for each.
+/// The most codes a level may have; the output head of a level has a row for each.
 pub const MAX_CODES: usize = 1 << 20;
 
 pub use crate::config::Family;

@@ -1,10 +1,12 @@
-//! ExtraDocid docids from captions (see [`crate::model::extra_docids`]) and, for images that have none, from pseudo-captions: the
-//! train captions nearest to the image in the joint space. No caption of val or test is ever looked at.
+//! Makes second docids from captions ([`crate::model::extra_docids`]): from an image's own train captions, or
+//! from pseudo-captions, the train captions nearest to the image in the aligned space. Captions of val or
+//! test are not used.
 
 use std::collections::HashSet;
 
-use crate::config::{ExtraDocidSource, Index as Section};
-use crate::data::corpus::{Corpus, Split};
+use super::aligned_corpus::AlignedCorpus;
+use crate::config::{ExtraDocidSource, Index};
+use crate::data::corpus::Split;
 use crate::docid::rq::Codebooks;
 use crate::docid::{Docid, DocidSet};
 use crate::ids::ImageIdx;
@@ -12,78 +14,93 @@ use crate::matrix::Matrix;
 use crate::model::extra_docids::{ExtraDocid, Origin};
 use crate::retriever::top_k::top_k;
 
-/// Train captions that pseudo-captions are taken from at most.
+/// The most train captions among which pseudo-captions are searched.
 const MOST_CAPTIONS: usize = 100_000;
-/// Images that are compared with them by one matrix product.
+/// Images that one matrix product compares with captions.
 const BLOCK: usize = 64;
 
-/// The second docids of a corpus. One that an image or another second docid has already is left out.
-///
-/// `images`: aligned unit rows of all images; `rows` gives those of captions.
-pub fn seconds(
-    section: &Section,
-    corpus: &Corpus,
-    images: &Matrix,
-    rows: &dyn Fn(&[usize]) -> Matrix,
+/// The captions that make an image's second docid, by position.
+type Captions = (Origin, Vec<usize>);
+
+/// The second docids of a corpus. One that is already the docid of an image, or another second docid, is left
+/// out.
+pub fn make_extra_docids(
+    settings: &Index,
+    aligned: &AlignedCorpus,
     docids: &DocidSet,
     books: &Codebooks,
 ) -> Vec<ExtraDocid> {
-    if section.seconds == ExtraDocidSource::None {
+    if settings.seconds == ExtraDocidSource::None {
         return Vec::new();
     }
-    let told = told(section, corpus, images, rows);
-    let means: Vec<f32> = told
-        .iter()
-        .flat_map(|(_, captions)| {
-            let mut mean = vec![0.0; images.width()];
-            for row in rows(captions).iter() {
-                mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
-            }
-            mean
-        })
-        .collect();
-    let codes = books.encode_all(&Matrix::new(images.width(), means).normalized(), section.encode_beam);
+    let chosen = chosen_captions(settings, aligned);
+    let means = mean_captions(aligned, &chosen);
+    let codes = books.encode_all(&means, settings.encode_beam);
     let mut taken: HashSet<Docid> = docids.iter().cloned().collect();
-    let mut seconds = Vec::new();
-    for ((image, (origin, captions)), mut codes) in corpus.images().zip(told).zip(codes) {
-        codes.resize(docids.levels(), 0); // a suffix level, where there is one
+    let mut extra = Vec::new();
+    for ((image, (origin, captions)), mut codes) in aligned.corpus.images().zip(chosen).zip(codes) {
+        codes.resize(docids.levels(), 0); // the suffix level, if there is one
         let docid = Docid::new(codes);
         if taken.insert(docid.clone()) {
-            seconds.push(ExtraDocid { image, docid, origin, captions });
+            extra.push(ExtraDocid { image, docid, origin, captions });
         }
     }
-    seconds
+    extra
 }
 
-/// For each image the captions that speak for it.
-fn told(
-    section: &Section,
-    corpus: &Corpus,
-    images: &Matrix,
-    rows: &dyn Fn(&[usize]) -> Matrix,
-) -> Vec<(Origin, Vec<usize>)> {
-    let spoken: Vec<usize> = corpus.train_pairs().iter().map(|pair| pair.caption().index()).collect();
-    let spoken: Vec<usize> =
-        spoken.iter().copied().step_by(spoken.len().div_ceil(MOST_CAPTIONS).max(1)).collect();
-    let captions = rows(&spoken);
-    let all: Vec<ImageIdx> = corpus.images().collect();
-    let nearest = |(image, mut scores): (ImageIdx, Vec<f32>)| {
-        if section.seconds == ExtraDocidSource::Own && corpus.split(image) == Split::Train {
-            return (Origin::Own, corpus.captions_of(image).collect());
+/// For each image the mean of its captions, as unit rows.
+fn mean_captions(aligned: &AlignedCorpus, chosen: &[Captions]) -> Matrix {
+    let width = aligned.images.width();
+    let mut means = Matrix::zeros(chosen.len(), width);
+    for (image, (_, captions)) in chosen.iter().enumerate() {
+        for row in aligned.captions(captions).iter() {
+            means.row_mut(image).iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
         }
-        // An image's own captions are no pseudo-captions: only images of the train split could have them.
-        for (score, &caption) in scores.iter_mut().zip(&spoken) {
-            if corpus.owner(caption) == image {
-                *score = f32::NEG_INFINITY;
-            }
+    }
+    means.normalized()
+}
+
+/// For each image the captions that make its second docid.
+fn chosen_captions(settings: &Index, aligned: &AlignedCorpus) -> Vec<Captions> {
+    let candidates = candidate_captions(aligned);
+    let rows = aligned.captions(&candidates);
+    let all: Vec<ImageIdx> = aligned.corpus.images().collect();
+    let mut chosen = Vec::with_capacity(all.len());
+    for block in all.chunks(BLOCK) {
+        let images: Vec<usize> = block.iter().map(|image| image.row()).collect();
+        let scores = aligned.images.select(&images).mul_transposed(&rows); // (image, candidate)
+        for (&image, scores) in block.iter().zip(scores.iter()) {
+            chosen.push(choose(settings, aligned, image, &candidates, scores.to_vec()));
         }
-        let best = top_k(&scores, section.pseudo_captions).into_iter().map(|place| spoken[place]);
-        (Origin::Nearest, best.collect())
-    };
-    let scored = all.chunks(BLOCK).flat_map(|block| {
-        let of_block = images.select(&block.iter().map(|image| image.row()).collect::<Vec<_>>());
-        let scores = of_block.mul_transposed(&captions);
-        block.iter().copied().zip(scores.iter().map(<[f32]>::to_vec).collect::<Vec<_>>()).collect::<Vec<_>>()
-    });
-    scored.map(nearest).collect()
+    }
+    chosen
+}
+
+/// The train captions among which pseudo-captions are searched: every n-th.
+fn candidate_captions(aligned: &AlignedCorpus) -> Vec<usize> {
+    let captions = aligned.train_captions();
+    let step = captions.len().div_ceil(MOST_CAPTIONS).max(1);
+    captions.into_iter().step_by(step).map(|(caption, _)| caption).collect()
+}
+
+/// The captions of one image, given the cosine of each candidate.
+fn choose(
+    settings: &Index,
+    aligned: &AlignedCorpus,
+    image: ImageIdx,
+    candidates: &[usize],
+    mut scores: Vec<f32>,
+) -> Captions {
+    let corpus = aligned.corpus;
+    if settings.seconds == ExtraDocidSource::Own && corpus.split(image) == Split::Train {
+        return (Origin::Own, corpus.captions_of(image).collect());
+    }
+    // An image's own captions are not pseudo-captions: only images of the train split could have them.
+    for (score, &caption) in scores.iter_mut().zip(candidates) {
+        if corpus.owner(caption) == image {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+    let nearest = top_k(&scores, settings.pseudo_captions).into_iter();
+    (Origin::Nearest, nearest.map(|place| candidates[place]).collect())
 }

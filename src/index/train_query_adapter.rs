@@ -1,8 +1,9 @@
-//! Training of the adapter of image queries: each view of a photo is to find the photo among all that may be learnt.
+//! Training of the adapter for image queries: each view of a photo learns to find the photo among all that
+//! may be learnt.
 
 use candle_core::{D, Tensor};
 
-use crate::config::{Index as Section, LrSchedule};
+use crate::config::Index;
 use crate::context::Context;
 use crate::data::epochs::Epochs;
 use crate::encoder::view_embeddings::ViewEmbeddings;
@@ -10,54 +11,51 @@ use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::query_adapter::QueryAdapter;
-use crate::nn::adamw::{AdamW, Group};
+use crate::nn::fit::{self, fit};
 use crate::nn::tensors::from_matrix;
 use crate::rng;
 
 /// Queries of a step.
 const BATCH: usize = 512;
-/// Photos that each of them is to be told from, at most.
-const RIVALS: usize = 8192;
+/// The most photos among which a query must find its own.
+const MOST_PHOTOS: usize = 8192;
 
 /// Learns an adapter.
 ///
-/// `images`: aligned unit rows of all images; `views`: those of what asks for them; `learnt`: the images that may be learnt
-/// by heart.
+/// `images`: aligned unit rows of all images; `views`: those of their views; `learnt`: the images that may be
+/// learnt.
 ///
 /// # Errors
-/// When the device refuses or the loss diverges.
+/// When the loss diverges.
 pub fn learn(
-    section: &Section,
+    settings: &Index,
     images: &Matrix,
     views: &ViewEmbeddings,
     learnt: &[ImageIdx],
     seed: u64,
     ctx: &Context,
 ) -> Result<QueryAdapter> {
-    let device = &ctx.device;
-    let adapter = QueryAdapter::fresh(images.width(), section.view_width, seed, device)?;
-    let mut adamw = AdamW::new(adapter.params())?;
-    let rivals = learnt.len().min(RIVALS);
-    let order = Epochs::new(seed, "adapter order", learnt.len());
-    let bar = ctx.bar(section.view_steps, "learning views");
-    for step in 0..section.view_steps {
-        // A whole epoch is drawn, so that no photo comes twice: query n's own is the n-th, and no other is right.
-        let drawn = order.batch(step, learnt.len()).into_iter().take(rivals);
+    let adapter = QueryAdapter::fresh(images.width(), settings.view_width, seed, &ctx.device)?;
+    let count = learnt.len().min(MOST_PHOTOS);
+    let epochs = Epochs::new(seed, "adapter order", learnt.len());
+    let bar = ctx.bar(settings.view_steps, "learning views");
+    let plan =
+        fit::Plan { name: "query adapter", steps: settings.view_steps, lr: settings.view_lr, decay: 0.0 };
+    fit(adapter.params(), plan, &|| bar.inc(1), |step| {
+        // A whole epoch is drawn, so that no photo occurs twice: query n belongs to photo n and to no other.
+        let drawn = epochs.batch(step, learnt.len()).into_iter().take(count);
         let photos: Vec<usize> = drawn.map(|place| learnt[place].row()).collect();
         let mut rng = rng::stream(seed, "adapter views", step as u64);
-        let queries = from_matrix(&views.draw(&photos[..rivals.min(BATCH)], &mut rng), device)?;
-        let photos = from_matrix(&images.select(&photos), device)?;
-        let loss = loss(&adapter.forward(&queries)?, &photos, section.align_temperature)?;
-        let lr = section.view_lr
-            * LrSchedule::Cosine.factor(step, section.view_steps, section.view_steps / 20 + 1);
-        adamw.step(&loss.backward()?, 1.0, |_| Group { lr, decay: 0.0 })?;
-        bar.inc(1);
-    }
+        let queries = from_matrix(&views.draw(&photos[..count.min(BATCH)], &mut rng), &ctx.device)?;
+        let photos = from_matrix(&images.select(&photos), &ctx.device)?;
+        loss(&adapter.forward(&queries)?, &photos, settings.align_temperature).map(Some)
+    })?;
     bar.finish_and_clear();
     adapter.detached()
 }
 
-/// −log softmax(⟨q, x⟩/τ) of each query's own photo x, mean over the queries: InfoNCE (van den Oord et al. 2018).
+/// −log softmax(⟨q, x⟩/τ) of each query's own photo x, mean over the queries: InfoNCE (van den Oord et al.
+/// 2018).
 ///
 /// `queries`: (queries, width), `photos`: (photos, width), unit rows; query n's photo is the n-th.
 fn loss(queries: &Tensor, photos: &Tensor, temperature: f64) -> Result<Tensor> {
@@ -86,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn views_that_lie_beside_another_photo_learn_to_find_their_own() {
+    fn views_nearer_to_another_photo_learn_to_find_their_own() {
         let angles =
             |turn: f32| (0..8).map(move |n| (n as f32 * std::f32::consts::FRAC_PI_4 + turn).sin_cos());
         let rows = |turn: f32| Matrix::new(2, angles(turn).flat_map(|(sin, cos)| [cos, sin]).collect());
         let (images, views) = (rows(0.0), rows(0.6).stacked(&rows(0.55)));
         let learnt: Vec<ImageIdx> = (0..8usize).map(ImageIdx::from).collect();
-        let section = Section { view_steps: 150, view_width: 16, view_lr: 1e-2, ..Section::default() };
-        let asking = ViewEmbeddings::new(views.clone(), 8);
-        let adapter = learn(&section, &images, &asking, &learnt, 1, &Context::default()).unwrap();
+        let settings = Index { view_steps: 150, view_width: 16, view_lr: 1e-2, ..Index::default() };
+        let embedded = ViewEmbeddings::new(views.clone(), 8);
+        let adapter = learn(&settings, &images, &embedded, &learnt, 1, &Context::default()).unwrap();
         let found = |queries: &Matrix| {
             let scores = queries.mul_transposed(&images);
             let best =

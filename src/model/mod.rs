@@ -13,3 +13,4 @@ pub mod index_folder;
 pub mod lookahead;
 pub mod plan_ahead_head;
 pub mod query_adapter;
+pub mod share_encoding;

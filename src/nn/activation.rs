@@ -18,9 +18,6 @@ pub enum Activation {
 
 impl Activation {
     /// Element-wise, any shape.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::QuickGelu if fused::serves(x) => x.contiguous()?.apply_op1(gelu::QuickGelu)?,

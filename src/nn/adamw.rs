@@ -65,8 +65,8 @@ impl AdamW {
         self.step
     }
 
-    /// Scales the gradients of one backward pass so that their global norm is at most `limit`, then takes a step in which
-    /// `group` decides by name. Returns the norm before scaling.
+    /// Scales the gradients of one backward pass so that their global norm is at most `limit`, then takes a
+    /// step in which `group` decides by name. Returns the norm before scaling.
     ///
     /// # Errors
     /// When the norm is not finite: nothing was changed then.
@@ -85,9 +85,6 @@ impl AdamW {
     }
 
     /// Takes a step along these gradients times `scale`, in which `group` decides by name.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn update(&mut self, gradients: &Gradients, scale: f64, group: impl Fn(&str) -> Group) -> Result<()> {
         self.step += 1;
         for (slot, (name, gradient)) in self.slots.iter().zip(gradients.iter()) {
@@ -99,9 +96,6 @@ impl AdamW {
     }
 
     /// A copy of both moments of every parameter in this machine's memory, named `m.NAME` and `v.NAME`.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let pairs = self
             .slots

@@ -32,9 +32,6 @@ pub struct Attention {
 
 impl Attention {
     /// Parameters of four (width, width) projections with biases.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(scope: &Scope, shape: Shape) -> Result<Self> {
         let Shape { width, heads, std_in, std_out } = shape;
         let input = |name: &str| Linear::new(&scope.sub(name), width, width, Init::Normal(std_in));
@@ -48,9 +45,6 @@ impl Attention {
     }
 
     /// Attention of x (batch, tokens, width) over itself; `causal`: a token sees none after it.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
     pub fn over_itself(&self, x: &Tensor, causal: bool) -> Result<Tensor> {
         let qkv = project(x, &[&self.q, &self.k, &self.v])?; // (batch, tokens, 3·width)
         let attended = if fused::serves(&qkv) {
@@ -64,17 +58,11 @@ impl Attention {
     }
 
     /// Keys and values of a memory (batch, m, width), packed: (batch, m, 2·width). Computed once per query.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
     pub fn keys_values(&self, memory: &Tensor) -> Result<Tensor> {
         project(memory, &[&self.k, &self.v])
     }
 
     /// Attention of x (batch, tokens, width) over packed keys and values (batch, m, 2·width).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
     pub fn over(&self, x: &Tensor, keys_values: &Tensor) -> Result<Tensor> {
         let q = self.q.forward(x)?;
         let attended = if fused::serves(&q) {
@@ -95,7 +83,8 @@ fn project(x: &Tensor, parts: &[&Linear]) -> Result<Tensor> {
     linear(x, &Tensor::cat(&weights, 0)?, Some(&Tensor::cat(&biases, 0)?))
 }
 
-/// The same attention from plain tensor operations: q (b, n, w), k and v (b, m, w) → (b, n, w). The softmax is f32 at least.
+/// The same attention from plain tensor operations: q (b, n, w), k and v (b, m, w) → (b, n, w). The softmax
+/// is f32 at least.
 fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> Result<Tensor> {
     let (batch, queries, width) = q.dims3()?;
     let split = |x: &Tensor| -> candle_core::Result<Tensor> {

@@ -1,58 +1,42 @@
-//! Blocks that are one node each of candle's graph, so that what happens inside them is ours to decide and to see.
+//! A block of layers as one node of candle's graph.
 //!
-//! *Decide*: what lies inside a block may be forgotten after the forward pass and computed again in the backward pass, so that of
-//! each block only its input is held (gradient checkpointing, Chen et al. 2016). *See*: the gradients of a block's own
-//! parameters are known as soon as the backward pass is through with it, not when the whole pass is over; several ranks begin to add
-//! them up there ([`Gradients::sum_early`](super::gradients::Gradients::sum_early)).
+//! This has two uses. *Gradient checkpointing* (Chen et al. 2016): the activations inside a block are dropped
+//! after the forward pass and computed again in the backward pass, so that memory holds only the block's
+//! input. *Overlap*: the gradients of a block's parameters are complete as soon as the backward pass is done
+//! with the block, so ranks can begin to sum them
+//! ([`Gradients::overlap_all_reduce`](super::gradients::Gradients::overlap_all_reduce)).
 //!
-//! candle's graph has no such node, so one is made of a custom operation: its forward pass hands over what the block gave,
-//! its backward pass runs one of its own inside the block. What that finds of the block's parameters is where the outer pass does
-//! not look; it waits on the thread that runs it, and [`Gradients::add`](super::gradients::Gradients::add) collects it.
+//! candle has no such node, so it is made of a custom operation. Its forward pass hands over the block's
+//! output. Its backward pass runs another backward pass inside the block, which stores the gradients of the
+//! block's parameters in [`block_grads`] until [`Gradients::add`](super::gradients::Gradients::add) collects
+//! them.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Shape, Storage, Tensor, TensorId, Var};
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Shape, Storage, Tensor, Var};
 
-use super::gradients::{overlap_allreduce, plus};
+use super::gradients::block_grads;
 use super::tensors::total;
 use crate::error::Result;
 
-/// Gradients by the parameters they are of.
-pub type Found = HashMap<TensorId, Tensor>;
-
-thread_local! {
-    /// What backward passes on this thread have found inside blocks, added up over the runs of a block.
-    static FOUND: RefCell<Found> = RefCell::default();
-}
-
-/// What backward passes on this thread have found inside blocks since this was last asked.
-pub fn take_found() -> Found {
-    FOUND.take()
-}
-
-/// Something that can be run twice to the same result.
+/// Layers that give the same result each time they run.
 pub trait Block: Clone + Send + Sync + 'static {
     /// x → y, of any shapes.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
     fn run(&self, x: &Tensor) -> Result<Tensor>;
 }
 
-/// What is held of a block between its forward and its backward pass.
+/// What memory holds of a block between its forward and its backward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Keep {
-    /// All that the backward pass needs, and copies of what comes in and goes out.
+    /// All activations, and copies of input and output.
     Everything,
-    /// Its input, from which the rest is computed again.
+    /// The input, from which the activations are computed again.
     Input,
 }
 
-/// The parameters of a block that are trained, and how many of its runs have no backward pass behind them yet.
+/// The trained parameters of a block, and the number of its runs that still wait for their backward pass.
 #[derive(Debug, Clone)]
 pub struct TrainedParams {
     variables: Vec<Tensor>,
@@ -60,7 +44,7 @@ pub struct TrainedParams {
 }
 
 impl TrainedParams {
-    /// These parameters, of a block that was not run yet.
+    /// These parameters, of a block that has not run yet.
     pub fn new(variables: Vec<Tensor>) -> Self {
         Self { variables, open: Arc::default() }
     }
@@ -76,7 +60,7 @@ impl TrainedParams {
     }
 }
 
-/// A run of a block that has no backward pass behind it.
+/// A run of a block that waits for its backward pass.
 struct Run(Arc<AtomicUsize>);
 
 impl Drop for Run {
@@ -85,13 +69,10 @@ impl Drop for Run {
     }
 }
 
-/// The block's output, as one node of the graph; where nothing of the block is trained, it is merely run.
-///
-/// # Errors
-/// When the block fails.
-pub fn run<B: Block>(block: &B, trained: &TrainedParams, held: Keep, x: &Tensor) -> Result<Tensor> {
+/// The block's output as one node of the graph. A block without trained parameters just runs.
+pub fn run<B: Block>(block: &B, trained: &TrainedParams, keep: Keep, x: &Tensor) -> Result<Tensor> {
     let Some(first) = trained.variables.first() else { return block.run(x) };
-    let inside = match held {
+    let inside = match keep {
         Keep::Everything => Some(Inside::of(block, x)?),
         Keep::Input => None,
     };
@@ -106,7 +87,7 @@ pub fn run<B: Block>(block: &B, trained: &TrainedParams, held: Keep, x: &Tensor)
         inside: Mutex::new(inside),
         run: Mutex::new(Some(trained.run_begun())),
     };
-    // A variable among the arguments makes sure that the backward pass comes here, whatever x is.
+    // A variable among the arguments makes the backward pass come here even if x needs no gradient.
     Ok(x.contiguous()?.apply_op2(first, node)?)
 }
 
@@ -126,13 +107,14 @@ impl Inside {
 struct Node<B> {
     block: B,
     trained: TrainedParams,
-    /// What the forward pass hands over, once.
+    /// The output that the forward pass hands over, once.
     output: Mutex<Option<Tensor>>,
-    /// What was held, for one backward pass.
+    /// The block's graph for one backward pass, if it was kept.
     inside: Mutex<Option<Inside>>,
     run: Mutex<Option<Run>>,
 }
 
+/// The value of a cell that is taken once.
 fn take<T>(once: &Mutex<Option<T>>) -> Option<T> {
     once.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
@@ -142,20 +124,15 @@ impl<B> Node<B> {
         take(&self.output).ok_or_else(|| candle_core::Error::Msg("a block's node is run forward once".into()))
     }
 
-    /// Keeps what a backward pass found of the block's parameters; tells those who wait for it when no other run can add to it.
-    fn keep(&self, found: &GradStore) -> candle_core::Result<()> {
+    /// Stores the gradients of the block's parameters, and says so when no other run of the block can add to
+    /// them.
+    fn store_gradients(&self, found: &GradStore) -> candle_core::Result<()> {
         drop(take(&self.run));
-        FOUND.with_borrow_mut(|all| {
-            for variable in &self.trained.variables {
-                let Some(own) = found.get(variable) else { continue };
-                let sum = plus(all.get(&variable.id()), own, 1.0)?;
-                all.insert(variable.id(), sum);
-            }
-            if self.trained.open.load(Ordering::Relaxed) == 0 {
-                overlap_allreduce::send(&self.trained.variables, all)?;
-            }
-            Ok(())
-        })
+        block_grads::add(&self.trained.variables, found)?;
+        if self.trained.open.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        block_grads::block_done(&self.trained.variables)
     }
 }
 
@@ -207,7 +184,7 @@ impl<B: Block> CustomOp2 for Node<B> {
             None => Inside::of(&self.block, x).map_err(candle_core::Error::wrap)?,
         };
         let found = total(&(output * gradient)?)?.backward()?;
-        self.keep(&found)?;
+        self.store_gradients(&found)?;
         Ok((found.get(&input).cloned().filter(|_| x.track_op()), None))
     }
 }

@@ -3,7 +3,6 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::config::Precision;
-use crate::distributed::launcher;
 use crate::error::{Error, Result};
 
 /// The GPU of this number.
@@ -18,13 +17,13 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     let tried = |gpu: Device| Tensor::ones(1, DType::F32, &gpu)?.sqr().map(|_| gpu);
     Device::new_cuda(ordinal).and_then(tried).map_err(|why| {
         let why = why.to_string(); // below its first line may be a backtrace
-        Error::input(format!("GPU {ordinal} cannot be had: {}", why.lines().next().unwrap_or_default()))
+        Error::input(format!("GPU {ordinal} cannot be used: {}", why.lines().next().unwrap_or_default()))
     })
 }
 
-/// A GPU (of several ranks on a machine, each takes the next), else the CPU.
-pub fn best() -> Device {
-    cuda(launcher::local_rank() % count().max(1)).unwrap_or_else(|why| {
+/// The GPU for the process of this number among those on its machine, so that each has its own; else the CPU.
+pub fn best(local_rank: usize) -> Device {
+    cuda(local_rank % count().max(1)).unwrap_or_else(|why| {
         if cfg!(feature = "cuda") {
             tracing::info!("computing on the CPU: {why}");
         }

@@ -24,9 +24,6 @@ impl<'a> Dropout<'a> {
     }
 
     /// x with a fresh mask applied, any shape.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn apply(&mut self, x: &Tensor) -> Result<Tensor> {
         let Some(rng) = &mut self.rng else { return Ok(x.clone()) };
         let mut bytes = vec![0u8; 2 * x.elem_count()];

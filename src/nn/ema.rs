@@ -1,4 +1,5 @@
-//! The exponential moving average of weights (Polyak and Juditsky 1992): often a better model than any single step's.
+//! The exponential moving average of weights (Polyak and Juditsky 1992): often a better model than any single
+//! step's.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +9,8 @@ use candle_core::{Device, Tensor, Var};
 use super::params::Params;
 use crate::error::Result;
 
-/// θ̄ ← d·θ̄ + (1 − d)·θ after every step, with d = min(decay, (1 + t)/(10 + t)) so that the start is soon forgotten.
+/// θ̄ ← d·θ̄ + (1 − d)·θ after every step, with d = min(decay, (1 + t)/(10 + t)) so that the start is soon
+/// forgotten.
 pub struct Ema {
     decay: f64,
     params: Params,
@@ -17,18 +19,12 @@ pub struct Ema {
 
 impl Ema {
     /// An average that begins at the parameters as they are.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
     pub fn new(params: &Params, decay: f64) -> Result<Self> {
         let copy = |(name, x): (&str, &Tensor)| Ok((name.to_owned(), x.copy()?.detach()));
         Ok(Self { decay, params: params.clone(), mean: params.iter().map(copy).collect::<Result<_>>()? })
     }
 
     /// Takes in the parameters as they are after `steps` steps.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn update(&mut self, steps: usize) -> Result<()> {
         let decay = self.decay.min((1.0 + steps as f64) / (10.0 + steps as f64));
         for ((_, mean), (_, x)) in self.mean.iter_mut().zip(self.params.iter()) {
@@ -38,9 +34,6 @@ impl Ema {
     }
 
     /// Exchanges the parameters and their average.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn swap(&mut self) -> Result<()> {
         for ((_, mean), (_, x)) in self.mean.iter_mut().zip(self.params.iter()) {
             let own = x.copy()?.detach();
@@ -51,9 +44,6 @@ impl Ema {
     }
 
     /// The average, in this machine's memory, by the parameters' names.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.mean.iter().map(|(name, mean)| Ok((name.clone(), mean.to_device(&Device::Cpu)?))).collect()
     }

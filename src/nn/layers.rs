@@ -17,35 +17,24 @@ pub struct Linear {
 
 impl Linear {
     /// Parameters `weight` (out, in) and `bias` (out), zero at first.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(scope: &Scope, input: usize, output: usize, init: Init) -> Result<Self> {
         let bias = scope.param("bias", output, Init::Constant(0.0))?;
         Ok(Self { bias: Some(bias), ..Self::without_bias(scope, input, output, init)? })
     }
 
     /// Only the parameter `weight` (out, in).
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn without_bias(scope: &Scope, input: usize, output: usize, init: Init) -> Result<Self> {
         Ok(Self { weight: scope.param("weight", (output, input), init)?, bias: None })
     }
 
     /// (…, in) → (…, out).
-    ///
-    /// # Errors
-    /// When the last dimension is not `in`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         linear(x, &self.weight, self.bias.as_ref())
     }
 }
 
-/// x (…, in), weight (out, in), bias (out) → (…, out), computed in x's type: the weights are cast to it, their gradients back.
-///
-/// # Errors
-/// When the widths differ.
+/// x (…, in), weight (out, in), bias (out) → (…, out), computed in x's type: the weights are cast to it,
+/// their gradients back.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     let flat = x.reshape(((), x.dim(D::Minus1)?))?; // (rows, in)
@@ -63,9 +52,6 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 }
 
 /// x + y, in x's type: how a block's result joins the residual stream.
-///
-/// # Errors
-/// When the shapes differ.
 pub fn residual(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     Ok((x + y.to_dtype(x.dtype())?)?)
 }
@@ -80,18 +66,12 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Parameters `weight`, one at first, and `bias`, zero at first, both (width).
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(scope: &Scope, width: usize, eps: f64) -> Result<Self> {
         let weight = scope.param("weight", width, Init::Constant(1.0))?;
         Ok(Self { weight, bias: scope.param("bias", width, Init::Constant(0.0))?, eps })
     }
 
     /// (…, width) → (…, width).
-    ///
-    /// # Errors
-    /// When the last dimension is not the width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if fused::serves(x) {
             let flat = x.reshape(((), x.dim(D::Minus1)?))?.contiguous()?;
@@ -114,9 +94,6 @@ pub struct Embedding {
 
 impl Embedding {
     /// The parameter `weight` (count, width).
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(scope: &Scope, count: usize, width: usize, init: Init) -> Result<Self> {
         Ok(Self { weight: scope.param("weight", (count, width), init)? })
     }

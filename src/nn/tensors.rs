@@ -10,34 +10,22 @@ use crate::file_io;
 use crate::matrix::Matrix;
 
 /// A tensor (rows, width) of a matrix.
-///
-/// # Errors
-/// When the device refuses.
 pub fn from_matrix(matrix: &Matrix, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_slice(matrix.data(), (matrix.rows(), matrix.width()), device)?)
 }
 
 /// The matrix of a two-dimensional tensor, as f32.
-///
-/// # Errors
-/// When the tensor has not two dimensions.
 pub fn to_matrix(tensor: &Tensor) -> Result<Matrix> {
     let (_, width) = tensor.dims2()?;
     Ok(Matrix::new(width, tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
 }
 
 /// Rows of a two-dimensional tensor scaled to unit length.
-///
-/// # Errors
-/// When the device refuses.
 pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&(x.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?)?)
 }
 
 /// The sum of all numbers. A GPU gives one block of threads to each sum, so it adds up rows, then their sums.
-///
-/// # Errors
-/// When the device refuses.
 pub fn total(x: &Tensor) -> candle_core::Result<Tensor> {
     match (x.device().is_cuda(), x.rank()) {
         (false, _) => x.sum_all(),
@@ -47,9 +35,6 @@ pub fn total(x: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// A copy in this machine's memory, which nothing else changes.
-///
-/// # Errors
-/// When there is no memory for it.
 pub fn snapshot(x: &Tensor) -> Result<Tensor> {
     let x = x.detach();
     Ok(if x.device().is_cpu() { x.copy()? } else { x.to_device(&Device::Cpu)? })
@@ -69,9 +54,6 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 }
 
 /// Writes tensors in alphabetical order, atomically; the same tensors give the same bytes.
-///
-/// # Errors
-/// When the disk refuses.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     let bytes = safetensors::serialize(tensors, None)
         .map_err(|error| Error::file(path, format!("cannot be encoded: {error}")))?;

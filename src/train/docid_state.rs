@@ -13,7 +13,7 @@ use crate::data::corpus::Split;
 use crate::distributed::Comm;
 use crate::docid::gates::GateReport;
 use crate::docid::trie::Trie;
-use crate::docid::{Docid, DocidSet, unique_paths};
+use crate::docid::{Docid, DocidSet};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -21,6 +21,7 @@ use crate::matrix::Matrix;
 use crate::model::candidate_table::CandidateTable;
 use crate::model::generative_model::GenerativeModel;
 use crate::model::index_folder::DocidIndex;
+use crate::model::share_encoding;
 use crate::nn::tensors;
 use crate::retriever::Retriever;
 use crate::retriever::factory::{RetrieverFactory, RetrieverKind};
@@ -87,7 +88,7 @@ impl DocidState {
     /// unique. With them, how many images have another one than before. Ranks share the work.
     pub fn reassigned(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
-        let codes = unique_paths::distinct(books, images, beam, comm);
+        let codes = share_encoding::encode_unique(books, images, beam, comm);
         let before = self.index.docids.iter().zip(&codes);
         let changed = before.filter(|(docid, codes)| docid.codes() != codes.as_slice()).count();
         let docids = codes.into_iter().map(Docid::new).collect();

@@ -6,6 +6,7 @@ mod checkpoint_writer;
 pub mod docid_state;
 pub mod dry_run;
 pub mod engine;
+mod gradient_sums;
 pub mod joint;
 pub mod metrics_log;
 mod nonfinite_guard;

@@ -1,8 +1,9 @@
-//! What codebooks are trained for: every prefix of the docids should rank images for a caption as the embeddings do.
+//! What codebooks are trained for: every prefix of the docids should rank images for a caption as the
+//! embeddings do.
 //!
-//! With x̂_{≤l}(x) = Σ_{j≤l} e_{j,c_j(x)} a prefix scores S_l(q, x) = (2⟨q, x̂_{≤l}⟩ − ‖x̂_{≤l}‖²)/(2τ), the sum of
-//! grounded logits that a beam search ranks it by ([`crate::model::grounded_logits`]). Codes are fixed within a step, so
-//! the codewords are plain look-ups, and all of it is differentiable in them.
+//! With x̂_{≤l}(x) = Σ_{j≤l} e_{j,c_j(x)} a prefix scores S_l(q, x) = (2⟨q, x̂_{≤l}⟩ − ‖x̂_{≤l}‖²)/(2τ), the
+//! sum of grounded logits that a beam search ranks it by ([`crate::model::grounded_logits`]). Codes are fixed
+//! within a step, so the codewords are plain look-ups, and all of it is differentiable in them.
 
 use candle_core::{D, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
@@ -34,10 +35,8 @@ pub struct Batch {
     pub own: Tensor,
 }
 
-/// The weighted sum of the terms, each a mean over levels and over captions or images. `books`: (codes, width) a level.
-///
-/// # Errors
-/// When shapes differ.
+/// The weighted sum of the terms, each a mean over levels and over captions or images. `books`: (codes,
+/// width) a level.
 pub fn loss(books: &[Tensor], batch: &Batch, weights: Weights) -> Result<Tensor> {
     let target = weights.target(batch)?;
     let (levels, captions, images) = (books.len(), batch.captions.dim(0)?, batch.images.dim(0)?);

@@ -1,12 +1,13 @@
-//! Gradients of several parameters as one row of numbers, which ranks can add up.
+//! Gradients of several parameters as one row of numbers, which ranks can sum.
 
 use candle_core::{Result, Tensor};
 
-/// A parameter and its gradient, if any backward pass reached it.
+/// A parameter and its gradient, if a backward pass reached it.
 pub type Pair = (Tensor, Option<Tensor>);
 
-/// The gradients one behind the other, zeros where there is none; behind them, for each whether there is one: so what no rank has
-/// reached keeps having none, and a rank whose queries did not reach what another's did has zeros to add.
+/// All gradients in one row, with zeros for missing ones, followed by one number per parameter that says
+/// whether it has a gradient. A parameter that no rank reached has none after the sum either; a rank that did
+/// not reach one that another rank reached adds zeros.
 pub fn packed(pairs: &[Pair]) -> Result<Tensor> {
     let has: Vec<f32> = pairs.iter().map(|(_, gradient)| f32::from(u8::from(gradient.is_some()))).collect();
     let flat = |(parameter, gradient): &Pair| match gradient {
@@ -18,14 +19,14 @@ pub fn packed(pairs: &[Pair]) -> Result<Tensor> {
     Tensor::cat(&all, 0)
 }
 
-/// The sums of several such rows as gradients of the same parameters.
+/// The sum of several packed rows as gradients of the same parameters.
 pub fn unpacked(pairs: &[Pair], sums: &Tensor) -> Result<Vec<Option<Tensor>>> {
     let has = sums.narrow(0, sums.elem_count() - pairs.len(), pairs.len())?.to_vec1::<f32>()?;
-    let mut at = 0;
+    let mut start = 0;
     let gradient = |((parameter, _), has): (&Pair, f32)| {
         let count = parameter.elem_count();
-        let own = sums.narrow(0, at, count)?.reshape(parameter.shape())?;
-        at += count;
+        let own = sums.narrow(0, start, count)?.reshape(parameter.shape())?;
+        start += count;
         Ok((has > 0.0).then_some(own))
     };
     pairs.iter().zip(has).map(gradient).collect()

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use super::checkpoint_writer::Saver;
+use super::gradient_sums;
 use super::metrics_log::Log;
 use super::nonfinite_guard::NonFiniteGuard;
 use super::progress_display::Display;
@@ -150,14 +151,17 @@ impl<'a> Engine<'a> {
         for batch in step.micro_batches(self.plan.accumulate) {
             let loss = self.task.loss(batch)?;
             if batch.is_last() {
-                gradients.sum_early(&self.task.blocks(), share, &self.comm);
+                let start = |count| gradient_sums::start(&self.comm, count);
+                gradients.overlap_all_reduce(&self.task.blocks(), share, start);
             }
             gradients.add(&loss.objective()?.backward()?, share)?;
             step_metrics::add(&mut figures, &loss, share)?;
             pairs += loss.queries();
         }
         let found = began.elapsed();
-        gradients.sum_over(&self.comm)?;
+        if self.comm.size() > 1 {
+            gradients.all_reduce(|tensor| self.comm.all_reduce_tensor(tensor))?;
+        }
         let summed = began.elapsed() - found;
         step_metrics::sum_over(&self.comm, &mut figures);
         let factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);

@@ -16,7 +16,6 @@ tests! {
 const EXCEPTIONS: &[&str] = &[
     "encoder/clip/open_clip/mod.rs, encoder/clip/read_weights.rs",
     "encoder/clip/regularization.rs, encoder/clip/transformer.rs",
-    "nn/checkpoint_block.rs, nn/gradients/mod.rs, nn/gradients/overlap_allreduce.rs",
 ];
 
 /// Whether `parent` is the file of a module that `file` lies in.

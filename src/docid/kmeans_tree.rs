@@ -1,10 +1,10 @@
-//! Tree docids: the path of an image in a hierarchical k-means (DSI "semantic", GRACE "structured").
+//! Hierarchical k-means: the paths of the docid family `tree` (DSI "semantic", GRACE "structured").
 //!
-//! The embeddings are split into K clusters, each cluster again, until at most K images are left; these are
-//! numbered by the collision rule ([`super::suffix`]), whose suffix is the last code. Paths that end
-//! early are padded with code 0 to the depth of the tree. That keeps paths apart (none is the beginning
-//! of another), and in the trie a padded step has a single child, so it costs no decision. The centroids
-//! stay, so that a new image descends to its leaf without a new fit.
+//! The embeddings are split into K clusters, each cluster again, until at most K images are left. The
+//! collision rule ([`super::suffix`]) numbers the images of a leaf; its suffix is their last code. Paths that
+//! end early are padded with code 0 to the depth of the tree. No path is then the beginning of another, and
+//! in the trie a padded step has a single child, so it costs no decision. A new image descends along the kept
+//! centroids, without a new fit.
 
 use rayon::prelude::*;
 
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 32;
 
 /// A hierarchical k-means.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tree {
+pub struct KmeansTree {
     root: Node,
     branching: usize,
     depth: usize,
@@ -32,7 +32,7 @@ struct Node {
     children: Vec<Node>,
 }
 
-impl Tree {
+impl KmeansTree {
     /// Splits `points` (rows) until a cluster has at most `branching` of them or they are all alike.
     ///
     /// # Errors
@@ -118,8 +118,8 @@ mod tests {
     use crate::docid::suffix;
     use crate::rng::stream;
 
-    fn tree(points: &Matrix, branching: usize) -> Tree {
-        Tree::fit(points, branching, 10, &mut stream(1, "tree", 0)).unwrap()
+    fn tree(points: &Matrix, branching: usize) -> KmeansTree {
+        KmeansTree::fit(points, branching, 10, &mut stream(1, "tree", 0)).unwrap()
     }
 
     #[test]
@@ -160,6 +160,6 @@ mod tests {
     fn outliers_on_a_geometric_scale_do_not_make_endless_docids() {
         let points = Matrix::new(1, (-30..30).map(|i| 4f32.powi(i)).collect());
         assert_eq!(tree(&points, 2).depth, MAX_DEPTH);
-        assert!(Tree::fit(&points, 1, 10, &mut stream(1, "tree", 0)).is_err());
+        assert!(KmeansTree::fit(&points, 1, 10, &mut stream(1, "tree", 0)).is_err());
     }
 }

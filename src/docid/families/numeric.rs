@@ -3,17 +3,36 @@
 
 use rand::seq::SliceRandom;
 
-use super::{Code, Docid, DocidSet};
+use super::{DocidFamily, FamilyInput, FamilyOutput};
+use crate::docid::{Code, Docid, DocidSet};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
+
+/// The family `numeric`.
+pub struct Numeric;
+
+impl DocidFamily for Numeric {
+    fn name(&self) -> &'static str {
+        "numeric"
+    }
+
+    fn about(&self) -> &'static str {
+        "The digits of an arbitrary number (\"naive\" in DSI)."
+    }
+
+    fn assign(&self, input: &FamilyInput) -> Result<FamilyOutput> {
+        let docids = numeric(input.images.rows(), input.settings.codes, &mut input.rng())?;
+        Ok(FamilyOutput::without_codebooks(docids))
+    }
+}
 
 /// Numbers the images by a random permutation of `0..images` and writes each number in `base`, most
 /// significant digit first, in as few digits as the largest needs. The first level has only the codes
 /// that a leading digit can take.
 ///
 /// # Errors
-/// When there is no image, or `base` is not 2 to [`super::MAX_CODES`].
-pub fn numeric(images: usize, base: usize, rng: &mut Rng) -> Result<DocidSet> {
+/// When there is no image, or `base` is not 2 to [`crate::docid::MAX_CODES`].
+fn numeric(images: usize, base: usize, rng: &mut Rng) -> Result<DocidSet> {
     if base < 2 {
         return Err(Error::input(format!("numeric docids in base {base}: the base must be at least 2")));
     }

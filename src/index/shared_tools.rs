@@ -1,0 +1,38 @@
+//! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by gradients.
+
+use super::train_codebooks::{self, CodebookTrainingData};
+use crate::context::Context;
+use crate::docid::Code;
+use crate::docid::families::{CodebookTools, FamilyInput};
+use crate::docid::rq::Codebooks;
+use crate::error::Result;
+use crate::matrix::Matrix;
+use crate::model::share_encoding;
+
+/// The tools of a job that runs in this context.
+pub struct SharedTools<'a>(pub &'a Context);
+
+impl CodebookTools for SharedTools<'_> {
+    fn fit_once(
+        &self,
+        codes_per_level: &[usize],
+        width: usize,
+        fit: &mut dyn FnMut() -> Result<Codebooks>,
+    ) -> Result<Codebooks> {
+        share_encoding::broadcast_codebooks(codes_per_level, width, &self.0.comm, fit)
+    }
+
+    fn train(&self, start: Codebooks, input: &FamilyInput) -> Result<Codebooks> {
+        let data =
+            CodebookTrainingData::new(input.images, input.train_images, input.train_captions, input.captions);
+        train_codebooks::train(input.settings, &start, &data, input.seed, self.0)
+    }
+
+    fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+        share_encoding::encode_all(books, points, beam, &self.0.comm)
+    }
+
+    fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+        share_encoding::encode_unique(books, points, beam, &self.0.comm)
+    }
+}
