@@ -95,6 +95,6 @@ fn beam_against_exhaustive() {
     ratio(
         "search among 1,000 images: beam 20 / exhaustive",
         || drop(black_box(beam_search(&dsi, &trie, &queries, settings).expect("hits"))),
-        || drop(black_box(exhaustive(&dsi, &candidate_table, trie.images(), &queries).expect("scores"))),
+        || drop(black_box(exhaustive(&dsi, &candidate_table, trie.rows(), &queries).expect("scores"))),
     );
 }

@@ -11,16 +11,18 @@ use candle_core::{DType, Device};
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::data::leaks;
-use crate::encoder::TrainableSettings;
 use crate::encoder::embed_corpus::embed_corpus;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::encoder::trainable_dual_encoder::TrainableTowers;
+use crate::encoder::{self, TrainableSettings};
 use crate::error::{Error, Result};
-use crate::eval::fit_rerank_weight;
 use crate::eval::report::Report;
+use crate::eval::{Protocol, fit_rerank_weight};
+use crate::model::build_model::Model;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::index_folder::DocidIndex;
-use crate::retriever::factory::{Model, RetrieverFactory};
+use crate::retriever::sections::Sections;
+use crate::retriever::{RETRIEVERS, RetrieverFactory};
 use crate::run_folder::RunFolder;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
@@ -31,6 +33,25 @@ use crate::{eval, index, train};
 const ENCODER: &str = "encoder";
 const INDEX: &str = "index";
 
+/// What of a configuration decides a figure, but for the seed.
+const DECIDES: [&str; 15] = [
+    "data.name",
+    "data.kind",
+    "data.limit",
+    "data.train",
+    "data.val",
+    "data.test",
+    "data.scenes_seed",
+    "encoder.path",
+    "encoder.revision",
+    "index",
+    "decoder",
+    "train",
+    "tune",
+    "precision",
+    "search",
+];
+
 /// The corpus and embeddings of a configuration, which must be fit to train on and to measure with; each rank embeds a share.
 ///
 /// # Errors
@@ -39,7 +60,7 @@ const INDEX: &str = "index";
 pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
     let prepared = embed_corpus(&config.data, &config.encoder, ctx)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
-    eval::require(config, &prepared.corpus)?;
+    eval::require(&config.eval, &prepared.corpus)?;
     Scores::open(&config.train, &prepared.corpus)?;
     Ok(prepared)
 }
@@ -126,16 +147,16 @@ pub fn measure_own(
 ) -> Result<Report> {
     let tuned = config.tunes().then(|| prepare_trained(config, run, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    let mut parts = parts(config, prepared, run, &ctx.device)?;
+    let mut trained = retrievers(config, prepared, run, &ctx.device)?;
     let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
     let aside = RunFolder::new(aside.path());
     let into = if ctx.comm.is_first() { run } else { &aside };
     if config.search.fit_rerank {
-        let weight = fit_rerank_weight::rerank_weight(prepared, &parts)?;
+        let weight = fit_rerank_weight::rerank_weight(&trained)?;
         fit_rerank_weight::write(into, weight)?;
-        parts.set_rerank_weight(weight);
+        trained = trained.with_rerank_weight(weight);
     }
-    eval::evaluate(config, prepared, &parts, into, ctx)
+    evaluate(config, &trained, into, ctx)
 }
 
 /// Measures the weights of the run `of` in another way, in a folder of its own. `prepared`: as that run began with.
@@ -151,36 +172,72 @@ pub fn measure(
 ) -> Result<Report> {
     let tuned = config.tunes().then(|| prepare_trained(config, of, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
-    eval::evaluate(config, prepared, &open(config, prepared, of, &ctx.device)?, run, ctx)
+    evaluate(config, &open(config, prepared, of, &ctx.device)?, run, ctx)
 }
 
-/// What the retrievers of a trained run are built from; `prepared`: by [`prepare_trained`].
+/// Measures the retrievers of a trained run.
+///
+/// # Errors
+/// As [`eval::evaluate`].
+pub fn evaluate(
+    config: &Config,
+    trained: &RetrieverFactory,
+    folder: &RunFolder,
+    ctx: &Context,
+) -> Result<Report> {
+    eval::evaluate(&protocol(config), RETRIEVERS, trained, folder, ctx)
+}
+
+/// What an evaluation of this configuration measures.
+pub fn protocol(config: &Config) -> Protocol<'_> {
+    Protocol {
+        section: &config.eval,
+        dataset: &config.data.name,
+        encoder: (encoder::spec(config.encoder.kind).label)(&config.encoder),
+        seed: config.seed,
+        regime: config.train.regime,
+        settings: config.fingerprint(&DECIDES),
+    }
+}
+
+/// The sections that retrievers depend on.
+fn sections(config: &Config) -> Sections {
+    Sections {
+        search: config.search.clone(),
+        decoder: config.decoder.clone(),
+        index: config.index.clone(),
+        eval: config.eval.clone(),
+    }
+}
+
+/// The retrievers of a trained run over its corpus, as [`prepare_trained`] gives it.
 ///
 /// # Errors
 /// When its index or its weights are missing, damaged, or of another configuration, corpus or encoder.
-pub fn open(
+pub fn open<'a>(
     config: &Config,
-    prepared: &EmbeddedCorpus,
+    prepared: &'a EmbeddedCorpus,
     run: &RunFolder,
     device: &Device,
-) -> Result<RetrieverFactory> {
-    let mut parts = parts(config, prepared, run, device)?;
+) -> Result<RetrieverFactory<'a>> {
+    let trained = retrievers(config, prepared, run, device)?;
     if config.search.fit_rerank {
-        parts.set_rerank_weight(fit_rerank_weight::read(run)?);
+        return Ok(trained.with_rerank_weight(fit_rerank_weight::read(run)?));
     }
-    Ok(parts)
+    Ok(trained)
 }
 
-fn parts(
+/// The same without a fitted weight.
+fn retrievers<'a>(
     config: &Config,
-    prepared: &EmbeddedCorpus,
+    prepared: &'a EmbeddedCorpus,
     run: &RunFolder,
     device: &Device,
-) -> Result<RetrieverFactory> {
+) -> Result<RetrieverFactory<'a>> {
     let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
     let index = DocidIndex::read(&folder, prepared)?;
-    let model = Model::trained(config, &index, run, device)?;
-    RetrieverFactory::new(config, prepared, index, model.dsi)
+    let model = Model::fresh(config.seed, &config.decoder, config.train.loss, &index, device)?;
+    RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.dsi)
 }
 
 /// Writes the encoder of the best checkpoint, and the index that goes with it.

@@ -26,7 +26,7 @@
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
+//! | [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`], `words` | the base |
 //!
 //! # How a run flows
 //! `config` → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -56,8 +56,10 @@ pub mod model;
 pub mod nn;
 pub mod process_memory;
 pub mod progress;
+pub mod ranking;
 pub mod retriever;
 pub mod rng;
 pub mod run_folder;
 pub mod stop_flag;
 pub mod train;
+mod words;

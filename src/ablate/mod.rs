@@ -123,7 +123,7 @@ impl Corpus<'_> {
             Some(held) => held,
             None => (key, experiment::prepare(config, self.ctx)?),
         };
-        eval::require(config, &held.1.corpus)?;
+        eval::require(&config.eval, &held.1.corpus)?;
         Ok(&self.held.insert(held).1)
     }
 }

@@ -3,7 +3,8 @@
 use crate::config;
 use crate::error::{Error, Result};
 use crate::eval::report::{Report, Row};
-use crate::eval::row_setting::{Gallery, QueryKind, Stage};
+use crate::eval::row_setting::{Gallery, QueryKind};
+use crate::retriever::stage::Stage;
 
 /// Which row of each report is looked at: captions over this gallery.
 #[derive(Debug, Clone, Copy)]

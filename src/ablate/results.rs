@@ -20,8 +20,9 @@ use crate::eval::compare_runs::{Spread, spread};
 use crate::eval::query_outcomes::QueryOutcomes;
 use crate::eval::read_back::{self, ReadBack};
 use crate::eval::report::{CUTOFFS, Report, Row};
-use crate::eval::row_setting::{Gallery, Regime, Stage};
+use crate::eval::row_setting::{Gallery, Regime};
 use crate::eval::significance::{self, Difference};
+use crate::retriever::stage::Stage;
 use crate::{file_io, rng};
 
 /// The version of `ablation.json`.
@@ -223,7 +224,8 @@ impl Reader<'_> {
             .filter_map(|(seed, (_, ours))| Some((ours, &self.measured.get(seed)?.1)))
             .collect();
         let Some((first, _)) = pairs.first() else { return BTreeMap::new() };
-        if pairs.iter().any(|(ours, theirs)| ours.asked != first.asked || theirs.asked != first.asked) {
+        if pairs.iter().any(|(ours, theirs)| ours.queries != first.queries || theirs.queries != first.queries)
+        {
             let name = &row.name;
             tracing::warn!("{name:?} was asked other queries than {BASE:?}: there is no difference to show");
             return BTreeMap::new();
@@ -231,7 +233,7 @@ impl Reader<'_> {
         let joined = |side: fn(&(&ReadBack, &ReadBack)) -> QueryOutcomes| {
             QueryOutcomes::joined(&pairs.iter().map(side).collect::<Vec<_>>())
         };
-        let (ours, theirs) = (joined(|pair| pair.0.answers.clone()), joined(|pair| pair.1.answers.clone()));
+        let (ours, theirs) = (joined(|pair| pair.0.outcomes.clone()), joined(|pair| pair.1.outcomes.clone()));
         let mut rng = rng::stream(self.base.seed, "ablation", 0);
         let resamples = self.base.eval.bootstrap;
         CUTOFFS.map(|k| (k, significance::compare(&ours, &theirs, k, resamples, &mut rng))).into()
@@ -253,7 +255,7 @@ fn found(measured: &Measured) -> Option<Found> {
         images: first.images,
         queries: first.queries,
         recall: CUTOFFS.into_iter().filter_map(recall).collect(),
-        touched: mean(|row| row.touched),
+        touched: mean(|row| row.embeddings_scored),
         ms_per_query: mean(|row| row.ms_per_query),
     })
 }

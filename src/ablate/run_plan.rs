@@ -14,10 +14,11 @@ use super::grid::{Grid, Row};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
-use crate::eval::report_files::Names;
+use crate::eval::report_files::report_path;
+use crate::experiment;
+use crate::file_io;
 use crate::model::checkpoint::{self, Which};
 use crate::run_folder::RunFolder;
-use crate::{eval, file_io};
 
 /// What neither a training nor its result depends on.
 const BESIDE_TRAINING: [&str; 3] = ["device", "eval", "pretrain"];
@@ -161,7 +162,7 @@ impl Run {
     /// The report it is about.
     pub fn report(&self) -> PathBuf {
         let (name, split) = (&self.config.data.name, self.config.eval.split.word());
-        Names::report_of(&self.folder.eval(), name, split)
+        report_path(&self.folder.eval(), name, split)
     }
 
     fn afresh(&self) -> Todo {
@@ -172,7 +173,8 @@ impl Run {
     fn is_measured(&self) -> bool {
         let here = |before: &Config| {
             self.config.differences(before, &Config::keys_but(&BESIDE_REPORTS)).is_empty()
-                && Report::read(&self.report()).is_ok_and(|report| eval::is_of(&report, &self.config))
+                && Report::read(&self.report())
+                    .is_ok_and(|report| experiment::protocol(&self.config).describes(&report))
         };
         Config::load(&self.folder.config(), &[]).is_ok_and(|before| here(&before))
     }

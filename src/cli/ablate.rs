@@ -13,7 +13,8 @@ use crate::ablate::results::Ablation;
 use crate::ablate::run_plan::{Base, RunPlan};
 use crate::ablate::{announce, results_table, run};
 use crate::context::Context;
-use crate::eval::row_setting::{Gallery, Stage};
+use crate::eval::row_setting::Gallery;
+use crate::retriever::stage::Stage;
 
 /// Train and measure a grid of variants of one experiment, and print one table: what each difference costs.
 #[derive(Args)]

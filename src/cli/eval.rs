@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::print_report;
 use super::run_opening::Opened;
-use crate::eval;
+use crate::experiment;
 
 /// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
 #[derive(Args)]
@@ -45,8 +45,8 @@ impl Eval {
         if let Some(wanted) = self.dataset.filter(|wanted| wanted != name) {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
         }
-        let report =
-            eval::evaluate(&opened.config, &opened.prepared, &opened.parts, &opened.run, &opened.ctx)?;
+        let trained = opened.retrievers()?;
+        let report = experiment::evaluate(&opened.config, &trained, &opened.run, &opened.ctx)?;
         print_report(&report, self.json)
     }
 }

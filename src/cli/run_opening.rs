@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::experiment;
 use crate::file_io;
-use crate::retriever::factory::RetrieverFactory;
+use crate::retriever::RetrieverFactory;
 use crate::run_folder::RunFolder;
 
 /// What of the configuration decides the weights of a run, so that a resumed or opened run must agree in it. (Its
@@ -123,8 +123,6 @@ pub struct Opened {
     pub ctx: Context,
     /// Its corpus and embeddings.
     pub prepared: EmbeddedCorpus,
-    /// What its retrievers are built from.
-    pub parts: RetrieverFactory,
 }
 
 impl Opened {
@@ -150,7 +148,11 @@ impl Opened {
         }
         let ctx = context(&config)?;
         let prepared = experiment::prepare_trained(&config, &run, &ctx)?;
-        let parts = experiment::open(&config, &prepared, &run, &ctx.device)?;
-        Ok(Self { config, run, ctx, prepared, parts })
+        Ok(Self { config, run, ctx, prepared })
+    }
+
+    /// Its retrievers.
+    pub fn retrievers(&self) -> Result<RetrieverFactory<'_>> {
+        Ok(experiment::open(&self.config, &self.prepared, &self.run, &self.ctx.device)?)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
@@ -11,8 +12,9 @@ use super::run_opening::Opened;
 use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::markdown_table::{Align, Table};
-use crate::retriever::factory::RetrieverKind;
-use crate::retriever::{Hit, Query};
+use crate::retriever::generative_stages::GEOMETRY;
+use crate::retriever::registry::{find, product};
+use crate::retriever::{Hit, Query, RETRIEVERS, Retriever as _, RetrieverFactory};
 
 /// Find images by a caption or by a photo.
 #[derive(Args)]
@@ -32,6 +34,9 @@ pub struct Search {
     /// Images to return [default: search.k]; at most the beam is found.
     #[arg(short, long, value_name = "N")]
     k: Option<usize>,
+    /// The retriever that answers [default: the last stage that the configuration enables].
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(RETRIEVERS.iter().map(|spec| spec.name)))]
+    retriever: Option<String>,
     /// Override a search key of the run's configuration (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -45,46 +50,47 @@ impl Search {
         let k = self.k.map(|k| format!("search.k={k}"));
         let opened = Opened::new(self.run, &self.set.into_iter().chain(k).collect::<Vec<_>>())?;
         let query = match (self.caption, self.image) {
-            (Some(caption), _) => Query::Caption(caption),
-            (None, Some(image)) => Query::Image(image),
+            (Some(caption), _) => Query::caption(caption),
+            (None, Some(photo)) => Query::photo(photo),
             (None, None) => bail!("say what to search for: a caption, or --image FILE"),
         };
-        let kind = if opened.parts.has(RetrieverKind::Rerank) {
-            RetrieverKind::Rerank
-        } else {
-            RetrieverKind::Geometry
+        let trained = opened.retrievers()?;
+        let retriever = match &self.retriever {
+            Some(name) => find(name).context("clap admits names of the table alone")?,
+            // The beam has the prior, if there is one, also where geometry has no weight.
+            None => product(RETRIEVERS, &trained).unwrap_or(&GEOMETRY),
         };
         let gallery: Vec<ImageIdx> = opened.prepared.corpus.images().collect();
-        let lists = opened.parts.build(kind, &gallery).retrieve(&[query], opened.config.search.k)?;
+        let query = trained.complete(vec![query])?;
+        let lists = retriever.build(&trained, &gallery)?.retrieve(&query, opened.config.search.k)?;
         let hits = lists[0].hits();
-        if self.json { opened.print_json(hits) } else { opened.print_table(hits) }
+        if self.json { print_json(&trained, hits) } else { print_table(&trained, hits) }
     }
 }
 
-impl Opened {
-    fn print_table(&self, hits: &[Hit]) -> Result<()> {
-        let columns =
-            [("rank", Align::Right), ("score", Align::Right), ("image", Align::Left), ("docid", Align::Left)];
-        let mut table = Table::new(columns);
-        for (rank, hit) in (1..).zip(hits) {
-            let (name, docid) =
-                (self.prepared.corpus.id(hit.image), self.parts.index().docids.get(hit.image));
-            table.push([format!("{rank}"), format!("{:.3}", hit.score), name.to_owned(), docid.to_string()]);
-        }
-        print_stdout(table)
+fn print_table(trained: &RetrieverFactory, hits: &[Hit]) -> Result<()> {
+    let columns =
+        [("rank", Align::Right), ("score", Align::Right), ("image", Align::Left), ("docid", Align::Left)];
+    let mut table = Table::new(columns);
+    for (rank, hit) in (1..).zip(hits) {
+        let image = trained.prepared().corpus.id(hit.image).to_owned();
+        let docid = trained.index().docids.of(hit.image).to_string();
+        table.push([format!("{rank}"), format!("{:.3}", hit.score), image, docid]);
     }
+    print_stdout(table)
+}
 
-    fn print_json(&self, hits: &[Hit]) -> Result<()> {
-        let hit = |(rank, hit): (usize, &Hit)| {
-            json!({
-                "rank": rank + 1,
-                "image": self.prepared.corpus.id(hit.image),
-                "file": self.prepared.corpus.photo(hit.image).map(Photo::path),
-                "score": hit.score,
-                "docid": self.parts.index().docids.get(hit.image),
-            })
-        };
-        let hits: Vec<_> = hits.iter().enumerate().map(hit).collect();
-        print_stdout(serde_json::to_string_pretty(&hits)? + "\n")
-    }
+fn print_json(trained: &RetrieverFactory, hits: &[Hit]) -> Result<()> {
+    let corpus = &trained.prepared().corpus;
+    let hit = |(rank, hit): (usize, &Hit)| {
+        json!({
+            "rank": rank + 1,
+            "image": corpus.id(hit.image),
+            "file": corpus.photo(hit.image).map(Photo::path),
+            "score": hit.score,
+            "docid": trained.index().docids.of(hit.image),
+        })
+    };
+    let hits: Vec<_> = hits.iter().enumerate().map(hit).collect();
+    print_stdout(serde_json::to_string_pretty(&hits)? + "\n")
 }

@@ -38,7 +38,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::ids::ImageIdx;
+use crate::ids::{DocidRow, ImageIdx};
 
 /// One position of a docid. 32 bits, because an atomic docid of a COCO image (123,287 of them) needs over 16.
 pub type Code = u32;
@@ -104,12 +104,17 @@ impl DocidSet {
         Ok(Self { docids, codes_per_level })
     }
 
-    /// The docid of an image of this corpus.
-    pub fn get(&self, image: ImageIdx) -> &Docid {
-        &self.docids[image.row()]
+    /// The docid of a row.
+    pub fn get(&self, row: DocidRow) -> &Docid {
+        &self.docids[row.row()]
     }
 
-    /// The docids in [`ImageIdx`] order.
+    /// The docid of an image.
+    pub fn of(&self, image: ImageIdx) -> &Docid {
+        self.get(DocidRow::of(image))
+    }
+
+    /// The docids in the order of their rows.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Docid> {
         self.docids.iter()
     }
@@ -181,7 +186,7 @@ mod tests {
     fn a_good_set_is_taken_as_it_is() {
         let docids = set(&[&[1, 0], &[0, 2]], &[2, 3]).unwrap();
         assert_eq!((docids.images(), docids.levels(), docids.codes_per_level()), (2, 2, &[2, 3][..]));
-        assert_eq!(docids.get(ImageIdx(1)).codes(), [0, 2]);
+        assert_eq!(docids.of(ImageIdx(1)).codes(), [0, 2]);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::trie::Trie;
 use super::{Docid, DocidSet};
 use crate::ids::ImageIdx;
 use crate::matrix::{Matrix, dot};
+use crate::ranking::metrics::recall_at;
+use crate::ranking::{keep_first, rank_of};
 
 /// Queries scored by one matrix product: against 123,287 images this takes 32 MB.
 const BLOCK: usize = 64;
@@ -21,7 +23,7 @@ const BLOCK: usize = 64;
 pub fn cosines(points: &Matrix, docids: &DocidSet, books: &Codebooks) -> Vec<f64> {
     let along_levels = |row: usize| -> Vec<f64> {
         let mut sum = vec![0.0; books.width()];
-        let steps = books.levels().iter().zip(docids.get(ImageIdx::from(row)).codes());
+        let steps = books.levels().iter().zip(docids.of(ImageIdx::from(row)).codes());
         let cosine_after = steps.map(|(book, &code)| {
             sum.iter_mut().zip(book.row(code as usize)).for_each(|(sum, e)| *sum += e);
             cosine(points.row(row), &sum)
@@ -46,17 +48,14 @@ pub fn recall(queries: &Matrix, gold: &[ImageIdx], reconstructions: &Matrix, ks:
             .map(|(products, gold)| rank(products, &norms, gold.row()))
             .collect::<Vec<_>>()
     });
-    let ranks: Vec<usize> = ranks.collect();
-    let share =
-        |&k: &usize| ranks.iter().filter(|&&rank| rank < k).count() as f64 / ranks.len().max(1) as f64;
-    ks.iter().map(share).collect()
+    let ranks: Vec<Option<usize>> = ranks.collect();
+    ks.iter().map(|&k| recall_at(&ranks, k)).collect()
 }
 
-/// Number of rows that come before row `gold`.
-fn rank(products: &[f32], norms: &[f32], gold: usize) -> usize {
-    let score = |row: usize| 2.0 * products[row] - norms[row];
-    let target = score(gold);
-    (0..products.len()).filter(|&row| score(row) > target || (score(row) == target && row < gold)).count()
+/// One-based rank of row `gold` by 2⟨q, x̂⟩ − ‖x̂‖².
+fn rank(products: &[f32], norms: &[f32], gold: usize) -> Option<usize> {
+    let scored = |row: usize| (2.0 * products[row] - norms[row], row);
+    rank_of(&scored(gold), (0..products.len()).map(scored))
 }
 
 /// For each level of the docids the share of the queries whose gold prefix is held by a beam search over
@@ -79,7 +78,7 @@ pub fn prefix_survival(
         let products: Vec<Matrix> = books.levels().iter().map(|book| block.mul_transposed(book)).collect();
         let survived = |(query, &gold): (usize, &ImageIdx)| {
             let products: Vec<&[f32]> = products.iter().map(|level| level.row(query)).collect();
-            search.survival(&products, docids.get(gold))
+            search.survival(&products, docids.of(gold))
         };
         gold.iter().enumerate().map(survived).collect::<Vec<_>>()
     });
@@ -87,6 +86,9 @@ pub fn prefix_survival(
 }
 
 /// A beam search over the prefixes of a trie.
+///
+/// It differs from the model's (`model::beam_state`): the score of a prefix is not a sum over its levels but
+/// 2⟨q, x̂⟩ − ‖x̂‖² of the whole prefix, and only the kept sets count, not their order.
 struct PrefixSearch<'a> {
     trie: &'a Trie,
     /// ‖x̂‖² of every node's prefix, level by level.
@@ -128,21 +130,16 @@ impl PrefixSearch<'_> {
             Held { node, product, score: 2.0 * product - self.norms[level][node as usize] }
         };
         let mut held: Vec<Held> = steps.iter().map(score).collect();
-        if held.len() > self.beam {
-            held.select_nth_unstable_by(self.beam, |a, b| {
-                b.score.total_cmp(&a.score).then(a.node.cmp(&b.node))
-            });
-            held.truncate(self.beam);
-        }
+        keep_first(&mut held, self.beam, |a, b| b.score.total_cmp(&a.score).then(a.node.cmp(&b.node)));
         held
     }
 }
 
-/// ‖x̂‖² of every node's prefix, level by level; any image below a node has the prefix.
+/// ‖x̂‖² of every node's prefix, level by level; any docid below a node has the prefix.
 fn node_norms(docids: &DocidSet, books: &Codebooks, trie: &Trie) -> Vec<Vec<f32>> {
     let norm = |level: usize, node: u32| {
-        let image = trie.image(trie.leaves_under(level, node).start);
-        let sum = books.reconstruct(&docids.get(image).codes()[..=level]);
+        let row = trie.row(trie.leaves_under(level, node).start);
+        let sum = books.reconstruct(&docids.get(row).codes()[..=level]);
         dot(&sum, &sum)
     };
     let of_level =
@@ -167,6 +164,7 @@ mod tests {
     use super::*;
     use crate::docid::kmeans::noise;
     use crate::docid::suffix;
+    use crate::ids::DocidRow;
     use crate::rng::stream;
     use proptest::prelude::*;
 
@@ -189,7 +187,7 @@ mod tests {
         assert_eq!(survival([0, 2], 1), [1.0, 1.0]);
         assert_eq!(survival([1, 1], 1), [0.5, 0.0]); // 4.9 takes prefix 0; 13 takes prefix 1, then 14
         assert_eq!(survival([1, 1], 2), [1.0, 1.0]);
-        let trie = Trie::over(&docids, [ImageIdx(0), ImageIdx(1)]);
+        let trie = Trie::over(&docids, [0, 1].map(DocidRow));
         let outside = prefix_survival(&queries, &[ImageIdx(0), ImageIdx(2)], &docids, &books, &trie, 9);
         assert_eq!(outside, [1.0, 0.5], "image 2 is not in this gallery, its first code is");
     }

@@ -8,15 +8,15 @@
 use std::ops::Range;
 
 use super::{Code, DocidSet};
-use crate::ids::ImageIdx;
+use crate::ids::DocidRow;
 
 /// The docids of a gallery. A node is called by its level (zero-based: that of its last code) and its
-/// position there; nodes of the last level are the leaves, one per image.
+/// position there; nodes of the last level are the leaves, one per docid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trie {
     levels: Vec<Level>,
-    /// The image of each leaf.
-    images: Vec<ImageIdx>,
+    /// The row of each leaf's docid.
+    rows: Vec<DocidRow>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,20 +28,20 @@ struct Level {
 }
 
 impl Trie {
-    /// The trie over all images of a corpus.
+    /// The trie over all docids of a set.
     pub fn new(docids: &DocidSet) -> Self {
-        Self::over(docids, (0..docids.images()).map(ImageIdx::from))
+        Self::over(docids, (0..docids.images()).map(DocidRow::from))
     }
 
-    /// The trie over a gallery: those images of the corpus that may be returned (repetition is harmless).
-    pub fn over(docids: &DocidSet, gallery: impl IntoIterator<Item = ImageIdx>) -> Self {
-        let mut images: Vec<ImageIdx> = gallery.into_iter().collect();
-        images.sort_unstable_by_key(|&image| docids.get(image));
-        images.dedup();
-        let mut trie = Self { levels: vec![Level::default(); docids.levels()], images: Vec::new() };
+    /// The trie over a gallery: the rows of the docids that may be spelled (repetition is harmless).
+    pub fn over(docids: &DocidSet, gallery: impl IntoIterator<Item = DocidRow>) -> Self {
+        let mut rows: Vec<DocidRow> = gallery.into_iter().collect();
+        rows.sort_unstable_by_key(|&row| docids.get(row));
+        rows.dedup();
+        let mut trie = Self { levels: vec![Level::default(); docids.levels()], rows: Vec::new() };
         let mut previous: &[Code] = &[];
-        for &image in &images {
-            let codes = docids.get(image).codes();
+        for &row in &rows {
+            let codes = docids.get(row).codes();
             let shared = codes.iter().zip(previous).take_while(|(a, b)| a == b).count();
             trie.push(codes, shared);
             previous = codes;
@@ -50,7 +50,7 @@ impl Trie {
             let end = trie.next_len(level);
             trie.levels[level].first_child.push(end);
         }
-        Self { images, ..trie }
+        Self { rows, ..trie }
     }
 
     /// Adds the nodes of a docid of which the first `shared` levels stand already.
@@ -93,14 +93,14 @@ impl Trie {
         self.levels[level].codes[node as usize]
     }
 
-    /// The image of a leaf (a node of the last level).
-    pub fn image(&self, leaf: u32) -> ImageIdx {
-        self.images[leaf as usize]
+    /// The row of a leaf's docid (a leaf is a node of the last level).
+    pub fn row(&self, leaf: u32) -> DocidRow {
+        self.rows[leaf as usize]
     }
 
-    /// The images in the order of the leaves.
-    pub fn images(&self) -> &[ImageIdx] {
-        &self.images
+    /// The rows of the docids in the order of the leaves.
+    pub fn rows(&self) -> &[DocidRow] {
+        &self.rows
     }
 
     /// The leaves below a node; a leaf has itself.
@@ -123,10 +123,10 @@ impl Trie {
         ranges
     }
 
-    /// The images whose docids begin with a node's prefix, in docid order.
-    pub fn images_under(&self, level: usize, node: u32) -> &[ImageIdx] {
+    /// The rows of the docids that begin with a node's prefix, in docid order.
+    pub fn rows_under(&self, level: usize, node: u32) -> &[DocidRow] {
         let leaves = self.leaves_under(level, node);
-        &self.images[leaves.start as usize..leaves.end as usize]
+        &self.rows[leaves.start as usize..leaves.end as usize]
     }
 
     /// The node of a prefix, at level `prefix.len() − 1`; none when no docid begins so, or it is empty.
@@ -154,11 +154,11 @@ mod tests {
         DocidSet::new(docids, widths.to_vec()).unwrap()
     }
 
-    fn rows(images: &[ImageIdx]) -> Vec<u32> {
-        images.iter().map(|image| image.0).collect()
+    fn numbers(rows: &[DocidRow]) -> Vec<u32> {
+        rows.iter().map(|row| row.0).collect()
     }
 
-    /// 0-1-0 (image 1), 0-1-3 (3), 2-0-0 (2), 2-1-1 (0).
+    /// 0-1-0 (row 1), 0-1-3 (3), 2-0-0 (2), 2-1-1 (0).
     fn four() -> DocidSet {
         set(&[&[2, 1, 1], &[0, 1, 0], &[2, 0, 0], &[0, 1, 3]], &[3, 2, 4])
     }
@@ -172,10 +172,10 @@ mod tests {
         assert_eq!((trie.children(1, 0), trie.children(1, 1), trie.children(1, 2)), (0..2, 2..3, 3..4));
         assert!(trie.children(2, 3).is_empty());
         assert_eq!((0..4).map(|leaf| trie.code(2, leaf)).collect::<Vec<_>>(), [0, 3, 0, 1]);
-        assert_eq!(rows(trie.images()), [1, 3, 2, 0]);
-        assert_eq!(trie.image(2), ImageIdx(2));
-        assert_eq!(rows(trie.images_under(0, 0)), [1, 3]);
-        assert_eq!(rows(trie.images_under(0, 1)), [2, 0]);
+        assert_eq!(numbers(trie.rows()), [1, 3, 2, 0]);
+        assert_eq!(trie.row(2), DocidRow(2));
+        assert_eq!(numbers(trie.rows_under(0, 0)), [1, 3]);
+        assert_eq!(numbers(trie.rows_under(0, 1)), [2, 0]);
         assert_eq!(trie.leaves_under(2, 3), 3..4);
     }
 
@@ -191,9 +191,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gallery_holds_only_its_images() {
-        let trie = Trie::over(&four(), [ImageIdx(0), ImageIdx(3), ImageIdx(0)]);
-        assert_eq!(rows(trie.images()), [3, 0]);
+    fn a_gallery_holds_only_its_docids() {
+        let trie = Trie::over(&four(), [0, 3, 0].map(DocidRow));
+        assert_eq!(numbers(trie.rows()), [3, 0]);
         assert_eq!((0..3).map(|level| trie.len(level)).collect::<Vec<_>>(), [2, 2, 2]);
         let empty = Trie::over(&four(), []);
         assert!(empty.roots().is_empty() && empty.descend(&[0]).is_none());
@@ -209,16 +209,16 @@ mod tests {
             let trie = Trie::new(&set(&refs, &[4, 4, 4]));
             for code in 0..64 {
                 let codes = [code / 16, code / 4 % 4, code % 4];
-                let image = trie.descend(&codes).map(|leaf| trie.image(leaf).row());
-                prop_assert_eq!(image, docids.iter().position(|docid| docid == &codes));
+                let row = trie.descend(&codes).map(|leaf| trie.row(leaf).row());
+                prop_assert_eq!(row, docids.iter().position(|docid| docid == &codes));
             }
             let mut spelled = 0;
             for level in 0..3 {
                 for node in 0..trie.len(level) as u32 {
-                    let prefix = docids[trie.images_under(level, node)[0].row()][..=level].to_vec();
+                    let prefix = docids[trie.rows_under(level, node)[0].row()][..=level].to_vec();
                     prop_assert_eq!(trie.descend(&prefix), Some(node));
                     let with_prefix = docids.iter().filter(|docid| docid.starts_with(&prefix)).count();
-                    prop_assert_eq!(trie.images_under(level, node).len(), with_prefix);
+                    prop_assert_eq!(trie.rows_under(level, node).len(), with_prefix);
                     spelled += trie.children(level, node).len();
                 }
             }

@@ -1,8 +1,8 @@
-//! How far a reported mean might move with another sample of images.
+//! Bootstrap intervals: how far a reported mean might move with another sample of images.
 //!
-//! The captions of one image are no independent trials: an odd photo fails all five. The bootstrap
-//! therefore redraws *images*, and the queries of an image come and go together (a cluster bootstrap;
-//! Davison and Hinkley 1997, §3.8). Treating captions as independent would give intervals far too narrow.
+//! The captions of one image are not independent: an odd photo fails all five. The bootstrap therefore draws
+//! *images*, each with all its queries (a cluster bootstrap; Davison and Hinkley 1997, §3.8). Independent
+//! captions would give intervals that are far too narrow.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,8 @@ pub fn interval95(values: &[f64], clusters: &[ImageIdx], resamples: usize, rng: 
     [0.025, 0.975].map(|share| quantile(&means, share))
 }
 
-/// Sum and number of values of each image. An image is always redrawn whole, so this is all that a
-/// resample needs: it costs images, not queries.
+/// Sum and number of values of each image. A resample draws whole images, so these are enough: it costs
+/// images, not queries.
 pub(super) fn totals_per_cluster(values: &[f64], clusters: &[ImageIdx]) -> Vec<(f64, usize)> {
     let mut totals = BTreeMap::<ImageIdx, (f64, usize)>::new();
     for (&value, &cluster) in values.iter().zip(clusters) {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_gather_the_queries_of_an_image_wherever_they_stand() {
+    fn totals_add_all_queries_of_an_image() {
         let clusters = [5, 2, 5, 5].map(ImageIdx);
         assert_eq!(totals_per_cluster(&[1.0, 0.0, 0.0, 1.0], &clusters), [(0.0, 1), (2.0, 3)]);
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn width_follows_the_images_and_not_the_captions() {
-        // 100 images, half of them found by all of their five captions: the standard error of a mean
+        // 100 images, half of them found by all their five captions: the standard error of a mean
         // over 100 trials is 0.05, so the interval is 0.5 ± 1.96 × 0.05.
         let values: Vec<f64> = (0..500).map(|query| f64::from(query / 5 % 2 == 0)).collect();
         let by_image: Vec<usize> = (0..500).map(|query| query / 5).collect();

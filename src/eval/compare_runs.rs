@@ -1,8 +1,9 @@
-//! Several runs as one table: repetitions with other seeds become one row each, mean ± standard deviation, and what
-//! papers report on the same images stands below.
+//! Several runs in one table: the repetitions of an experiment with other seeds become one row, mean ±
+//! standard deviation, followed by published results on the same images.
 //!
-//! Reports are repetitions of one experiment when they agree in data set, split, encoder and [`Report::settings`], the
-//! hash of all of the configuration that decides a figure but for the seed (with the overrides of the call of `eval`).
+//! Reports are repetitions of one experiment when they agree in data set, split, encoder and
+//! [`Report::settings`], the hash of all of the configuration that decides a figure, except for the seed
+//! (overrides of `dsi eval` included).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,49 +12,50 @@ use serde::Serialize;
 
 use super::published_results::Published;
 use super::report::{CUTOFFS, Report, Row};
-use super::row_setting::{Gallery, QueryKind, Regime, Stage};
+use super::row_setting::{Gallery, QueryKind, Regime};
 use crate::error::{Error, Result};
+use crate::retriever::stage::Stage;
 use crate::run_folder::RunFolder;
 
-/// A report, and the name of the run it was found in.
+/// The name of a run, and a report of it.
 pub type NamedReport = (String, Report);
 
-/// The mean over seeds, and how far seeds differ.
+/// The mean over seeds, and their standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     /// Mean over the seeds, in 0..=1.
     pub mean: f64,
-    /// Standard deviation of a sample (n − 1); none for one seed.
+    /// Sample standard deviation (n − 1); none for one seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sd: Option<f64>,
 }
 
-/// One row: what an experiment found in one setting.
+/// One row: the figures of an experiment in one setting.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
-    /// The runs it is a mean over.
+    /// The runs that it averages.
     pub runs: Vec<String>,
     /// Their seeds.
     pub seeds: Vec<u64>,
     /// Name of the data set.
     pub dataset: String,
-    /// Split whose queries were asked.
+    /// Split whose queries were measured.
     pub split: String,
     /// Name of the encoder.
     pub encoder: String,
     /// Name of the retriever.
     pub retriever: String,
-    /// What its ranking was made with.
+    /// What its ranking is made with.
     pub stage: Stage,
-    /// What was asked with.
+    /// What the queries are.
     pub query: QueryKind,
-    /// Which images could be returned.
+    /// Which images can be returned.
     pub gallery: Gallery,
-    /// How many.
+    /// How many images can be returned.
     pub images: usize,
     /// Galleries that the figures are means over.
     pub folds: usize,
-    /// Whether training saw them.
+    /// Whether training saw the images.
     pub regime: Regime,
     /// Cut-off → recall.
     pub recall: BTreeMap<usize, Spread>,
@@ -68,10 +70,10 @@ pub struct Block {
     pub published: Vec<Published>,
 }
 
-/// Reads the reports of runs, of one data set only where that is wanted.
+/// Reads the reports of runs; only those of one data set if it is given.
 ///
 /// # Errors
-/// When a run has none, or one that cannot be read, or none is of that data set.
+/// When a run has no report, or one that cannot be read, or no report is of that data set.
 pub fn read(runs: &[PathBuf], dataset: Option<&str>) -> Result<Vec<NamedReport>> {
     let mut named = Vec::new();
     for path in runs {
@@ -86,15 +88,15 @@ pub fn read(runs: &[PathBuf], dataset: Option<&str>) -> Result<Vec<NamedReport>>
     }
     let wanted = |report: &Report| dataset.is_none_or(|name| name == report.dataset);
     if let (Some(name), false) = (dataset, named.iter().any(|(_, report)| wanted(report))) {
-        let there: BTreeSet<&str> = named.iter().map(|(_, report)| report.dataset.as_str()).collect();
-        let there = there.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(Error::input(format!("no report of {name} in these runs; there are some of {there}")));
+        let known: BTreeSet<&str> = named.iter().map(|(_, report)| report.dataset.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Error::input(format!("no report of {name} in these runs; there are some of {known}")));
     }
     named.retain(|(_, report)| wanted(report));
     Ok(named)
 }
 
-/// The JSON files of a folder in the order of their names; none where it is not there.
+/// The JSON files of a folder in the order of their names; none if there is no folder.
 fn reports_in(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -110,14 +112,16 @@ fn reports_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Groups reports into experiments and their rows into blocks, in the order of their first appearance.
 ///
 /// # Errors
-/// When two reports of one experiment have the same seed: their mean would be no mean over seeds.
+/// When two reports of one experiment have the same seed.
 pub fn compare(reports: &[NamedReport], published: &[Published]) -> Result<Vec<Block>> {
     let mut blocks: Vec<Block> = Vec::new();
     for group in groups(reports)? {
         for line in lines(&group) {
             match blocks.iter_mut().find(|block| comparable(&block.measured[0], &line)) {
                 Some(block) => block.measured.push(line),
-                None => blocks.push(Block { published: beside(&line, published), measured: vec![line] }),
+                None => {
+                    blocks.push(Block { published: published_on(&line, published), measured: vec![line] })
+                }
             }
         }
     }
@@ -146,7 +150,7 @@ fn groups(reports: &[NamedReport]) -> Result<Vec<Vec<&NamedReport>>> {
     Ok(groups)
 }
 
-/// The rows of an experiment, each over the reports that have it.
+/// The rows of an experiment, each averaged over the reports that have it.
 fn lines(group: &[&NamedReport]) -> Vec<Line> {
     let mut rows: Vec<&Row> = Vec::new();
     for row in group.iter().flat_map(|(_, report)| &report.rows) {
@@ -158,18 +162,18 @@ fn lines(group: &[&NamedReport]) -> Vec<Line> {
 }
 
 fn line(group: &[&NamedReport], row: &Row) -> Line {
-    let having: Vec<(&NamedReport, &Row)> = group
+    let measured: Vec<(&NamedReport, &Row)> = group
         .iter()
         .filter_map(|named| Some((*named, named.1.rows.iter().find(|other| same_setting(other, row))?)))
         .collect();
     let spread = |k: usize| {
-        let values: Option<Vec<f64>> = having.iter().map(|(_, row)| row.recall.get(&k).copied()).collect();
+        let values: Option<Vec<f64>> = measured.iter().map(|(_, row)| row.recall.get(&k).copied()).collect();
         Some((k, spread(&values?)))
     };
     let report = &group[0].1;
     Line {
-        runs: having.iter().map(|(named, _)| named.0.clone()).collect(),
-        seeds: having.iter().map(|(named, _)| named.1.seed).collect(),
+        runs: measured.iter().map(|(named, _)| named.0.clone()).collect(),
+        seeds: measured.iter().map(|(named, _)| named.1.seed).collect(),
         dataset: report.dataset.clone(),
         split: report.split.clone(),
         encoder: report.encoder.clone(),
@@ -189,14 +193,14 @@ fn same_setting(a: &Row, b: &Row) -> bool {
     a.retriever == b.retriever && key(a) == key(b)
 }
 
-/// Whether two lines were asked the same of the same images.
+/// Whether two lines measure the same queries over the same images.
 fn comparable(a: &Line, b: &Line) -> bool {
     let key = |line: &Line| (line.query, line.gallery, line.images, line.folds);
     (&a.dataset, &a.split) == (&b.dataset, &b.split) && key(a) == key(b)
 }
 
-/// What was published on the test captions of this data set with as large a gallery.
-fn beside(line: &Line, published: &[Published]) -> Vec<Published> {
+/// The published results on the test captions of this data set with a gallery of the same size.
+fn published_on(line: &Line, published: &[Published]) -> Vec<Published> {
     let same = |p: &&Published| {
         (p.dataset.as_str(), p.images, p.folds) == (line.dataset.as_str(), line.images, line.folds)
             && line.split == "test"
@@ -206,7 +210,7 @@ fn beside(line: &Line, published: &[Published]) -> Vec<Published> {
     published.iter().filter(same).cloned().collect()
 }
 
-/// Mean and standard deviation of one value a seed.
+/// Mean and standard deviation of values, one a seed.
 pub fn spread(values: &[f64]) -> Spread {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -253,28 +257,28 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_counts_once() {
+    fn two_reports_of_one_seed_are_refused() {
         let error =
             compare(&[named("a", 3, "x", 0.5), named("b", 3, "x", 0.5)], &[]).unwrap_err().to_string();
         assert!(error.contains("a and b") && error.contains("the same seed, 3"), "{error}");
     }
 
     #[test]
-    fn published_rows_stand_beside_the_same_test_captions_and_gallery_alone() {
+    fn published_rows_need_the_same_test_captions_and_gallery() {
         let published = super::super::published_results::rows();
-        let beside = |change: fn(&mut Report)| {
+        let count = |change: fn(&mut Report)| {
             let (run, mut report) = named("a", 0, "x", 0.5);
             (report.dataset, report.split) = ("flickr30k".into(), "test".into());
             change(&mut report);
             compare(&[(run, report)], &published).unwrap()[0].published.len()
         };
-        assert_eq!(beside(|_| ()), 6);
-        assert_eq!(beside(|report| report.dataset = "coco".into()), 0, "1,000 images are not COCO's 5,000");
-        assert_eq!(beside(|report| report.split = "val".into()), 0);
-        assert_eq!(beside(|report| report.rows[0].images = 31_014), 0);
-        assert_eq!(beside(|report| report.rows[0].folds = 5), 0);
-        assert_eq!(beside(|report| report.rows[0].query = QueryKind::ImageToCaption), 0);
-        assert_eq!(beside(|report| report.rows[0].gallery = Gallery::Corpus), 0);
+        assert_eq!(count(|_| ()), 6);
+        assert_eq!(count(|report| report.dataset = "coco".into()), 0, "1,000 images are not COCO's 5,000");
+        assert_eq!(count(|report| report.split = "val".into()), 0);
+        assert_eq!(count(|report| report.rows[0].images = 31_014), 0);
+        assert_eq!(count(|report| report.rows[0].folds = 5), 0);
+        assert_eq!(count(|report| report.rows[0].query = QueryKind::ImageToCaption), 0);
+        assert_eq!(count(|report| report.rows[0].gallery = Gallery::Corpus), 0);
     }
 
     #[test]

@@ -1,17 +1,15 @@
-//! Weights that are fitted and not chosen: how much the exact cosine counts in a fused score, on val captions.
+//! The weight of the second stage in a fused score, fitted on val captions instead of chosen.
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics;
-use super::query_sets;
+use super::query_sets::{self, QuerySet};
 use crate::config::Split;
-use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;
-use crate::retriever::RankedList;
-use crate::retriever::factory::RetrieverFactory;
-use crate::retriever::rerank::Evidence;
+use crate::ranking::metrics;
+use crate::retriever::rerank::{Candidate, Rerank, Scorer, reranked_beam};
+use crate::retriever::{RankedList, Retriever, RetrieverFactory};
 use crate::run_folder::RunFolder;
 
 /// The version of the file.
@@ -19,21 +17,27 @@ const VERSION: u32 = 1;
 /// The weights that are tried are k/20.
 const STEPS: u32 = 20;
 
-/// The weight with the largest mean of R@1, R@5 and R@10 over val captions, the val images being the gallery; of equal
-/// ones the middle.
+/// The weight for which a run's re-ranked beam has the largest mean of R@1, R@5 and R@10 over val captions,
+/// with the val images as the gallery; of equally good ones the middle.
 ///
 /// # Errors
 /// When there is no val split, or a search fails.
-pub fn rerank_weight(prepared: &EmbeddedCorpus, parts: &RetrieverFactory) -> Result<f64> {
-    let gallery = prepared.corpus.images_in(Split::Val);
+pub fn rerank_weight(run: &RetrieverFactory) -> Result<f64> {
+    let gallery = run.prepared().corpus.images_in(Split::Val);
     if gallery.is_empty() {
         return Err(Error::input(
             "search.fit_rerank fits on val, and the corpus has no images there: set it to false",
         ));
     }
-    let asked = query_sets::captions(prepared, Split::Val);
-    let evidence = parts.rerank(&gallery).evidence(&asked.queries)?;
-    Ok(f64::from(best(&evidence, &asked.gold)) / f64::from(STEPS))
+    let captions = query_sets::captions(run, Split::Val)?;
+    best_weight(&reranked_beam(run, &gallery), &captions)
+}
+
+/// The weight with the largest mean of R@1, R@5 and R@10 over these queries, for any retriever and any
+/// scorer.
+fn best_weight<R: Retriever, S: Scorer>(rerank: &Rerank<R, S>, set: &QuerySet) -> Result<f64> {
+    let candidates = rerank.scored(&set.queries)?;
+    Ok(f64::from(best_step(&candidates, &set.gold)) / f64::from(STEPS))
 }
 
 /// The file that keeps a fitted weight.
@@ -44,10 +48,10 @@ struct Fitted {
     rerank_weight: f64,
 }
 
-/// Keeps the weight with its run.
+/// Writes the weight into the folder of its run.
 ///
 /// # Errors
-/// When the disk refuses.
+/// When the file cannot be written.
 pub fn write(run: &RunFolder, rerank_weight: f64) -> Result<()> {
     tracing::info!("the exact cosine counts {rerank_weight} in a fused score, fitted on val");
     let path = run.fitted();
@@ -67,7 +71,7 @@ pub fn read(run: &RunFolder) -> Result<f64> {
         return Err(Error::file(run.path(), what));
     }
     let fitted: Fitted = serde_json::from_str(&file_io::read_text(&path, 1 << 16)?)
-        .map_err(|e| Error::file(&path, format!("is no fitted weight: {e}; train again")))?;
+        .map_err(|e| Error::file(&path, format!("is not a fitted weight: {e}; train again")))?;
     match (fitted.version, (0.0..=1.0).contains(&fitted.rerank_weight)) {
         (VERSION, true) => Ok(fitted.rerank_weight),
         (version, _) => {
@@ -80,19 +84,22 @@ pub fn read(run: &RunFolder) -> Result<f64> {
     }
 }
 
-fn best(evidence: &[Vec<Evidence>], gold: &[ImageIdx]) -> u32 {
-    let score = |step: u32| {
-        let weight = step as f32 / STEPS as f32;
-        let rank = |(candidates, &gold): (&Vec<Evidence>, &ImageIdx)| {
-            RankedList::new(candidates.iter().map(|candidate| candidate.fused(weight))).rank_of(gold)
-        };
-        let ranks: Vec<Option<usize>> = evidence.iter().zip(gold).map(rank).collect();
-        [1, 5, 10].map(|k| metrics::recall_at(&ranks, k)).iter().sum::<f64>()
-    };
-    let scores: Vec<f64> = (0..=STEPS).map(score).collect();
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let best: Vec<u32> = (0..=STEPS).filter(|&step| scores[step as usize] == most).collect();
+fn best_step(candidates: &[Vec<Candidate>], gold: &[ImageIdx]) -> u32 {
+    let recalls: Vec<f64> =
+        (0..=STEPS).map(|step| recall(candidates, gold, step as f32 / STEPS as f32)).collect();
+    let most = recalls.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let best: Vec<u32> = (0..=STEPS).filter(|&step| recalls[step as usize] == most).collect();
     best[best.len() / 2]
+}
+
+/// The sum of R@1, R@5 and R@10 with this weight.
+fn recall(candidates: &[Vec<Candidate>], gold: &[ImageIdx], weight: f32) -> f64 {
+    let fused = |candidates: &Vec<Candidate>| {
+        RankedList::new(candidates.iter().map(|candidate| candidate.fused(weight)))
+    };
+    let lists = candidates.iter().map(fused).zip(gold);
+    let ranks: Vec<Option<usize>> = lists.map(|(list, &gold)| list.rank_of(gold)).collect();
+    [1, 5, 10].map(|k| metrics::recall_at(&ranks, k)).iter().sum()
 }
 
 #[cfg(test)]
@@ -101,15 +108,15 @@ mod tests {
 
     #[test]
     fn the_weight_that_finds_more_wins() {
-        let evidence = |exact: [f32; 2], sequence: [f32; 2]| -> Vec<Evidence> {
-            let of = |n: usize| Evidence { image: n.into(), exact: exact[n], sequence: sequence[n] };
+        let candidates = |rescored: [f32; 2], retrieved: [f32; 2]| -> Vec<Candidate> {
+            let of = |n: usize| Candidate { image: n.into(), rescored: rescored[n], retrieved: retrieved[n] };
             [0, 1].map(of).into()
         };
         let gold = [ImageIdx(0), ImageIdx(0)];
-        // The first query is found by the cosine alone, the second by either.
-        let asked = [evidence([1.0, 0.0], [0.0, 1.0]), evidence([1.0, 0.0], [1.0, 0.0])];
-        assert!(best(&asked, &gold) > STEPS / 2);
-        let asked = [evidence([0.0, 1.0], [1.0, 0.0]), evidence([1.0, 0.0], [1.0, 0.0])];
-        assert!(best(&asked, &gold) < STEPS / 2);
+        // The scorer alone finds the first query, both stages the second.
+        let found = [candidates([1.0, 0.0], [0.0, 1.0]), candidates([1.0, 0.0], [1.0, 0.0])];
+        assert!(best_step(&found, &gold) > STEPS / 2);
+        let found = [candidates([0.0, 1.0], [1.0, 0.0]), candidates([1.0, 0.0], [1.0, 0.0])];
+        assert!(best_step(&found, &gold) < STEPS / 2);
     }
 }

@@ -1,74 +1,76 @@
-//! The other direction, image→caption: photos of the split ask, captions of the gallery answer, by exact search.
+//! The other direction, image→caption: photos of a split search the captions of a gallery, exactly.
 //!
-//! Only the dense row has it: what is spelt here are the docids of images, so no generative retriever returns
-//! captions. The row stands in the report because papers print both directions.
+//! Only the dense row has it: the decoder spells docids of images, so no generative retriever returns
+//! captions. Reports have the row because papers print both directions.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::metrics;
+use super::gallery_folds::GalleryFolds;
 use super::query_outcomes::QueryOutcomes;
-use super::query_sets::{GalleryFolds, QuerySet};
+use super::query_sets::QuerySet;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::retriever::caption_ranking::rank_captions;
+use crate::ranking::metrics;
+use crate::retriever::caption_ranking::{CaptionRanking, rank_captions};
 
-/// What all photos were answered.
-pub struct Described {
+/// Captions ranked for all photos of a query set.
+pub struct ImageToText {
     /// Ranks and gains.
-    pub answers: QueryOutcomes,
+    pub outcomes: QueryOutcomes,
     /// The first captions of each list with their scores, by position in the corpus.
     pub lists: Vec<Vec<(usize, f32)>>,
     /// Captions compared with a photo, at most.
-    pub touched: usize,
+    pub embeddings_scored: usize,
     /// Mean time per photo in milliseconds.
     pub ms_per_query: f64,
 }
 
-/// Asks the `photos` for their captions, each among the captions of its fold; lists have `depth` captions.
-pub fn describe(
+/// Ranks for each of the `photos` the captions of its fold; lists have `depth` captions.
+pub fn image_to_text(
     prepared: &EmbeddedCorpus,
     photos: &QuerySet,
-    pool: &GalleryFolds,
+    gallery: &GalleryFolds,
     depth: usize,
-) -> Described {
-    let (mut ranks, mut gains, mut lists, mut touched) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    let asked = pool.asked(&photos.gold);
-    let mut seconds = 0.0;
-    for (gallery, range) in pool.folds.iter().zip(&asked) {
-        let asking = &photos.gold[range.clone()];
-        let said = Said::by(prepared, gallery);
-        touched = touched.max(said.positions.len());
-        let own: Vec<Range<usize>> = asking.iter().map(|image| said.own[image].clone()).collect();
-        let rows: Vec<usize> = asking.iter().map(|image| image.row()).collect();
+) -> ImageToText {
+    let (mut ranks, mut gains, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut embeddings_scored, mut seconds) = (0, 0.0);
+    let ranges = gallery.query_ranges(&photos.gold);
+    for (fold, range) in gallery.folds.iter().zip(&ranges) {
+        let images = &photos.gold[range.clone()];
+        let captions = CaptionGallery::of(prepared, fold);
+        embeddings_scored = embeddings_scored.max(captions.positions.len());
+        let own: Vec<Range<usize>> = images.iter().map(|image| captions.own[image].clone()).collect();
+        let rows: Vec<usize> = images.iter().map(|image| image.row()).collect();
         let began = Instant::now();
-        let answers = rank_captions(&prepared.embeddings.images.select(&rows), &said.rows, &own, depth);
+        let rankings = rank_captions(&prepared.embeddings.images.select(&rows), &captions.rows, &own, depth);
         seconds += began.elapsed().as_secs_f64();
-        for (answer, own) in answers.into_iter().zip(own) {
-            let places = (1..).zip(&answer.first).filter(|(_, (row, _))| own.contains(row));
-            gains.push(metrics::gain_of_several(
-                &places.map(|(place, _)| place).collect::<Vec<_>>(),
-                own.len(),
-                10,
-            ));
-            ranks.push(Some(answer.rank));
-            lists.push(answer.first.into_iter().map(|(row, score)| (said.positions[row], score)).collect());
+        for (ranking, own) in rankings.into_iter().zip(own) {
+            gains.push(ndcg10(&ranking, &own));
+            ranks.push(ranking.rank);
+            lists.push(captions.positions_of(ranking));
         }
     }
-    let ms_per_query = 1000.0 * seconds / photos.gold.len() as f64;
-    Described {
-        answers: QueryOutcomes::with_gains(ranks, gains, photos.gold.clone(), asked),
+    ImageToText {
+        outcomes: QueryOutcomes::with_gains(ranks, gains, photos.gold.clone(), ranges),
         lists,
-        touched,
-        ms_per_query,
+        embeddings_scored,
+        ms_per_query: 1000.0 * seconds / photos.gold.len() as f64,
     }
 }
 
-/// The captions of a gallery.
-struct Said<'a> {
+/// nDCG@10 of a ranking in which the rows `own` are right.
+fn ndcg10(ranking: &CaptionRanking, own: &Range<usize>) -> f64 {
+    let right = (1..).zip(&ranking.first).filter(|(_, (row, _))| own.contains(row));
+    let ranks: Vec<usize> = right.map(|(rank, _)| rank).collect();
+    metrics::gain_of_several(&ranks, own.len(), 10)
+}
+
+/// The captions of the images of a gallery.
+struct CaptionGallery<'a> {
     /// Position of each in the corpus.
     positions: Vec<usize>,
     /// The rows of each image's captions.
@@ -77,8 +79,8 @@ struct Said<'a> {
     rows: Cow<'a, Matrix>,
 }
 
-impl<'a> Said<'a> {
-    fn by(prepared: &'a EmbeddedCorpus, gallery: &[ImageIdx]) -> Self {
+impl<'a> CaptionGallery<'a> {
+    fn of(prepared: &'a EmbeddedCorpus, gallery: &[ImageIdx]) -> Self {
         let (mut positions, mut own) = (Vec::new(), HashMap::with_capacity(gallery.len()));
         for &image in gallery {
             let start = positions.len();
@@ -86,9 +88,14 @@ impl<'a> Said<'a> {
             own.insert(image, start..positions.len());
         }
         let all = &prepared.embeddings.captions;
-        // All of a large corpus would be a copy of a gigabyte.
+        // A copy of all captions of a large corpus would take a gigabyte.
         let whole = positions.len() == all.rows() && positions.is_sorted();
         let rows = if whole { Cow::Borrowed(all) } else { Cow::Owned(all.select(&positions)) };
         Self { positions, own, rows }
+    }
+
+    /// The first captions of a ranking by their position in the corpus.
+    fn positions_of(&self, ranking: CaptionRanking) -> Vec<(usize, f32)> {
+        ranking.first.into_iter().map(|(row, score)| (self.positions[row], score)).collect()
     }
 }

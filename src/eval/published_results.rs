@@ -1,4 +1,5 @@
-//! What papers report, to stand beside what was measured: `data/published.toml`, part of the program.
+//! Results that papers report, for comparison with measured ones: `data/published.toml`, which is part of the
+//! program.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,40 +15,40 @@ const TEXT: &str = include_str!("../../data/published.toml");
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Published {
-    /// Name of the data set, as `data.name` has it.
+    /// Name of the data set, as in `data.name`.
     pub dataset: String,
     /// The gallery as papers call it: `1k`, `5k`.
     pub gallery: String,
-    /// Images that could be returned.
+    /// Images that can be returned.
     pub images: usize,
     /// Galleries that the figures are means over.
     #[serde(default = "one")]
     pub folds: usize,
-    /// Who.
+    /// The method.
     pub method: String,
     /// Cut-off → recall in percent.
     #[serde(deserialize_with = "cutoffs")]
     pub recall: BTreeMap<usize, f64>,
     /// Where it was published.
     pub source: Source,
-    /// Whether the figures were held against the table of who measured them.
+    /// Whether the figures were compared with the table of the paper that measured them.
     pub verified: bool,
-    /// Which table that was; empty where there was none.
+    /// That table; empty if they were not compared.
     #[serde(default)]
     pub verified_in: String,
 }
 
-/// A paper.
+/// The paper of a result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Its title.
     pub title: String,
-    /// Where it appeared.
+    /// Conference or journal.
     pub venue: String,
-    /// When.
+    /// Year of publication.
     pub year: u16,
-    /// Where it can be read.
+    /// Address of the paper.
     pub url: String,
 }
 
@@ -61,17 +62,17 @@ fn one() -> usize {
     1
 }
 
-/// Keys of a TOML table are text.
+/// Reads cut-offs from the keys of a TOML table, which are text.
 fn cutoffs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<usize, f64>, D::Error> {
-    let named = BTreeMap::<String, f64>::deserialize(from)?;
-    let number = |(key, value): (String, f64)| {
+    let by_text = BTreeMap::<String, f64>::deserialize(from)?;
+    let parsed = |(key, value): (String, f64)| {
         let key = key.parse().map_err(|_| serde::de::Error::custom(format!("cut-off {key} is no number")))?;
         Ok((key, value))
     };
-    named.into_iter().map(number).collect()
+    by_text.into_iter().map(parsed).collect()
 }
 
-/// All published rows that the program knows.
+/// All published rows.
 pub fn rows() -> Vec<Published> {
     parse(TEXT).expect("invariant: a test parses the file that is part of the program")
 }
@@ -79,7 +80,7 @@ pub fn rows() -> Vec<Published> {
 /// Reads the rows of such a file.
 ///
 /// # Errors
-/// When it is not exactly such a file, or a figure cannot be a recall in percent: the message names the method.
+/// When a key is missing or unknown, or a figure is no recall in percent: the message names the method.
 pub fn parse(text: &str) -> Result<Vec<Published>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -88,29 +89,31 @@ pub fn parse(text: &str) -> Result<Vec<Published>> {
     }
     let File { row: rows } =
         toml::from_str(text).map_err(|e| Error::input(format!("published results: {}", e.message())))?;
-    for row in &rows {
-        let figures: Vec<f64> = CUTOFFS.iter().filter_map(|k| row.recall.get(k)).copied().collect();
-        let sound = figures.iter().all(|x| (0.0..=100.0).contains(x)) && figures.is_sorted();
-        let whole = row.recall.len() == CUTOFFS.len() && figures.len() == CUTOFFS.len();
-        let named = [&row.dataset, &row.gallery, &row.method, &row.source.title, &row.source.venue]
-            .iter()
-            .all(|text| !text.is_empty());
-        if !(sound
-            && whole
-            && named
-            && row.images > 0
-            && row.folds > 0
-            && row.verified == row.verified_in.starts_with("https://")
-            && row.source.url.starts_with("https://"))
-        {
-            return Err(Error::input(format!(
-                "published results: {} on {}: each row has names, a gallery, an https address, one more of the \
-                 table where it is verified, and recall at 1, 5 and 10 from 0 to 100, ascending",
-                row.method, row.dataset
-            )));
-        }
+    match rows.iter().find(|row| !is_sound(row)) {
+        None => Ok(rows),
+        Some(row) => Err(Error::input(format!(
+            "published results: {} on {}: each row has names, a gallery, an https address, one more of the table where it is \
+             verified, and recall at 1, 5 and 10 from 0 to 100, ascending",
+            row.method, row.dataset
+        ))),
     }
-    Ok(rows)
+}
+
+fn is_sound(row: &Published) -> bool {
+    let texts = [&row.dataset, &row.gallery, &row.method, &row.source.title, &row.source.venue];
+    texts.iter().all(|text| !text.is_empty())
+        && has_sound_recall(row)
+        && row.images > 0
+        && row.folds > 0
+        && row.verified == row.verified_in.starts_with("https://")
+        && row.source.url.starts_with("https://")
+}
+
+/// Whether a row has recall at exactly the usual cut-offs, in percent, ascending.
+fn has_sound_recall(row: &Published) -> bool {
+    let figures: Vec<f64> = CUTOFFS.iter().filter_map(|k| row.recall.get(k)).copied().collect();
+    let complete = figures.len() == CUTOFFS.len() && row.recall.len() == CUTOFFS.len();
+    complete && figures.iter().all(|x| (0.0..=100.0).contains(x)) && figures.is_sorted()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! What an evaluation found, as a JSON file with stable names: the source of every table.
+//! The report of an evaluation, as a JSON file with stable names: the source of every table.
 //!
-//! Ranks go in, one [`Row`] per (retriever, stage, query, gallery) comes out. The format carries a version;
-//! a file of another version, or with names this one does not know, is refused, never half read.
+//! Ranks go in, one [`Row`] per (retriever, stage, query, gallery) comes out. The format has a version; a
+//! file of another version, or with unknown names, is refused.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,17 +9,19 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap;
 use super::query_outcomes::QueryOutcomes;
-use super::row_setting::{Files, Gallery, QueryKind, Regime, Setting, Stage};
+use super::row_setting::{Files, Gallery, QueryKind, Regime, Setting};
 use super::significance::Difference;
-use super::{bootstrap, metrics};
 use crate::error::{Error, Result};
 use crate::file_io;
+use crate::ranking::metrics;
+use crate::retriever::stage::Stage;
 use crate::rng::Rng;
 
-/// The version of the format that this program writes and reads.
+/// The version of the format.
 const VERSION: u32 = 2;
-/// No honest report comes near this size.
+/// The largest report that is read.
 const MAX_BYTES: u64 = 16 << 20;
 /// The cut-offs at which recall is reported.
 pub const CUTOFFS: [usize; 3] = [1, 5, 10];
@@ -31,18 +33,18 @@ pub struct Report {
     version: u32,
     /// Name of the data set.
     pub dataset: String,
-    /// Split whose queries were asked.
+    /// Split whose queries were measured.
     pub split: String,
     /// Seed of the run.
     pub seed: u64,
     /// Name of the encoder.
     pub encoder: String,
-    /// Hash of all of the configuration that decides a figure, but for the seed: reports that agree in it are
-    /// repetitions of one experiment.
+    /// Hash of all of the configuration that decides a figure, except for the seed: reports that agree in it
+    /// are repetitions of one experiment.
     pub settings: String,
     /// One row per measured combination, in the order of the table.
     pub rows: Vec<Row>,
-    /// Share of images whose own photo makes the decoder spell their docid: not retrieval, so reported apart.
+    /// Share of images whose own photo makes the decoder spell their docid.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memorisation: Option<f64>,
 }
@@ -53,17 +55,17 @@ pub struct Report {
 pub struct Row {
     /// Name of the retriever.
     pub retriever: String,
-    /// What its ranking was made with.
+    /// What its ranking is made with.
     pub stage: Stage,
-    /// What was asked with.
+    /// What the queries are.
     pub query: QueryKind,
-    /// Which images could be returned.
+    /// Which images can be returned.
     pub gallery: Gallery,
     /// Whether training saw them.
     pub regime: Regime,
-    /// How many queries were asked.
+    /// Number of queries.
     pub queries: usize,
-    /// How many images could be returned: those of the gallery, of its largest fold where it has several.
+    /// How many images can be returned; the number in the largest fold of a gallery with folds.
     pub images: usize,
     /// Galleries that the figures are means over.
     pub folds: usize,
@@ -77,13 +79,15 @@ pub struct Row {
     pub ndcg10: f64,
     /// Median rank of the right image.
     pub median_rank: f64,
-    /// Mean number of candidates scored per query.
-    pub touched: f64,
+    /// Image embeddings that were compared with a query, at most.
+    #[serde(rename = "touched")]
+    pub embeddings_scored: f64,
     /// Mean time per query in milliseconds.
     pub ms_per_query: f64,
     /// The run file with the lists, and the qrels file of each fold.
     pub files: Files,
-    /// For each level of the docids, the share of queries of which the search kept a right prefix; where that was asked for.
+    /// For each level of the docids, the share of queries of which the search kept a right prefix; empty
+    /// without `eval.exhaustive`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub survival: Vec<f64>,
     /// Cut-off → recall against the dense row of the same queries and gallery; empty in that row itself.
@@ -92,29 +96,28 @@ pub struct Row {
 }
 
 impl Row {
-    /// Measures from the answers to all queries of the row.
+    /// Measures a row from the outcomes of all its queries.
     ///
     /// # Errors
-    /// When there are no queries or no resamples, or touched or time is not finite: none of these has a meaning in a
-    /// table.
+    /// When there are no queries or no resamples, or embeddings or time are not finite.
     pub fn measure(
         setting: Setting,
-        answers: &QueryOutcomes,
+        outcomes: &QueryOutcomes,
         resamples: usize,
         rng: &mut Rng,
     ) -> Result<Self> {
-        check(&setting, answers, resamples)?;
-        let recall = |k| answers.over_folds(|ranks| metrics::recall_at(ranks, k));
-        let mut interval = |k| bootstrap::interval95(&answers.hits(k), answers.clusters(), resamples, rng);
+        check(&setting, outcomes, resamples)?;
+        let recall = |k| outcomes.over_folds(|ranks| metrics::recall_at(ranks, k));
+        let mut interval = |k| bootstrap::interval95(&outcomes.hits(k), outcomes.clusters(), resamples, rng);
         Ok(Self {
-            queries: answers.count(),
+            queries: outcomes.count(),
             images: setting.images,
             recall: CUTOFFS.map(|k| (k, recall(k))).into(),
             recall_ci95: CUTOFFS.map(|k| (k, interval(k))).into(),
-            mrr10: answers.over_folds(|ranks| metrics::mrr_at(ranks, 10)),
-            ndcg10: answers.ndcg10(),
-            median_rank: answers.over_folds(|ranks| metrics::median_rank(ranks, setting.images)),
-            folds: answers.folds(),
+            mrr10: outcomes.over_folds(|ranks| metrics::mrr_at(ranks, 10)),
+            ndcg10: outcomes.ndcg10(),
+            median_rank: outcomes.over_folds(|ranks| metrics::median_rank(ranks, setting.images)),
+            folds: outcomes.folds(),
             files: setting.files,
             survival: Vec::new(),
             versus_dense: BTreeMap::new(),
@@ -123,23 +126,23 @@ impl Row {
             query: setting.query,
             gallery: setting.gallery,
             regime: setting.regime,
-            touched: setting.touched,
+            embeddings_scored: setting.embeddings_scored,
             ms_per_query: setting.ms_per_query,
         })
     }
 }
 
-fn check(setting: &Setting, answers: &QueryOutcomes, resamples: usize) -> Result<()> {
+fn check(setting: &Setting, outcomes: &QueryOutcomes, resamples: usize) -> Result<()> {
     let refuse = |what: String| Err(Error::input(format!("cannot measure {}: {what}", setting.retriever)));
-    if answers.count() == 0 {
-        return refuse("no queries were asked; choose a split that has some".into());
+    if outcomes.count() == 0 {
+        return refuse("there are no queries; choose a split that has some".into());
     }
     if resamples == 0 {
         return refuse("0 bootstrap resamples; at least 1 is needed, 1000 is usual".into());
     }
-    let (touched, ms) = (setting.touched, setting.ms_per_query);
-    if !(touched.is_finite() && ms.is_finite()) {
-        return refuse(format!("touched {touched} and {ms} ms per query must both be finite"));
+    let (scored, ms) = (setting.embeddings_scored, setting.ms_per_query);
+    if !(scored.is_finite() && ms.is_finite()) {
+        return refuse(format!("{scored} embeddings and {ms} ms per query must both be finite"));
     }
     Ok(())
 }
@@ -175,7 +178,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be read, is of another version, or is not exactly such a report.
     pub fn read(path: &Path) -> Result<Self> {
-        /// Looked at first, so that a newer file is called newer and not malformed.
+        /// Read first, so that a file of a newer version is not called malformed.
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -208,13 +211,13 @@ pub(super) mod tests {
             gallery: Gallery::Split,
             regime: Regime::Inductive,
             images: 1000,
-            touched: 50.0,
+            embeddings_scored: 50.0,
             ms_per_query: 1.5,
             files: Files { run: "a.run".into(), qrels: vec!["a.qrels".into()] },
         }
     }
 
-    fn answers(ranks: &[Option<usize>], clusters: &[u32]) -> QueryOutcomes {
+    fn outcomes(ranks: &[Option<usize>], clusters: &[u32]) -> QueryOutcomes {
         QueryOutcomes::new(
             ranks.to_vec(),
             clusters.iter().map(|&row| ImageIdx(row)).collect(),
@@ -222,16 +225,16 @@ pub(super) mod tests {
         )
     }
 
-    /// Four queries over two images; every figure is exact in binary, so that JSON gives it back.
+    /// Four queries over two images; every figure is exact in binary, so JSON keeps it.
     pub fn sample() -> Report {
         let mut report = Report::new("scenes".into(), "test".into(), 7, "clip".into(), "00".into());
-        let answers = answers(&[Some(1), Some(2), None, Some(1)], &[0, 0, 3, 3]);
-        report.rows.push(Row::measure(setting(), &answers, 100, &mut stream(1, "test", 0)).unwrap());
+        let outcomes = outcomes(&[Some(1), Some(2), None, Some(1)], &[0, 0, 3, 3]);
+        report.rows.push(Row::measure(setting(), &outcomes, 100, &mut stream(1, "test", 0)).unwrap());
         report
     }
 
     #[test]
-    fn a_row_holds_what_the_ranks_say() {
+    fn a_row_has_the_figures_of_its_ranks() {
         let row = sample().rows.remove(0);
         assert_eq!((row.queries, row.images), (4, 1000));
         assert_eq!(row.recall, BTreeMap::from([(1, 0.5), (5, 0.75), (10, 0.75)]));
@@ -242,7 +245,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_file_has_the_stable_names_and_numeric_order_and_reads_back() {
+    fn the_file_has_stable_names_in_numeric_order_and_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eval/report.json");
         sample().write(&path).unwrap();
@@ -280,10 +283,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_not_measured() {
+    fn a_row_without_meaning_is_refused() {
         let measure = |setting, ranks: &[Option<usize>], clusters: &[u32], resamples| {
-            let answers = answers(ranks, clusters);
-            Row::measure(setting, &answers, resamples, &mut stream(1, "test", 0)).unwrap_err().to_string()
+            let outcomes = outcomes(ranks, clusters);
+            Row::measure(setting, &outcomes, resamples, &mut stream(1, "test", 0)).unwrap_err().to_string()
         };
         assert!(measure(setting(), &[], &[], 9).contains("no queries"));
         assert!(measure(setting(), &[None], &[0], 0).contains("resamples"));

@@ -1,4 +1,4 @@
-//! A report as a table, and several beside each other.
+//! Reports as tables: one report, its differences from dense search, several runs.
 
 use super::compare_runs::{Block, Line, Spread};
 use super::published_results::Published;
@@ -7,7 +7,7 @@ use super::row_setting::{Gallery, QueryKind};
 use super::significance::Difference;
 use crate::markdown_table::{Align, Table};
 
-/// A column of the report: its title, its side, and what it says of a row.
+/// A column of a report: its title, its alignment, and its cell in a row.
 type Column = (&'static str, Align, fn(&Row) -> String);
 
 const REPORT_COLUMNS: [Column; 14] = [
@@ -23,7 +23,7 @@ const REPORT_COLUMNS: [Column; 14] = [
     ("nDCG@10", Align::Right, |row| format!("{:.3}", row.ndcg10)),
     ("median rank", Align::Right, |row| row.median_rank.to_string()),
     ("images", Align::Right, |row| row.images.to_string()),
-    ("touched", Align::Right, |row| format!("{:.0}", row.touched)),
+    ("touched", Align::Right, |row| format!("{:.0}", row.embeddings_scored)),
     ("ms/query", Align::Right, |row| format!("{:.2}", row.ms_per_query)),
 ];
 
@@ -36,8 +36,8 @@ pub fn report_table(report: &Report) -> Table {
     table
 }
 
-/// Recall of each row minus that of the dense row that answered the same captions, where there is anything to compare.
-/// (Photos that ask for themselves measure memorisation; their differences are in the report's file.)
+/// Recall of each row minus that of the dense row for the same captions; none when no row has a difference.
+/// (Queries by photos measure memorisation; their differences are in the report's file alone.)
 pub fn difference_table(report: &Report) -> Option<Table> {
     let compared: Vec<&Row> = report
         .rows
@@ -58,7 +58,7 @@ pub fn difference_table(report: &Report) -> Option<Table> {
     Some(table)
 }
 
-/// Runs beside each other and beside what was published: a row an experiment, mean ± standard deviation over seeds.
+/// Runs and published results in one table: a row an experiment, mean ± standard deviation over seeds.
 pub fn comparison_table(blocks: &[Block]) -> Table {
     let left = ["data", "query", "gallery", "method", "stage", "regime"].map(|title| (title, Align::Left));
     let right = ["images", "seeds", "R@1", "R@5", "R@10"].map(|title| (title, Align::Right));
@@ -75,11 +75,11 @@ fn measured_cells(line: &Line) -> Vec<String> {
     let recall = |k: usize| spread(line.recall.get(&k));
     let data = format!("{} {}", line.dataset, line.split);
     let place = [data, line.query.to_string(), folded(line.gallery, line.folds)];
-    let who = [line.retriever.clone(), line.stage.to_string(), line.regime.to_string()];
+    let method = [line.retriever.clone(), line.stage.to_string(), line.regime.to_string()];
     let counts = [line.images.to_string(), line.seeds.len().to_string()];
     place
         .into_iter()
-        .chain(who)
+        .chain(method)
         .chain(counts)
         .chain(CUTOFFS.map(recall))
         .chain([line.runs.join(", ")])
@@ -90,14 +90,14 @@ fn published_cells(line: &Line, row: &Published) -> Vec<String> {
     let recall = |k: usize| row.recall.get(&k).map_or("-".into(), |x| format!("{x:.1}"));
     let data = format!("{} {}", line.dataset, line.split);
     let place = [data, line.query.to_string(), row.gallery.clone()];
-    let who = [row.method.clone(), "published".into(), "-".into()];
+    let method = [row.method.clone(), "published".into(), "-".into()];
     let counts = [row.images.to_string(), "-".into()];
     let doubt = if row.verified { "" } else { " (not checked)" };
     let source = format!("{}{doubt}", row.source);
-    place.into_iter().chain(who).chain(counts).chain(CUTOFFS.map(recall)).chain([source]).collect()
+    place.into_iter().chain(method).chain(counts).chain(CUTOFFS.map(recall)).chain([source]).collect()
 }
 
-/// A recall over seeds in percent, mean ± standard deviation; a dash where there is none.
+/// A recall over seeds in percent, mean ± standard deviation; a dash if there is none.
 pub fn spread(recall: Option<&Spread>) -> String {
     match recall {
         Some(Spread { mean, sd: Some(sd) }) => format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * sd),
@@ -106,7 +106,7 @@ pub fn spread(recall: Option<&Spread>) -> String {
     }
 }
 
-/// A difference with its interval, in points, and its p-value; dashes where there is none.
+/// A difference with its interval, in points, and its p-value; dashes if there is none.
 pub fn difference(difference: Option<&Difference>) -> [String; 2] {
     let Some(Difference { delta, ci95: [low, high], p }) = difference else {
         return ["-".into(), "-".into()];
@@ -115,12 +115,12 @@ pub fn difference(difference: Option<&Difference>) -> [String; 2] {
     [format!("{delta} [{low}, {high}]"), format!("{p:.3}")]
 }
 
-/// With its sign, and never `-0.0`.
+/// A number with its sign, never `-0.0`.
 fn signed(x: f64) -> String {
     format!("{:+.1}", if x.abs() < 0.05 { 0.0 } else { x })
 }
 
-/// The gallery's word; how many folds, where there are some.
+/// The gallery's word, after the number of folds if there are several.
 fn gallery(row: &Row) -> String {
     folded(row.gallery, row.folds)
 }
@@ -135,7 +135,7 @@ fn recall_with_interval(row: &Row) -> String {
     format!("{} [{low}, {high}]", percent(row.recall.get(&1)))
 }
 
-/// A share in percent; a dash where a file made elsewhere lacks the figure.
+/// A share in percent; a dash if the report lacks the figure.
 fn percent(share: Option<&f64>) -> String {
     share.map_or("-".into(), |share| format!("{:.1}", share * 100.0))
 }

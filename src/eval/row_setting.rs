@@ -1,76 +1,46 @@
-//! What a row of an evaluation measures: who was asked what, and over which images.
+//! The setting of a row: which retriever, which queries, which images.
 //!
-//! A number without its setting means nothing, so each of these words stands in every row of
-//! [`super::report`] and every line of [`super::report_table`].
-
-use std::fmt;
+//! A number without its setting means nothing, so every row of [`super::report`] and every line of
+//! [`super::report_table`] has these words.
 
 use serde::{Deserialize, Serialize};
 
-/// An enum whose values have one word each, in the JSON as in tables.
-macro_rules! words {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $value:ident = $word:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $value,)+ }
-
-        impl $name {
-            /// All values in order.
-            pub const ALL: &'static [Self] = &[$(Self::$value),+];
-
-            /// Its word.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$value => $word,)+ }
-            }
-
-            /// The value of this word.
-            pub fn of(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.word() == word)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-    };
-}
+use crate::modality::Modality;
+use crate::retriever::stage::Stage;
+use crate::words::words;
 
 words! {
-    /// What a ranking was made with.
-    Stage {
-        /// The decoder's scores alone.
-        Decoder = "decoder",
-        /// The decoder's scores fused with the geometry of the codebook.
-        Geometry = "geometry",
-        /// Candidates ordered again by the exact cosine.
-        Rerank = "rerank",
-        /// Every image of the gallery scored: dense, sparse, BM25.
-        Exact = "exact",
+    /// What the queries of a row are, and what they should find.
+    QueryKind {
+        /// A caption, to find its image.
+        Caption = "caption",
+        /// A photo, to find itself.
+        Image = "image",
+        /// Another view of a photo (cropped, mirrored, recoloured, compressed), to find the photo: as IRGen
+        /// measures.
+        View = "view",
+        /// A photo, to find any of its captions: the other direction of the literature.
+        ImageToCaption = "image-to-caption",
     }
 }
 
-words! {
-    /// What was asked with.
-    QueryKind {
-        /// A sentence.
-        Caption = "caption",
-        /// A photo, for itself.
-        Image = "image",
-        /// Another view of a photo (cropped, mirrored, recoloured, compressed), for the photo: as IRGen asks.
-        View = "view",
-        /// A photo, for any of its captions: the other direction of the literature.
-        ImageToCaption = "image-to-caption",
+impl QueryKind {
+    /// What the queries are made of.
+    pub fn modality(self) -> Modality {
+        match self {
+            Self::Caption => Modality::Caption,
+            Self::Image | Self::View | Self::ImageToCaption => Modality::Image,
+        }
     }
 }
 
 words! {
     /// Which images could be returned.
     Gallery {
-        /// Those of the evaluated split.
+        /// The images of the evaluated split.
         Split = "split",
-        /// Those of the evaluated split in folds, each a gallery of its own: figures are means over the folds.
+        /// The images of the evaluated split in folds, each a gallery of its own: figures are means over the
+        /// folds.
         Folds = "folds",
         /// All images of the corpus.
         Corpus = "corpus",
@@ -79,7 +49,8 @@ words! {
 
 pub use crate::config::Regime;
 
-/// Where the ranked lists of a row lie, and what was right: names relative to the folder of the report.
+/// The files with the ranked lists of a row and with what is right: names relative to the folder of the
+/// report.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
@@ -89,25 +60,25 @@ pub struct Files {
     pub qrels: Vec<String>,
 }
 
-/// What a row measures, and the figures that ranks do not tell.
+/// What a row measures, and the figures that do not follow from ranks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     /// Name of the retriever.
     pub retriever: String,
-    /// What its ranking was made with.
+    /// What its ranking is made with.
     pub stage: Stage,
-    /// What was asked with.
+    /// What the queries are.
     pub query: QueryKind,
-    /// Which images could be returned.
+    /// Which images can be returned.
     pub gallery: Gallery,
     /// Whether training saw them.
     pub regime: Regime,
-    /// How many images could be returned: those of the gallery, of the largest fold where there are folds.
+    /// How many images can be returned; the number in the largest fold of a gallery with folds.
     pub images: usize,
-    /// Mean number of candidates scored per query.
-    pub touched: f64,
+    /// Image embeddings that were compared with a query, at most.
+    pub embeddings_scored: f64,
     /// Mean time per query in milliseconds.
     pub ms_per_query: f64,
-    /// The files that others can measure the same from.
+    /// The files from which others can measure the same.
     pub files: Files,
 }

@@ -1,11 +1,11 @@
-//! Whether two retrievers that answered the same queries differ by more than chance.
+//! Whether two retrievers differ by more than chance on the same queries.
 //!
-//! Both saw the same captions of the same images, so what counts is the difference query by query. The p-value is that
-//! of Fisher's randomisation test, two-sided, which Smucker, Allan and Carterette (2007, *A comparison of statistical
-//! significance tests for information retrieval evaluation*) recommend: under the null hypothesis the two answers to a
-//! query could be exchanged, and with them the sign of their difference. Captions of one image are no independent
-//! trials, so the signs of an image's captions flip together, as [`bootstrap`] redraws them together. The interval of
-//! the difference is that bootstrap's. No correction is made for looking at several rows.
+//! The test is paired: it looks at the difference query by query. The p-value is that of Fisher's
+//! randomisation test, two-sided, as Smucker, Allan and Carterette (2007, *A comparison of statistical
+//! significance tests for information retrieval evaluation*) recommend: under the null hypothesis the two
+//! results for a query can be exchanged, and with them the sign of their difference. Captions of one image
+//! are not independent, so their signs flip together, as [`bootstrap`] draws them together. The interval of
+//! the difference is the bootstrap's. There is no correction for several rows.
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::query_outcomes::QueryOutcomes;
 use crate::ids::ImageIdx;
 use crate::rng::Rng;
 
-/// Rounding of a sum of hits; a real difference is far larger.
+/// Sums of hits that differ by less are equal up to rounding.
 const EQUAL: f64 = 1e-9;
 
 /// How much more (or less) one retriever finds than another.
@@ -30,7 +30,7 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// Recall at `k` of `ours` minus that of `theirs`, which answered the same queries over the same folds.
+/// Recall at `k` of `ours` minus that of `theirs`, for the same queries over the same folds.
 pub fn compare(
     ours: &QueryOutcomes,
     theirs: &QueryOutcomes,
@@ -38,7 +38,7 @@ pub fn compare(
     resamples: usize,
     rng: &mut Rng,
 ) -> Difference {
-    assert_eq!(ours.clusters(), theirs.clusters(), "invariant: both answered the same queries");
+    assert_eq!(ours.clusters(), theirs.clusters(), "invariant: outcomes of the same queries");
     let pairs = ours.hits(k).into_iter().zip(theirs.hits(k));
     let differences: Vec<f64> = pairs.map(|(ours, theirs)| ours - theirs).collect();
     Difference {
@@ -48,14 +48,15 @@ pub fn compare(
     }
 }
 
-/// The share of random flips of whole images after which the sum of the differences is as far from zero as it is; the
-/// differences as they stand count as one of the flips, so that p is never zero (Davison and Hinkley 1997, §4.2).
+/// The share of random sign flips of whole images after which the sum of the differences is at least as far
+/// from zero as without a flip. The unflipped sum counts as one of them, so p is never zero (Davison and
+/// Hinkley 1997, §4.2).
 fn sign_flip(differences: &[f64], clusters: &[ImageIdx], resamples: usize, rng: &mut Rng) -> f64 {
     let totals = bootstrap::totals_per_cluster(differences, clusters).into_iter().map(|(total, _)| total);
     let totals: Vec<f64> = totals.filter(|total| total.abs() > EQUAL).collect();
-    let seen = totals.iter().sum::<f64>().abs() - EQUAL;
+    let observed = totals.iter().sum::<f64>().abs() - EQUAL;
     let mut flipped = || -> f64 { totals.iter().map(|&x| if rng.random() { x } else { -x }).sum() };
-    let as_far = (0..resamples).filter(|_| flipped().abs() >= seen).count();
+    let as_far = (0..resamples).filter(|_| flipped().abs() >= observed).count();
     (1 + as_far) as f64 / (1 + resamples) as f64
 }
 

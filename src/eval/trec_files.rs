@@ -1,14 +1,15 @@
-//! Run and qrels files in the format of TREC: the way out to `trec_eval`, `ir_measures` and their kin,
-//! with which anyone can check the metrics reported here.
+//! Run and qrels files in the format of TREC, from which `trec_eval`, `ir_measures` and others compute the
+//! same metrics.
 //!
-//! - run: `qid Q0 docno rank score tag`; qrels: `qid 0 docno 1`; one line per image, fields split by spaces.
-//! - **Ids** may hold anything but fields may not hold white space, so white space, control characters
-//!   and `%` are percent-encoded (UTF-8 bytes, as in URLs), alike in both files and reversibly.
+//! - run: `qid Q0 docno rank score tag`; qrels: `qid 0 docno 1`; one line per image, fields separated by
+//!   spaces.
+//! - **Ids.** Fields cannot contain white space, so white space, control characters and `%` of an id are
+//!   percent-encoded (UTF-8 bytes, as in URLs), in both files alike.
 //! - **Scores.** Readers ignore the rank, sort by score again and break ties by docno. A score that is not
-//!   below the one before it is therefore written as the next lower `f32`, so that their order is ours.
-//!   Scores are written in the digits of an `f64`, so that readers of either width see the same `f32`.
-//! - A query whose list is empty has no line in the run; it still counts as a miss, because the qrels have
-//!   it (`trec_eval` needs `-c` for that; `ir_measures` does it always).
+//!   below the one before it is therefore written as the next lower `f32`, so that they keep the order.
+//!   Scores have the digits of an `f64`, so that readers of either width see the same `f32`.
+//! - A query with an empty list has no line in the run. It still counts as a miss because the qrels have it
+//!   (`trec_eval` needs `-c` for that; `ir_measures` always does it).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -19,14 +20,13 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::file_io::write_atomic;
 
-/// Scores beyond this, infinities too, are written as this: it leaves ten million floats below
-/// `-LARGEST_SCORE` to descend through, so even a list of infinities keeps its order.
+/// Larger scores, infinities included, are written as this one. Ten million floats lie below
+/// `-LARGEST_SCORE`, so even a list of infinities can descend.
 const LARGEST_SCORE: f32 = 1e38;
-/// Bytes of a line that is read: ids are names of files, at worst percent-encoded.
+/// Bytes of the longest line that is read: ids are file names, possibly percent-encoded.
 const LONGEST_LINE: u64 = 64 * 1024;
 
-/// Writes a run file: for each query id what was returned, best first, by outside name and score; `tag` names the
-/// system.
+/// Writes a run file: for each query id its list, best first, as (name, score) pairs; `tag` names the system.
 ///
 /// # Errors
 /// When the file cannot be written, or an id or the tag is empty.
@@ -49,7 +49,8 @@ pub fn write_run<Q: AsRef<str>, D: AsRef<str>>(
     })
 }
 
-/// Writes a qrels file: for each query id the outside name of a right answer; a query with several has several lines.
+/// Writes a qrels file: pairs of a query id and the name of a right answer; a query with several has several
+/// pairs.
 ///
 /// # Errors
 /// When the file cannot be written, or an id is empty.
@@ -65,23 +66,24 @@ pub fn write_qrels<Q: AsRef<str>, D: AsRef<str>>(
     })
 }
 
-/// The (query, right answer) lines of a qrels file, ids as they are written there.
+/// The (query, right answer) pairs of a qrels file, with encoded ids.
 ///
 /// # Errors
-/// When it cannot be read, or a line is none of a qrels file.
+/// When the file cannot be read or has another format.
 pub fn read_qrels(path: &Path) -> Result<Vec<(String, String)>> {
     let mut lines = Vec::new();
     each_line(path, |fields: [&str; 4]| lines.push((fields[0].to_owned(), fields[2].to_owned())))?;
     Ok(lines)
 }
 
-/// The one-based rank in a run file of the answer that is `right` for each query; queries whose list lacks it are not
-/// there. Lists are as [`write_run`] writes them, best first.
+/// For each query of a run file the one-based rank of its `right` answer; queries that miss it are left out.
+/// Lists are best first, as [`write_run`] writes them.
 ///
 /// # Errors
-/// When it cannot be read, or a line is none of a run file.
+/// When the file cannot be read or has another format.
 pub fn read_ranks(path: &Path, right: &HashMap<&str, &str>) -> Result<HashMap<String, usize>> {
-    let (mut ranks, mut place) = (HashMap::new(), (String::new(), 0));
+    let mut ranks = HashMap::new();
+    let mut place = (String::new(), 0);
     each_line(path, |[query, _, document, ..]: [&str; 6]| {
         if place.0 != query {
             place = (query.to_owned(), 0);
@@ -94,7 +96,7 @@ pub fn read_ranks(path: &Path, right: &HashMap<&str, &str>) -> Result<HashMap<St
     Ok(ranks)
 }
 
-/// Reads a file line by line, each of `N` fields; no line is held that is longer than any of ours.
+/// Reads a file line by line, each of `N` fields, and refuses lines that are too long.
 fn each_line<const N: usize>(path: &Path, mut take: impl FnMut([&str; N])) -> Result<()> {
     let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
     let mut bytes = Vec::new();
@@ -112,7 +114,7 @@ fn each_line<const N: usize>(path: &Path, mut take: impl FnMut([&str; N])) -> Re
     Ok(())
 }
 
-/// Scores in descending order, lowered where needed so that each is below the one before it.
+/// Scores in descending order, lowered if needed so that each is below the one before it.
 fn strict_scores(scores: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
     let mut ceiling = LARGEST_SCORE;
     scores.map(move |score| {
@@ -125,9 +127,7 @@ fn strict_scores(scores: impl Iterator<Item = f32>) -> impl Iterator<Item = f32>
 /// An id as one field of a line.
 fn field(id: &str) -> io::Result<String> {
     if id.is_empty() {
-        return Err(io::Error::other(
-            "an id is empty, and TREC files have no way to write that; give it a name",
-        ));
+        return Err(io::Error::other("an id is empty, and TREC files cannot write that; give it a name"));
     }
     let mut out = String::with_capacity(id.len());
     for char in id.chars() {
@@ -145,7 +145,7 @@ fn field(id: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::metrics::{gain, mrr_at, recall_at};
+    use crate::ranking::metrics::{gain, mrr_at, recall_at};
     use crate::retriever::{Hit, RankedList};
     use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ use crate::docid::{Docid, DocidSet};
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::model::extra_docids::{ExtraDocid, Origin};
-use crate::retriever::top_k::top_k;
+use crate::ranking::top_k;
 
 /// The most train captions among which pseudo-captions are searched.
 const MOST_CAPTIONS: usize = 100_000;

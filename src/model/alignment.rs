@@ -1,18 +1,19 @@
-//! The alignment of an index: what each side goes through before docids are made, so that captions and images share
-//! one space. x ↦ normalise((I + A)·(x − μ)), with a μ and an A for images and another for captions.
+//! The alignment of an index: it maps captions and images into one space before docids are made.
+//! x ↦ normalise((I + A)·(x − μ)), with one μ and A for images and another for captions.
 //!
-//! Contrastive encoders leave a gap between the modalities (Liang et al. 2022). Codebooks fitted on both would spend
-//! most of their first codes on it, and no image would use those meant for captions; subtracting the means closes it.
+//! Contrastive encoders leave a gap between the modalities (Liang et al. 2022). Codebooks fitted on both
+//! would spend most of their first codes on it, and no image would use the codes of captions. Subtracting the
+//! means closes the gap.
 
 use candle_core::Tensor;
 
 use super::query_adapter::QueryAdapter;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::modality::Modality;
 use crate::nn::tensors;
 
-/// One side of an alignment.
+/// The map of one modality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SideMap {
     /// μ, (1, width)
@@ -22,12 +23,12 @@ pub struct SideMap {
 }
 
 impl SideMap {
-    /// The side that changes nothing.
+    /// The map that changes nothing.
     pub fn identity(width: usize) -> Self {
         Self { mean: Matrix::zeros(1, width), map: Matrix::zeros(width, width) }
     }
 
-    /// The side that subtracts the mean of these rows of a matrix, a row that is named twice counting twice.
+    /// The map that subtracts the mean of these rows of a matrix; a row that is listed twice counts twice.
     pub fn centring(matrix: &Matrix, rows: &[usize]) -> Self {
         let mut mean = Matrix::zeros(1, matrix.width());
         for &row in rows {
@@ -44,15 +45,12 @@ impl SideMap {
         moved.normalized()
     }
 
-    /// The same on tensors (rows, width), with gradients to the rows.
-    ///
-    /// # Errors
-    /// When the widths differ.
+    /// The same on tensors (rows, width), with gradients to the rows. Fails when the widths differ.
     pub fn forward(&self, rows: &Tensor) -> Result<Tensor> {
-        let tensor =
-            |matrix| Ok::<_, Error>(tensors::from_matrix(matrix, rows.device())?.to_dtype(rows.dtype())?);
-        let centred = tensors::unit_rows(&rows.broadcast_sub(&tensor(&self.mean)?)?)?;
-        tensors::unit_rows(&(&centred + centred.matmul(&tensor(&self.map)?.t()?)?)?)
+        let mean = tensors::from_matrix(&self.mean, rows.device())?.to_dtype(rows.dtype())?;
+        let map = tensors::from_matrix(&self.map, rows.device())?.to_dtype(rows.dtype())?;
+        let centred = tensors::unit_rows(&rows.broadcast_sub(&mean)?)?;
+        tensors::unit_rows(&(&centred + centred.matmul(&map.t()?)?)?)
     }
 
     /// normalise(x − μ)
@@ -65,7 +63,7 @@ impl SideMap {
     }
 }
 
-/// Both sides, and what image queries go through beyond theirs.
+/// The maps of both modalities, and an optional adapter of photo queries.
 #[derive(Debug, Clone)]
 pub struct Alignment {
     /// Indexed by [`Modality::row`]: captions, then images.
@@ -79,35 +77,33 @@ impl Alignment {
         Self::new(SideMap::identity(width), SideMap::identity(width))
     }
 
-    /// An alignment of these sides.
+    /// An alignment by these maps.
     pub fn new(caption: SideMap, image: SideMap) -> Self {
         Self { sides: [caption, image], adapter: None }
     }
 
-    /// The same with an adapter of image queries.
+    /// The same with an adapter of photo queries.
     pub fn with_adapter(self, adapter: Option<QueryAdapter>) -> Self {
         Self { adapter, ..self }
     }
 
-    /// One side.
+    /// The map of one modality.
     pub fn side(&self, modality: Modality) -> &SideMap {
         &self.sides[modality.row()]
     }
 
-    /// What brings another view of a photo to the photo.
+    /// The adapter of photo queries, which moves another view of a photo to the photo.
     pub fn adapter(&self) -> Option<&QueryAdapter> {
         self.adapter.as_ref()
     }
 
-    /// Unit rows of one modality → their aligned unit rows: of images as they are searched, and of captions.
+    /// Unit rows of one modality → aligned unit rows, without the adapter: captions, and images as they are
+    /// searched for.
     pub fn apply(&self, modality: Modality, rows: &Matrix) -> Matrix {
         self.side(modality).apply(rows)
     }
 
-    /// Unit rows of queries of one modality → aligned unit rows.
-    ///
-    /// # Errors
-    /// When the adapter is of another width.
+    /// Unit rows of queries of one modality → aligned unit rows. Fails when the adapter is of another width.
     pub fn query(&self, modality: Modality, rows: &Matrix) -> Result<Matrix> {
         let aligned = self.apply(modality, rows);
         match &self.adapter {
@@ -116,18 +112,15 @@ impl Alignment {
         }
     }
 
-    /// Unit rows of queries of mixed modality → aligned unit rows, each through its own side.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
+    /// Unit rows of queries of mixed modality → aligned unit rows, each by the map of its modality.
     pub fn queries(&self, rows: &Matrix, modalities: &[Modality]) -> Result<Matrix> {
         let mut out = Matrix::zeros(rows.rows(), rows.width());
         for modality in Modality::ALL {
-            let own: Vec<usize> = (0..rows.rows()).filter(|&row| modalities[row] == modality).collect();
-            let aligned = self.query(modality, &rows.select(&own))?;
-            own.iter()
-                .zip(aligned.iter())
-                .for_each(|(&row, values)| out.row_mut(row).copy_from_slice(values));
+            let places: Vec<usize> = (0..rows.rows()).filter(|&row| modalities[row] == modality).collect();
+            let aligned = self.query(modality, &rows.select(&places))?;
+            for (&place, values) in places.iter().zip(aligned.iter()) {
+                out.row_mut(place).copy_from_slice(values);
+            }
         }
         Ok(out)
     }

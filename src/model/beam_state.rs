@@ -1,28 +1,36 @@
-//! The bookkeeping of beam search over a trie: pure, one query, one level at a time.
+//! One level of a beam search over the trie, for one query: which prefixes survive. Pure.
+//!
+//! Two other searches keep prefixes by other scores, so they stay apart: `docid::reconstruction` by the
+//! distance of a reconstruction, which is not a sum over levels, and `docid::rq::beam_encode` over codewords
+//! without a trie. All three select with [`keep_first`].
 
 use std::cmp::Ordering;
 
 use crate::docid::trie::Trie;
+use crate::ranking::keep_first;
 
-/// A prefix that is still in the running.
+/// A prefix that a search keeps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hypothesis {
     /// Its node at the current level of the trie.
     pub node: u32,
     /// Its score so far.
     pub score: f32,
-    /// The score with what the levels below can still add: what it is kept by.
+    /// The score plus the most that the levels below can still add; the search keeps the largest.
     pub promise: f32,
-    /// The row, among the hypotheses of the level before, that it extends.
+    /// The row of the hypothesis that it extends, among those of the level before.
     pub parent: u32,
 }
 
 /// The best `width` extensions of a query's hypotheses by one level, best first, ties by node.
 ///
-/// `beams` are the hypotheses at `level − 1` (ignored at level 0, where the root is extended); `scores` gives the
-/// score of a code for a row of `beams`, `ahead` what can still be added below each node (nothing, where empty): at a
-/// leaf, what the whole docid gets, which is then part of its score. Only children that exist are enumerated, each node has
-/// one parent, so no prefix is invalid and none comes twice, also where a node has fewer children than the beam is wide.
+/// `beams` are the hypotheses at `level − 1` (ignored at level 0, where the root is extended); `scores` gives
+/// the scores of all codes for a row of `beams`; `ahead` the most that can still be added below each node
+/// (empty: nothing), and at a leaf what the whole docid gets on top, which is then part of its score. Only
+/// children that exist are enumerated and each node has one parent, so every prefix is valid and none comes
+/// twice, even if a node has fewer children than `width`.
+///
+/// `least_doubt` is the doubt at which a level is a wildcard: its children all get the same score (1: never).
 pub fn extend<'a>(
     trie: &Trie,
     level: usize,
@@ -47,16 +55,13 @@ pub fn extend<'a>(
             Hypothesis { node, score, promise, parent: row as u32 }
         }));
     }
-    if extended.len() > width {
-        extended.select_nth_unstable_by(width, best_first);
-        extended.truncate(width);
-    }
-    extended.sort_unstable_by(best_first);
+    keep_first(&mut extended, width, by_promise);
     extended
 }
 
-/// Where the children of a node are told apart too little, the level is a wildcard: each gets the logarithm of their mean
-/// exp-score, so that the levels below decide. Doubt is the entropy of their softmax, as a share of the largest one.
+/// The shared score of a node's children when they differ too little: the logarithm of their mean exp-score,
+/// so that the levels below decide. They differ too little when the entropy of their softmax, as a share of
+/// the largest possible one, exceeds `least_doubt`.
 fn wildcard(scores: impl Iterator<Item = f32> + Clone, least_doubt: f32) -> Option<f32> {
     if least_doubt >= 1.0 {
         return None;
@@ -69,7 +74,7 @@ fn wildcard(scores: impl Iterator<Item = f32> + Clone, least_doubt: f32) -> Opti
     (entropy > least_doubt * all).then(|| most + sum.ln() - all)
 }
 
-fn best_first(a: &Hypothesis, b: &Hypothesis) -> Ordering {
+fn by_promise(a: &Hypothesis, b: &Hypothesis) -> Ordering {
     b.promise.total_cmp(&a.promise).then(a.node.cmp(&b.node))
 }
 
@@ -90,12 +95,12 @@ mod tests {
         assert_eq!(first.iter().map(|h| (h.node, h.score)).collect::<Vec<_>>(), [(1, 3.0), (0, 1.0)]);
         let rows = [[0.5, 9.0, 9.0], [9.0, 1.0, 2.0]];
         let second = extend(&trie, 1, &first, |row| &rows[row], &[], 2, 1.0);
-        let images: Vec<_> = second.iter().map(|h| (trie.image(h.node).0, h.score, h.parent)).collect();
-        assert_eq!(images, [(2, 3.5, 0), (1, 3.0, 1)]);
+        let rows: Vec<_> = second.iter().map(|h| (trie.row(h.node).0, h.score, h.parent)).collect();
+        assert_eq!(rows, [(2, 3.5, 0), (1, 3.0, 1)]);
     }
 
     #[test]
-    fn where_children_look_alike_the_level_is_a_wildcard() {
+    fn a_level_whose_children_look_alike_is_a_wildcard() {
         let kept = |least_doubt| extend(&trie(), 0, &[], |_| &[1.0, 0.0, 0.9], &[], 5, least_doubt);
         let shared = ((1f32.exp() + 0.9f32.exp()) / 2.0).ln();
         assert!(kept(0.9).iter().all(|h| (h.score - shared).abs() < 1e-6));
@@ -111,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ahead_of_a_leaf_is_part_of_its_score() {
+    fn what_is_added_at_a_leaf_is_part_of_its_score() {
         let first = extend(&trie(), 0, &[], |_| &[1.0, 9.0, 3.0], &[], 5, 1.0);
         let second = extend(&trie(), 1, &first, |_| &[0.0; 3], &[0.0, 5.0, 0.0], 1, 1.0);
         assert_eq!((second[0].node, second[0].score), (1, 6.0));

@@ -149,6 +149,11 @@ impl Decoder {
         self.start.device()
     }
 
+    /// Numbers in the embedding of a query.
+    pub fn query_width(&self) -> usize {
+        self.shape.query
+    }
+
     /// Levels of a docid.
     pub fn levels(&self) -> usize {
         self.heads.len()

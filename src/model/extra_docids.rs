@@ -1,7 +1,7 @@
-//! ExtraDocid docids: an image may be found under another docid too, the one that captions give it.
+//! Extra docids: an image may have a second docid, made from captions about it.
 //!
-//! Where an image lies and where captions speak of it are two places, and a caption may be nearer to the second. The
-//! search treats both alike; an image found under both keeps the better score.
+//! The embedding of an image and those of its captions lie apart, and a query may be nearer to the captions.
+//! A search treats both docids alike; an image found under both keeps the better score.
 
 use std::path::Path;
 
@@ -11,33 +11,33 @@ use crate::data::corpus::Corpus;
 use crate::docid::{Docid, DocidSet};
 use crate::error::{Error, Result};
 use crate::file_io;
-use crate::ids::ImageIdx;
+use crate::ids::{DocidRow, ImageIdx};
 
-/// Where the captions of a second docid come from.
+/// Where the captions of an extra docid come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
-    /// They are the image's own, of the train split.
+    /// The image's own captions, of the train split.
     #[serde(rename = "own")]
     Own,
-    /// They are pseudo-captions: the train captions nearest to the image.
+    /// Pseudo-captions: the train captions nearest to the image.
     #[serde(rename = "nearest")]
     Nearest,
 }
 
-/// One image's second docid.
+/// One image's extra docid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExtraDocid {
-    /// Whose it is.
+    /// The image.
     pub image: ImageIdx,
-    /// The docid: no image's first one, and nobody else's second one.
+    /// The docid, which no other image has.
     pub docid: Docid,
-    /// Where the captions come from.
+    /// Where its captions come from.
     pub origin: Origin,
-    /// The captions it was made from: positions in the corpus, all of the train split.
+    /// The captions it is made from: positions in the corpus, all of the train split.
     pub captions: Vec<usize>,
 }
 
-/// A line of the file: names where the corpus has positions, for people to read.
+/// A line of the file. It has names instead of positions, so that people can read it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -48,22 +48,22 @@ struct Line {
     captions: Vec<(String, usize)>,
 }
 
-/// Writes second docids, a line each, in the order of their images.
+/// Writes extra docids, a line each, in the order of their images.
 ///
 /// # Errors
-/// When the disk refuses.
-pub fn write(path: &Path, seconds: &[ExtraDocid], corpus: &Corpus) -> Result<()> {
+/// When the file cannot be written.
+pub fn write(path: &Path, extra: &[ExtraDocid], corpus: &Corpus) -> Result<()> {
     let named = |&caption: &usize| {
         let owner = corpus.owner(caption);
         (corpus.id(owner).to_owned(), caption - corpus.captions_of(owner).start)
     };
     file_io::write_atomic(path, |out| {
-        for second in seconds {
+        for extra in extra {
             let line = Line {
-                image: corpus.id(second.image).to_owned(),
-                docid: second.docid.clone(),
-                origin: second.origin,
-                captions: second.captions.iter().map(named).collect(),
+                image: corpus.id(extra.image).to_owned(),
+                docid: extra.docid.clone(),
+                origin: extra.origin,
+                captions: extra.captions.iter().map(named).collect(),
             };
             writeln!(out, "{}", serde_json::to_string(&line)?)?;
         }
@@ -74,35 +74,36 @@ pub fn write(path: &Path, seconds: &[ExtraDocid], corpus: &Corpus) -> Result<()>
 /// Reads what [`write()`] wrote, for this corpus.
 ///
 /// # Errors
-/// When the file is broken or speaks of images or captions that the corpus does not have.
+/// When the file is broken or names images or captions that the corpus does not have.
 pub fn read(path: &Path, corpus: &Corpus) -> Result<Vec<ExtraDocid>> {
     let text = file_io::read_text(path, 1 << 32)?;
-    let second = |(number, line): (usize, &str)| {
-        let line: Line = serde_json::from_str(line).map_err(|e| Error::line(path, number, e.to_string()))?;
-        let find = |name: &str| {
-            corpus
-                .find(name)
-                .ok_or_else(|| Error::line(path, number, format!("the corpus has no image {name}")))
-        };
-        let caption = |(name, place): &(String, usize)| {
-            let of_image = corpus.captions_of(find(name)?);
-            of_image
-                .clone()
-                .nth(*place)
-                .ok_or_else(|| Error::line(path, number, format!("image {name} has no caption {place}")))
-        };
-        Ok(ExtraDocid {
-            image: find(&line.image)?,
-            captions: line.captions.iter().map(caption).collect::<Result<_>>()?,
-            docid: line.docid,
-            origin: line.origin,
-        })
-    };
-    (1..).zip(text.lines()).map(second).collect()
+    let read = |(number, line)| parse(line, corpus).map_err(|what| Error::line(path, number, what));
+    (1..).zip(text.lines()).map(read).collect()
 }
 
-/// All docids of a corpus and whose they are: those of its images in their order, then the second ones. A row of it stands
-/// for an image wherever a search takes one.
+/// The extra docid of a line, or what is wrong with it.
+fn parse(line: &str, corpus: &Corpus) -> Result<ExtraDocid, String> {
+    let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let captions = line.captions.iter().map(|(image, number)| find_caption(corpus, image, *number));
+    Ok(ExtraDocid {
+        image: find_image(corpus, &line.image)?,
+        captions: captions.collect::<Result<_, String>>()?,
+        docid: line.docid,
+        origin: line.origin,
+    })
+}
+
+fn find_image(corpus: &Corpus, name: &str) -> Result<ImageIdx, String> {
+    corpus.find(name).ok_or_else(|| format!("the corpus has no image {name}"))
+}
+
+fn find_caption(corpus: &Corpus, image: &str, number: usize) -> Result<usize, String> {
+    let mut captions = corpus.captions_of(find_image(corpus, image)?);
+    captions.nth(number).ok_or_else(|| format!("image {image} has no caption {number}"))
+}
+
+/// All docids of a corpus and their images: first one docid for each image in their order, then the extra
+/// ones. A search over docids returns rows of this table.
 #[derive(Debug, Clone)]
 pub struct DocidTable {
     set: DocidSet,
@@ -110,16 +111,16 @@ pub struct DocidTable {
 }
 
 impl DocidTable {
-    /// The docids of images, and further ones.
+    /// The docids of images, one each, and the extra ones.
     ///
     /// # Errors
-    /// When a second docid is not unique or of another shape.
-    pub fn new(first: &DocidSet, seconds: &[ExtraDocid]) -> Result<Self> {
-        let all = first.iter().chain(seconds.iter().map(|second| &second.docid)).cloned().collect();
+    /// When an extra docid is not unique or of another shape.
+    pub fn new(first: &DocidSet, extra: &[ExtraDocid]) -> Result<Self> {
+        let all = first.iter().chain(extra.iter().map(|extra| &extra.docid)).cloned().collect();
         let images = (0..first.images()).map(ImageIdx::from);
         Ok(Self {
             set: DocidSet::new(all, first.codes_per_level().to_vec())?,
-            owners: images.chain(seconds.iter().map(|second| second.image)).collect(),
+            owners: images.chain(extra.iter().map(|extra| extra.image)).collect(),
         })
     }
 
@@ -129,14 +130,14 @@ impl DocidTable {
     }
 
     /// The image of a row.
-    pub fn owner(&self, row: ImageIdx) -> ImageIdx {
+    pub fn owner(&self, row: DocidRow) -> ImageIdx {
         self.owners[row.row()]
     }
 
-    /// The rows of the images of a gallery.
-    pub fn of(&self, gallery: &[ImageIdx]) -> Vec<ImageIdx> {
+    /// All rows of the images of a gallery.
+    pub fn rows_of(&self, gallery: &[ImageIdx]) -> Vec<DocidRow> {
         let mut wanted = vec![false; self.owners.len()];
         gallery.iter().for_each(|image| wanted[image.row()] = true);
-        (0..self.owners.len()).map(ImageIdx::from).filter(|&row| wanted[self.owner(row).row()]).collect()
+        (0..self.owners.len()).map(DocidRow::from).filter(|&row| wanted[self.owner(row).row()]).collect()
     }
 }

@@ -105,6 +105,11 @@ impl GenerativeModel {
         self.decoder.compute_in(dtype);
     }
 
+    /// Numbers in the embedding of a query.
+    pub fn query_width(&self) -> usize {
+        self.decoder.query_width()
+    }
+
     /// What a step contributes to a score.
     pub fn scoring(&self) -> Scoring {
         self.scoring

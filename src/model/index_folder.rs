@@ -1,10 +1,10 @@
-//! The index: the docids of a corpus, what they were made with, and the gates they passed.
+//! The index: the docids of a corpus, what made them, and the gates that they passed.
 //!
-//! On disk a folder: `index.json` (version, family, figures), `docids.jsonl` (an image a line, to be read by
-//! people too), `seconds.jsonl` (further docids, where there are any), `vectors.safetensors` (alignment and codebooks).
+//! On disk it is a folder: `index.json` (version, family, figures), `docids.jsonl` (a line an image, readable
+//! by people), `seconds.jsonl` (extra docids, if any), `vectors.safetensors` (alignment and codebooks).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;
+use crate::matrix::Matrix;
 use crate::modality::Modality;
 use crate::nn::tensors;
 
@@ -29,25 +30,25 @@ const META: &str = "index.json";
 const DOCIDS: &str = "docids.jsonl";
 const SECONDS: &str = "seconds.jsonl";
 const VECTORS: &str = "vectors.safetensors";
-/// What the names of the adapter's tensors begin with.
+/// Prefix of the names of the adapter's tensors.
 const ADAPTER: &str = "adapter.";
 
-/// Everything between an encoder and a decoder.
+/// Everything between an encoder and a decoder: the alignment, the codebooks and the docids.
 #[derive(Debug, Clone)]
 pub struct DocidIndex {
-    /// What the index is about.
+    /// What the index was made from, and its figures.
     pub meta: IndexMeta,
-    /// One docid an image of the corpus.
+    /// One docid for each image of the corpus.
     pub docids: DocidSet,
-    /// Further docids, of some of the images.
+    /// Extra docids of some of the images.
     pub seconds: Vec<ExtraDocid>,
-    /// The codebooks, where the family has them.
+    /// The codebooks, if the family has some.
     pub codebooks: Option<Codebooks>,
-    /// What queries and images go through before they meet the codebooks.
+    /// The map of queries and images into the space of the codebooks.
     pub align: Alignment,
 }
 
-/// What an index was made of, and how well.
+/// What an index was made from, and its figures: `index.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IndexMeta {
     version: u64,
@@ -67,7 +68,7 @@ pub struct IndexMeta {
 }
 
 impl IndexMeta {
-    /// The current version of the format.
+    /// A description in the current version of the format.
     pub fn new(
         family: Family,
         docids: &DocidSet,
@@ -89,13 +90,14 @@ impl IndexMeta {
 }
 
 impl DocidIndex {
-    /// The same docids for another encoder, which keeps images and captions where their docids are.
+    /// The same docids for another encoder, whose embeddings they fit as well.
     pub fn of_encoder(mut self, fingerprint: String) -> Self {
         self.meta.encoder = fingerprint;
         self
     }
 }
 
+/// A line of `docids.jsonl`.
 #[derive(Serialize, Deserialize)]
 struct Line {
     image: String,
@@ -103,10 +105,10 @@ struct Line {
 }
 
 impl DocidIndex {
-    /// Writes the folder; `index.json` comes last and vouches for the rest.
+    /// Writes the folder. `index.json` comes last: an index with it is whole.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When a file cannot be written.
     pub fn write(&self, folder: &Path, corpus: &Corpus) -> Result<()> {
         file_io::write_atomic(&folder.join(DOCIDS), |out| {
             for (image, docid) in corpus.images().zip(self.docids.iter()) {
@@ -118,22 +120,30 @@ impl DocidIndex {
         if !self.seconds.is_empty() {
             extra_docids::write(&folder.join(SECONDS), &self.seconds, corpus)?;
         }
-        let mut vectors = BTreeMap::new();
-        for modality in Modality::ALL {
-            let (mean, map) = align_names(modality);
-            vectors.insert(mean, tensors::from_matrix(&self.align.side(modality).mean, &Device::Cpu)?);
-            vectors.insert(map, tensors::from_matrix(&self.align.side(modality).map, &Device::Cpu)?);
-        }
-        for (level, book) in self.codebooks.iter().flat_map(|books| books.levels().iter().enumerate()) {
-            vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
-        }
-        for (name, tensor) in self.align.adapter().iter().flat_map(|adapter| adapter.params().iter()) {
-            vectors.insert(format!("{ADAPTER}{name}"), tensor.clone());
-        }
-        tensors::write(&folder.join(VECTORS), &vectors)?;
+        tensors::write(&folder.join(VECTORS), &self.vectors()?)?;
         let path = folder.join(META);
         let json = serde_json::to_string_pretty(&self.meta).map_err(|e| Error::file(&path, e.to_string()))?;
         file_io::write_atomic(&path, |out| writeln!(out, "{json}"))
+    }
+
+    /// The tensors of `vectors.safetensors`.
+    fn vectors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut vectors = BTreeMap::new();
+        for modality in Modality::ALL {
+            let (mean, map) = align_names(modality);
+            let side = self.align.side(modality);
+            vectors.insert(mean, tensors::from_matrix(&side.mean, &Device::Cpu)?);
+            vectors.insert(map, tensors::from_matrix(&side.map, &Device::Cpu)?);
+        }
+        let books = self.codebooks.as_ref().map_or(&[][..], Codebooks::levels);
+        for (level, book) in books.iter().enumerate() {
+            vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
+        }
+        if let Some(adapter) = self.align.adapter() {
+            let named = adapter.params().iter();
+            vectors.extend(named.map(|(name, tensor)| (format!("{ADAPTER}{name}"), tensor.clone())));
+        }
+        Ok(vectors)
     }
 
     /// Whether a whole index lies in the folder.
@@ -146,49 +156,84 @@ impl DocidIndex {
     /// # Errors
     /// When a file is missing or broken, of another version, or made for another corpus or encoder.
     pub fn read(folder: &Path, prepared: &EmbeddedCorpus) -> Result<Self> {
-        let (corpus, width) = (&prepared.corpus, prepared.embeddings.images.width());
+        let corpus = &prepared.corpus;
         let meta = read_meta(&folder.join(META))?;
-        let remedy =
-            "use the configuration it was made with, or make it again with dsi index --out RUN --force";
-        for (what, ours, theirs) in [
-            ("corpus", corpus.fingerprint(), &meta.corpus),
-            ("encoder", prepared.encoder.fingerprint().to_owned(), &meta.encoder),
-        ] {
-            if ours != *theirs {
-                return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));
-            }
-        }
+        check_origin(&meta, prepared, folder)?;
         let docids = read_docids(&folder.join(DOCIDS), corpus, &meta)?;
         let path = folder.join(SECONDS);
         let seconds = if path.exists() { extra_docids::read(&path, corpus)? } else { Vec::new() };
-        let path = folder.join(VECTORS);
-        let mut vectors = tensors::read(&path)?;
-        let mut take = |name: String, rows: Option<usize>| {
-            let missing = || Error::file(&path, format!("tensor {name} is missing"));
-            let matrix = tensors::to_matrix(&vectors.remove(&name).ok_or_else(missing)?)?;
-            if matrix.width() == width && rows.is_none_or(|rows| rows == matrix.rows()) {
-                return Ok(matrix);
-            }
-            let (rows, own) = (matrix.rows(), matrix.width());
-            Err(Error::file(
-                &path,
-                format!("tensor {name} is {rows} × {own}, and embeddings here are {width} wide"),
-            ))
-        };
-        let [caption, image] = Modality::ALL.map(|modality| {
-            let (mean, map) = align_names(modality);
-            Ok::<_, Error>(SideMap { mean: take(mean, Some(1))?, map: take(map, Some(width))? })
-        });
-        let levels = if meta.family.has_codebooks() {
-            meta.codes_per_level.len() - usize::from(meta.gates.suffix)
-        } else {
-            0
-        };
-        let books = (0..levels).map(|level| take(book_name(level), None)).collect::<Result<Vec<_>>>()?;
-        let codebooks = if books.is_empty() { None } else { Some(Codebooks::new(books)?) };
-        let adapter = meta.adapter.then(|| adapter(vectors, width, &path)).transpose()?;
-        let align = Alignment::new(caption?, image?).with_adapter(adapter);
+        let mut vectors = Vectors::read(folder.join(VECTORS), prepared.embeddings.images.width())?;
+        let [caption, image] = Modality::ALL.map(|modality| vectors.take_side(modality));
+        let (caption, image) = (caption?, image?);
+        let codebooks = vectors.take_codebooks(meta.codebooks())?;
+        let adapter = meta.adapter.then(|| vectors.into_adapter()).transpose()?;
+        let align = Alignment::new(caption, image).with_adapter(adapter);
         Ok(Self { align, codebooks, docids, seconds, meta })
+    }
+}
+
+impl IndexMeta {
+    /// Number of levels with a codebook.
+    fn codebooks(&self) -> usize {
+        let levels = self.codes_per_level.len() - usize::from(self.gates.suffix);
+        if self.family.has_codebooks() { levels } else { 0 }
+    }
+}
+
+/// Refuses an index of another corpus or encoder.
+fn check_origin(meta: &IndexMeta, prepared: &EmbeddedCorpus, folder: &Path) -> Result<()> {
+    let remedy = "use the configuration it was made with, or make it again with dsi index --out RUN --force";
+    for (what, ours, theirs) in [
+        ("corpus", prepared.corpus.fingerprint().as_str(), &meta.corpus),
+        ("encoder", prepared.encoder.fingerprint(), &meta.encoder),
+    ] {
+        if ours != theirs {
+            return Err(Error::file(folder, format!("is the index of another {what}; {remedy}")));
+        }
+    }
+    Ok(())
+}
+
+/// The tensors of `vectors.safetensors` that are not taken yet.
+struct Vectors {
+    path: PathBuf,
+    tensors: BTreeMap<String, Tensor>,
+    /// Numbers in an embedding.
+    width: usize,
+}
+
+impl Vectors {
+    fn read(path: PathBuf, width: usize) -> Result<Self> {
+        Ok(Self { tensors: tensors::read(&path)?, path, width })
+    }
+
+    /// A matrix of embeddings, with this many rows if given.
+    fn take(&mut self, name: String, rows: Option<usize>) -> Result<Matrix> {
+        let missing = || Error::file(&self.path, format!("tensor {name} is missing"));
+        let matrix = tensors::to_matrix(&self.tensors.remove(&name).ok_or_else(missing)?)?;
+        let (found, own, width) = (matrix.rows(), matrix.width(), self.width);
+        if own == width && rows.is_none_or(|rows| rows == found) {
+            return Ok(matrix);
+        }
+        let what = format!("tensor {name} is {found} × {own}, and embeddings here are {width} wide");
+        Err(Error::file(&self.path, what))
+    }
+
+    fn take_side(&mut self, modality: Modality) -> Result<SideMap> {
+        let (mean, map) = align_names(modality);
+        Ok(SideMap { mean: self.take(mean, Some(1))?, map: self.take(map, Some(self.width))? })
+    }
+
+    fn take_codebooks(&mut self, levels: usize) -> Result<Option<Codebooks>> {
+        let books: Result<Vec<Matrix>> = (0..levels).map(|level| self.take(book_name(level), None)).collect();
+        let books = books?;
+        if books.is_empty() { Ok(None) } else { Ok(Some(Codebooks::new(books)?)) }
+    }
+
+    /// The adapter of the tensors with its prefix.
+    fn into_adapter(self) -> Result<QueryAdapter> {
+        let own = |(name, tensor): (String, Tensor)| Some((name.strip_prefix(ADAPTER)?.to_owned(), tensor));
+        QueryAdapter::loaded(self.tensors.into_iter().filter_map(own).collect(), self.width, &self.path)
     }
 }
 
@@ -201,20 +246,13 @@ fn align_names(modality: Modality) -> (String, String) {
     (format!("align.{side}.mean"), format!("align.{side}.map"))
 }
 
-/// The adapter of the tensors that are named as its own.
-fn adapter(vectors: BTreeMap<String, Tensor>, width: usize, path: &Path) -> Result<QueryAdapter> {
-    let own = |(name, tensor): (String, Tensor)| Some((name.strip_prefix(ADAPTER)?.to_owned(), tensor));
-    QueryAdapter::loaded(vectors.into_iter().filter_map(own).collect(), width, path)
-}
-
 fn book_name(level: usize) -> String {
     format!("codebook.{level}")
 }
 
 fn read_meta(path: &Path) -> Result<IndexMeta> {
     let text = file_io::read_text(path, 1 << 20)?;
-    let broken =
-        |error: serde_json::Error| Error::file(path, format!("is not an index's description: {error}"));
+    let broken = |error: serde_json::Error| Error::file(path, format!("does not describe an index: {error}"));
     let value: serde_json::Value = serde_json::from_str(&text).map_err(broken)?;
     match value.get("version").and_then(serde_json::Value::as_u64) {
         Some(VERSION) => serde_json::from_value(value).map_err(broken),
@@ -231,19 +269,14 @@ fn read_docids(path: &Path, corpus: &Corpus, meta: &IndexMeta) -> Result<DocidSe
     for (number, line) in (1..).zip(text.lines()) {
         let line: Line = serde_json::from_str(line).map_err(|e| Error::line(path, number, e.to_string()))?;
         if corpus.find(&line.image) != Some(ImageIdx::from(docids.len())) {
-            return Err(Error::line(
-                path,
-                number,
-                format!("image {} is not the corpus's next one", line.image),
-            ));
+            let what = format!("image {} is not the next one of the corpus", line.image);
+            return Err(Error::line(path, number, what));
         }
         docids.push(line.docid);
     }
     if docids.len() != corpus.len() {
-        return Err(Error::file(
-            path,
-            format!("names {} images, the corpus has {}", docids.len(), corpus.len()),
-        ));
+        let what = format!("names {} images, the corpus has {}", docids.len(), corpus.len());
+        return Err(Error::file(path, what));
     }
     DocidSet::new(docids, meta.codes_per_level.clone()).map_err(|error| Error::file(path, error.to_string()))
 }

@@ -1,16 +1,17 @@
-//! Looking ahead: the best that the codebooks' geometry can still add below a node.
+//! Looking ahead: the best that the codebooks' geometry can still add below a node of the trie.
 //!
-//! A beam search keeps the prefixes that score best *so far*, and loses the right one where its first codes fit
-//! badly. With grounded logits most of the future is known: every code's term is 2⟨Wq, e⟩ plus a constant of its
-//! node, so one pass over the trie, from the leaves up, gives each node the best sum any docid below it can reach.
-//! Prefixes are then kept by what they have plus what they can still get, as A* does (Hart et al. 1968); the
-//! decoder's own logits are the part that is not future_scores. No image embedding is stored or touched: the pass reads
-//! codes and constants, as asymmetric distances of product quantisation do (Jégou et al. 2011).
+//! A beam search keeps the prefixes that score best *so far*, and loses the right one if its first codes fit
+//! badly. With grounded logits most of the future is known: the term of a code is 2⟨Wq, e⟩ plus a constant of
+//! its node, so one pass over the trie, from the leaves up, gives each node the best sum that any docid below
+//! it reaches. The search then keeps prefixes by what they have plus what they can still get, as A* does
+//! (Hart et al. 1968); only the decoder's own logits are unknown. The pass compares no image embedding: it
+//! reads codes and constants, as asymmetric distances of product quantisation do (Jégou et al. 2011).
 //!
-//! Scores are unchanged: only which prefixes survive is decided better. (PAG, Zeng et al. 2024, plans ahead with a
-//! trained head; here the codebooks do it.)
+//! Scores do not change, only the choice of the prefixes that survive. (PAG, Zeng et al. 2024, plans ahead
+//! with a trained head; here the codebooks do it.)
 
 use super::candidate_table::CandidateTable;
+use crate::config;
 use crate::docid::trie::Trie;
 
 /// The constants of a trie's nodes.
@@ -20,7 +21,7 @@ pub struct Lookahead {
     offsets: Vec<Vec<f32>>,
 }
 
-/// What a batch of queries makes of each code: one entry a level that has a codebook.
+/// The query-dependent part of every code's term: one entry for each level that has a codebook.
 #[derive(Debug, Clone)]
 pub struct LookaheadTerms {
     /// Number of queries.
@@ -32,34 +33,32 @@ pub struct LookaheadTerms {
 }
 
 impl Lookahead {
+    /// Whether a search looks ahead: the configuration wants it, and scores have a part that is known in
+    /// advance.
+    pub fn is_enabled(search: &config::Search, decoder: &config::Decoder) -> bool {
+        search.lookahead && (decoder.grounded || decoder.plan)
+    }
+
     /// The constants of every node of the trie.
     pub fn new(trie: &Trie, candidate_table: &CandidateTable) -> Self {
+        // A node's constant depends on its prefix alone, so any docid below it has it.
         let offset = |level: usize, node: usize| {
-            // A node's constant depends on its prefix alone, so any image below it has it.
-            let image = trie.images_under(level, node as u32)[0];
-            candidate_table.offsets(image)[level]
+            candidate_table.offsets(trie.rows_under(level, node as u32)[0])[level]
         };
         let level = |level: usize| (0..trie.len(level)).map(|node| offset(level, node)).collect();
         Self { offsets: (0..trie.levels()).map(level).collect() }
     }
 
-    /// For one query, level by level and node by node, the most that the levels below can add; `leaves` is what
-    /// each whole docid gets.
-    pub fn values(
-        &self,
-        trie: &Trie,
-        lookahead_terms: &LookaheadTerms,
-        query: usize,
-        leaves: &[f32],
-    ) -> Vec<Vec<f32>> {
+    /// For one query, level by level and node by node, the most that the levels below can add; `leaves` is
+    /// what each whole docid gets on top.
+    pub fn values(&self, trie: &Trie, terms: &LookaheadTerms, query: usize, leaves: &[f32]) -> Vec<Vec<f32>> {
         let levels = trie.levels();
         let mut values: Vec<Vec<f32>> = (0..levels).map(|level| vec![0.0; trie.len(level)]).collect();
         values[levels - 1].iter_mut().zip(leaves).for_each(|(value, leaf)| *value = *leaf);
         for level in (0..levels - 1).rev() {
             let (above, below) = values.split_at_mut(level + 1);
-            let gain = |child: u32| {
-                self.term(trie, lookahead_terms, query, level + 1, child) + below[0][child as usize]
-            };
+            let gain =
+                |child: u32| self.term(trie, terms, query, level + 1, child) + below[0][child as usize];
             for (node, value) in (0..).zip(&mut above[level]) {
                 *value = trie.children(level, node).map(gain).fold(f32::NEG_INFINITY, f32::max);
             }
@@ -67,18 +66,11 @@ impl Lookahead {
         values
     }
 
-    /// What the geometry adds at one node; nothing at a suffix level, which has no codebook.
-    fn term(
-        &self,
-        trie: &Trie,
-        lookahead_terms: &LookaheadTerms,
-        query: usize,
-        level: usize,
-        node: u32,
-    ) -> f32 {
-        let Some(products) = lookahead_terms.products.get(level) else { return 0.0 };
-        let codes = products.len() / lookahead_terms.queries;
+    /// What the geometry adds at one node; zero at a suffix level, which has no codebook.
+    fn term(&self, trie: &Trie, terms: &LookaheadTerms, query: usize, level: usize, node: u32) -> f32 {
+        let Some(products) = terms.products.get(level) else { return 0.0 };
+        let codes = products.len() / terms.queries;
         let product = products[query * codes + trie.code(level, node) as usize];
-        product + lookahead_terms.weights[level] * self.offsets[level][node as usize]
+        product + terms.weights[level] * self.offsets[level][node as usize]
     }
 }

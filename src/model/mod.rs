@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod beam_search;
 pub mod beam_state;
+pub mod build_model;
 pub mod candidate_table;
 pub mod checkpoint;
 pub mod decoder;

@@ -1,7 +1,11 @@
-//! The adapter of image queries: another view of a photo ↦ the place of the photo itself.
+//! The adapter of photo queries: it moves the embedding of another view of a photo to that of the photo
+//! itself.
 //!
-//! x ↦ normalise(x + W₃·relu(W₂·relu(W₁·√d·x + b₁) + b₂)), d the width of x: a residual adapter over a frozen encoder
-//! (Gao et al. 2021, *CLIP-QueryAdapter*). Only queries go through it. What is searched stays where captions look for it.
+//! x ↦ normalise(x + W₃·relu(W₂·relu(W₁·√d·x + b₁) + b₂)), d the width of x: a residual adapter over a frozen
+//! encoder (Gao et al. 2021, *CLIP-Adapter*). Only queries go through it; indexed images stay where captions
+//! look for them.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,15 +26,13 @@ pub struct QueryAdapter {
 }
 
 impl QueryAdapter {
-    /// A fresh one, which changes nothing yet: for rows of `width` numbers, with `hidden` units a layer.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// An untrained adapter, which changes nothing: for rows of `width` numbers, with `hidden` units a layer.
     pub fn fresh(width: usize, hidden: usize, seed: u64, device: &Device) -> Result<Self> {
         Self::build(Builder::fresh(seed, device), width, hidden, "adapter".as_ref())
     }
 
-    /// The one of these tensors, on the CPU, for rows of `width` numbers; `origin` names the file in errors.
+    /// An adapter with these weights, on the CPU, for rows of `width` numbers; `origin` names the file in
+    /// errors.
     ///
     /// # Errors
     /// When a tensor is missing, left over, of another shape or not finite.
@@ -53,10 +55,7 @@ impl QueryAdapter {
         Ok(Self { layers, params: builder.finish(origin)? })
     }
 
-    /// The same on the CPU, learning no more.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// A copy on the CPU that is not trained.
     pub fn detached(&self) -> Result<Self> {
         let copy = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_device(&Device::Cpu)?));
         let tensors = self.params.iter().map(copy).collect::<Result<_>>()?;
@@ -75,19 +74,13 @@ impl QueryAdapter {
     }
 
     /// Unit rows (queries, width) → unit rows of the same shape.
-    ///
-    /// # Errors
-    /// When the width is another.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [first, second, last] = &self.layers;
         let hidden = first.forward(&(x * (x.dim(1)? as f64).sqrt())?)?.relu()?;
         unit_rows(&(x + last.forward(&second.forward(&hidden)?.relu()?)?)?)
     }
 
-    /// The same of a matrix, on the CPU.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
+    /// The same for a matrix, on the CPU.
     pub fn apply(&self, rows: &Matrix) -> Result<Matrix> {
         to_matrix(&self.forward(&from_matrix(rows, &Device::Cpu)?)?)
     }

@@ -1,68 +1,101 @@
-//! Exact search: the cosine of the query with every image of the gallery.
-
-use std::sync::Arc;
+//! Exact search: the cosine of a query with every image of the gallery.
+//!
+//! Every table has two dense rows: with the encoder as it is, and with the trained alignment on both sides.
+//! What else is trained has to beat the second one.
 
 use rayon::prelude::*;
 
-use super::query_embedder::Embedder;
-use super::top_k::top_k;
-use super::{Hit, Query, Ranked, RankedList, Retriever};
+use super::factory::RetrieverFactory;
+use super::spec::{Need, RetrieverSpec};
+use super::stage::Stage;
+use super::{Hit, Query, Ranked, RankedList, Retriever, query};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
-use crate::model::alignment::Alignment;
+use crate::modality::Modality;
+use crate::ranking::{rank_of, top_k};
 
-/// The dense rows that every table has beside the generative ones: with the encoder as it is, and with the trained
-/// alignment on both sides, which is the row to beat for what else is trained.
+/// Exact search by the encoder alone.
+pub static DENSE: RetrieverSpec = RetrieverSpec {
+    name: "dense",
+    retriever: "dense",
+    stage: Stage::Exact,
+    baseline: true,
+    product: false,
+    queries: &Modality::ALL,
+    needs: &[],
+    enabled: |_| true,
+    build: build_plain,
+    survival: None,
+};
+
+/// Exact search by the encoder and the trained alignment.
+pub static ADAPTED: RetrieverSpec = RetrieverSpec {
+    name: "adapted",
+    retriever: "adapted",
+    baseline: false,
+    needs: &[Need::TrainedAlignment],
+    build: build_aligned,
+    ..DENSE
+};
+
+fn build_plain(run: &RetrieverFactory, gallery: &[ImageIdx]) -> Result<Box<dyn Retriever>> {
+    Ok(Box::new(Dense::new(gallery, &run.prepared().embeddings.images, Space::Encoder)))
+}
+
+fn build_aligned(run: &RetrieverFactory, gallery: &[ImageIdx]) -> Result<Box<dyn Retriever>> {
+    Ok(Box::new(Dense::new(gallery, run.aligned_images(), Space::Aligned)))
+}
+
+/// Where queries and images are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// As the encoder embeds them.
+    Encoder,
+    /// After the alignment of the index.
+    Aligned,
+}
+
+/// Exact search over a gallery.
 pub struct Dense {
-    name: &'static str,
-    align: Option<Arc<Alignment>>,
+    space: Space,
     gallery: Vec<ImageIdx>,
     /// One unit row an image of the gallery.
     embeddings: Matrix,
-    embedder: Embedder,
 }
 
 impl Dense {
-    /// Exact search over these images; `embeddings` has one unit row each, in the same order.
-    pub fn new(gallery: Vec<ImageIdx>, embeddings: Matrix, embedder: Embedder) -> Self {
-        Self { name: "dense", align: None, gallery, embeddings, embedder }
-    }
-
-    /// The same through an alignment; `embeddings` are aligned already.
-    pub fn adapted(self, align: Arc<Alignment>) -> Self {
-        Self { name: "adapted", align: Some(align), ..self }
+    /// Exact search over these images of a corpus; `images` has the unit rows of all of them in that space.
+    pub fn new(gallery: &[ImageIdx], images: &Matrix, space: Space) -> Self {
+        let rows: Vec<usize> = gallery.iter().map(|image| image.row()).collect();
+        Self { space, gallery: gallery.to_vec(), embeddings: images.select(&rows) }
     }
 
     /// (query, image)
     fn scores(&self, queries: &[Query]) -> Result<Matrix> {
-        let (mut embedded, modalities) = self.embedder.embed(queries)?;
-        if let Some(align) = &self.align {
-            embedded = align.queries(&embedded, &modalities)?;
-        }
-        Ok(embedded.mul_transposed(&self.embeddings))
+        let width = self.embeddings.width();
+        let rows = match self.space {
+            Space::Encoder => query::rows(queries, width)?,
+            Space::Aligned => query::aligned_rows(queries, width)?,
+        };
+        Ok(rows.mul_transposed(&self.embeddings))
     }
 
     fn best(&self, scores: &[f32], k: usize) -> RankedList {
-        let hits = top_k(scores, k).into_iter();
-        RankedList::new(hits.map(|row| Hit { image: self.gallery[row], score: scores[row] }))
+        let hit = |row: usize| Hit { image: self.gallery[row], score: scores[row] };
+        RankedList::new(top_k(scores, k).into_iter().map(hit))
     }
 
-    /// Where `gold` stands in the list of the whole gallery.
+    /// The rank of `gold` in the list of the whole gallery.
     fn rank(&self, scores: &[f32], gold: ImageIdx) -> Option<usize> {
-        let at = self.gallery.iter().position(|&image| image == gold)?;
-        let own = scores[at];
-        let before = |(&score, &image): (&f32, &ImageIdx)| score > own || (score == own && image < gold);
-        (!own.is_nan()).then(|| 1 + scores.iter().zip(&self.gallery).filter(|pair| before(*pair)).count())
+        let position = self.gallery.iter().position(|&image| image == gold)?;
+        let scored = scores.iter().copied().zip(self.gallery.iter().copied());
+        rank_of(&(scores[position], gold), scored)
     }
 }
 
 impl Retriever for Dense {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn touched(&self) -> usize {
+    fn embeddings_scored(&self) -> usize {
         self.gallery.len()
     }
 
@@ -72,8 +105,8 @@ impl Retriever for Dense {
         Ok(rows.map(|scores| self.best(scores, k)).collect())
     }
 
-    /// Counts the images that come before the right one: sorting all of a large gallery for every query, only to see
-    /// where one image stands, would take most of the time of an evaluation.
+    /// Counts the images before the right one instead of sorting the gallery for every query, which would
+    /// take most of the time of an evaluation.
     fn ranked(&self, queries: &[Query], gold: &[ImageIdx], k: usize) -> Result<Vec<Ranked>> {
         let scores = self.scores(queries)?;
         let rows = scores.data().par_chunks(self.gallery.len().max(1)).zip(gold);
@@ -84,32 +117,26 @@ impl Retriever for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::embeddings::Embeddings;
-    use crate::encoder::MirrorTta;
-    use crate::encoder::precomputed_features::PrecomputedFeatures;
-    use crate::modality::Modality;
+
+    fn images_of(list: &RankedList) -> Vec<u32> {
+        list.hits().iter().map(|hit| hit.image.0).collect()
+    }
 
     #[test]
-    fn ranks_by_cosine_and_serves_the_gallery_alone() {
-        let embeddings = Matrix::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8]);
-        let features = Embeddings { images: embeddings.clone(), captions: Matrix::zeros(0, 2) };
-        let embedder = Embedder::new(Arc::new(PrecomputedFeatures::new(features)), MirrorTta::Off);
-        let dense = Dense::new([4, 7, 9].map(ImageIdx).to_vec(), embeddings, embedder);
-        let query = Query::Embedding(Modality::Caption, vec![0.0, 1.0]);
-        let images = |k| -> Vec<u32> {
-            dense.retrieve(std::slice::from_ref(&query), k).unwrap()[0]
-                .hits()
-                .iter()
-                .map(|h| h.image.0)
-                .collect()
-        };
-        // Where the right image stands is told beyond the end of the list, and of strangers it is not.
+    fn ranks_by_cosine_within_the_gallery_alone() {
+        let mut images = Matrix::zeros(10, 2);
+        for (image, row) in [(4, [1.0, 0.0]), (7, [0.0, 1.0]), (9, [0.6, 0.8]), (5, [0.0, 1.0])] {
+            images.row_mut(image).copy_from_slice(&row);
+        }
+        let dense = Dense::new(&[4, 7, 9].map(ImageIdx), &images, Space::Encoder);
+        let query = [Query::embedded(Modality::Caption, vec![0.0, 1.0])];
+        assert_eq!(images_of(&dense.retrieve(&query, 2).unwrap()[0]), [7, 9]);
+        assert_eq!(images_of(&dense.retrieve(&query, 10).unwrap()[0]), [7, 9, 4]);
+        // The rank reaches beyond the end of the list; an image outside the gallery has none.
         for (gold, rank) in [(7, Some(1)), (9, Some(2)), (4, Some(3)), (5, None)] {
-            let ranked = dense.ranked(std::slice::from_ref(&query), &[ImageIdx(gold)], 1).unwrap();
+            let ranked = dense.ranked(&query, &[ImageIdx(gold)], 1).unwrap();
             assert_eq!((ranked[0].0.hits().len(), ranked[0].1), (1, rank));
         }
-        assert_eq!(images(2), [7, 9]);
-        assert_eq!(images(10), [7, 9, 4]);
-        assert!(dense.retrieve(&[Query::Caption("a dog".into())], 1).is_err());
+        assert!(dense.retrieve(&[Query::caption("a dog")], 1).is_err(), "not embedded");
     }
 }

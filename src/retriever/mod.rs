@@ -1,66 +1,84 @@
-//! Retrievers: the one door for evaluation, search and validation during training.
+//! Retrievers: queries in, ranked lists of images out. Evaluation, search and validation know nothing else of
+//! them.
 //!
-//! A [`Retriever`] turns queries into [`RankedList`]s; what stands behind it (a decoder, exact search) is nobody
-//! else's business. A new retriever is one file here, one arm in `build`, one line in the contract test.
+//! ```text
+//! Query { text, photo } ─ query_embedder ─▶ Query { …, embedding } ─ any Retriever ─▶ RankedList
+//! ```
+//!
+//! # How to add a retriever
+//! 1. Write a file here with a type that implements [`Retriever`] and a `pub static` [`RetrieverSpec`] whose
+//!    `build` makes one from the parts of a run that [`RetrieverFactory`] offers: corpus, embeddings, docids,
+//!    model. A retriever reads from a [`Query`] what it needs, words or pixels or vectors.
+//! 2. Add its line to [`registry::RETRIEVERS`].
+//!
+//! It then has its rows in every report, answers `dsi search --retriever NAME`, and is checked by the
+//! contract test.
+//!
+//! A second stage, such as a cross-encoder over the candidates of another retriever, implements
+//! [`Scorer`](rerank::Scorer) instead, and its spec builds a [`Rerank`](rerank::Rerank).
+//!
+//! Errors: a retriever fails when a query lacks what it needs, and when the device does.
 
 pub mod caption_ranking;
 pub mod dense;
+pub mod docid_search;
 pub mod factory;
 pub mod generative;
+pub mod generative_stages;
+pub mod query;
 pub mod query_embedder;
 pub mod ranked_list;
+pub mod registry;
 pub mod rerank;
+pub mod sections;
+pub mod spec;
+pub mod stage;
 pub mod survival;
-pub mod top_k;
 
-use std::path::PathBuf;
-
+pub use factory::RetrieverFactory;
+pub use query::Query;
 pub use ranked_list::{Hit, RankedList};
+pub use registry::RETRIEVERS;
+pub use spec::RetrieverSpec;
 
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::modality::Modality;
 
-/// What is asked.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Query {
-    /// A sentence.
-    Caption(String),
-    /// A photo on disk.
-    Image(PathBuf),
-    /// Either of them, already embedded by the retriever's own encoder (unit length).
-    Embedding(Modality, Vec<f32>),
-}
-
-/// What measuring needs of an answer: the list, and the one-based rank of the image that was asked for.
+/// A list, and the one-based rank of the right image among all that could be returned.
 pub type Ranked = (RankedList, Option<usize>);
 
 /// Something that answers queries with ranked lists of images.
 pub trait Retriever: Send + Sync {
-    /// The retriever's name in reports.
-    fn name(&self) -> &str;
+    /// Most image embeddings that are compared with one query: the cost that a generative retriever avoids.
+    fn embeddings_scored(&self) -> usize;
 
-    /// Image embeddings compared with a query, at most: the cost that a generative retriever avoids.
-    fn touched(&self) -> usize;
-
-    /// One ranked list a query, in order, each of at most `k` images. The answer to a query does not depend on
-    /// the other queries of the call.
-    ///
-    /// # Errors
-    /// When a query cannot be embedded: an empty caption, a photo that cannot be read.
+    /// A ranked list of at most `k` images for each query, in their order. The list of a query does not
+    /// depend on the other queries of the call.
     fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>>;
 
-    /// For each query the list of at most `k` images, and the one-based rank of the image it asks for among *all*
-    /// that this retriever can return, not only the first `k`: what measuring needs.
-    ///
-    /// # Errors
-    /// As [`Retriever::retrieve`].
+    /// For each query the list of at most `k` images, and the one-based rank of its right image (`gold`)
+    /// among *all* that this retriever can return, not only the first `k`. Evaluation needs both.
     fn ranked(&self, queries: &[Query], gold: &[ImageIdx], k: usize) -> Result<Vec<Ranked>> {
-        let lists = self.retrieve(queries, usize::MAX)?.into_iter().zip(gold);
-        let ranked = |(list, gold): (RankedList, &ImageIdx)| {
-            let rank = list.rank_of(*gold);
-            (list.truncated(k), rank)
-        };
-        Ok(lists.map(ranked).collect())
+        let lists = self.retrieve(queries, usize::MAX)?;
+        Ok(lists.into_iter().zip(gold).map(|(list, &gold)| ranked(list, gold, k)).collect())
+    }
+}
+
+fn ranked(whole: RankedList, gold: ImageIdx, k: usize) -> Ranked {
+    let rank = whole.rank_of(gold);
+    (whole.truncated(k), rank)
+}
+
+impl<R: Retriever + ?Sized> Retriever for Box<R> {
+    fn embeddings_scored(&self) -> usize {
+        (**self).embeddings_scored()
+    }
+
+    fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>> {
+        (**self).retrieve(queries, k)
+    }
+
+    fn ranked(&self, queries: &[Query], gold: &[ImageIdx], k: usize) -> Result<Vec<Ranked>> {
+        (**self).ranked(queries, gold, k)
     }
 }

@@ -3,8 +3,8 @@
 //! A list is well-formed by construction (sorted, each image once), so metrics, run files, `search` and
 //! `serve` read it as it stands.
 
-use super::top_k::best_first;
 use crate::ids::ImageIdx;
+use crate::ranking::best_first;
 
 /// One image of a ranked list.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,87 +1,178 @@
-//! Re-ranking: the few candidates of a generative retriever, ordered again by their exact cosine fused with
-//! their sequence score.
+//! Re-ranking: the candidates of any retriever, ordered again by the scores of any scorer.
+//!
+//! The fused score of a candidate is weight · scorer's score + (1 − weight) · retriever's score. The first
+//! scorer is the [`ExactCosine`] over the candidates of the generative retriever.
 
 use std::sync::Arc;
 
+use super::factory::RetrieverFactory;
 use super::generative::Generative;
-use super::{Hit, Query, RankedList, Retriever};
+use super::generative_stages::{DECODER, fused};
+use super::spec::RetrieverSpec;
+use super::stage::Stage;
+use super::{Hit, Query, RankedList, Retriever, query};
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::{Matrix, dot};
 
-/// A generative retriever whose candidates are re-ranked.
-pub struct Rerank {
-    /// Finds the candidates.
-    pub inner: Generative,
-    /// Candidates a query: the beam.
-    pub candidates: usize,
-    /// Aligned unit rows of all images of the corpus.
-    pub images: Arc<Matrix>,
-    /// Share of the cosine in the fused score, 0 to 1.
-    pub weight: f32,
-    /// The cosine is divided by this, which puts it on the scale of a sequence score.
-    pub temperature: f32,
-    /// What each image of the corpus gets beside its score, and is already in a sequence score; may be empty.
-    pub beside: Arc<Vec<f32>>,
-}
+/// The candidates of the beam, re-ranked by their exact cosine.
+pub static RERANK: RetrieverSpec = RetrieverSpec {
+    name: "rerank",
+    stage: Stage::Rerank,
+    product: true,
+    enabled: |sections| sections.search.rerank,
+    build: |run, gallery| Ok(Box::new(reranked_beam(run, gallery))),
+    survival: None,
+    ..DECODER
+};
 
-/// What speaks for one candidate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evidence {
-    /// The candidate.
-    pub image: ImageIdx,
-    /// cos(q, x)/τ − η·log p(c)
-    pub exact: f32,
-    /// The sequence score.
-    pub sequence: f32,
-}
-
-impl Evidence {
-    /// weight · exact + (1 − weight) · sequence score.
-    pub fn fused(&self, weight: f32) -> Hit {
-        Hit { image: self.image, score: weight * self.exact + (1.0 - weight) * self.sequence }
+/// The beam search fused with geometry and prior, re-ranked by the exact cosine.
+pub fn reranked_beam(run: &RetrieverFactory, gallery: &[ImageIdx]) -> Rerank<Generative, ExactCosine> {
+    let sections = run.sections();
+    Rerank {
+        retriever: fused(run, gallery),
+        scorer: ExactCosine {
+            images: Arc::clone(run.aligned_images()),
+            temperature: sections.decoder.temperature as f32,
+            bonus: Arc::clone(run.prior_bonus()),
+        },
+        candidates: run.docid_search().beam(),
+        weight: sections.search.rerank_weight as f32,
     }
 }
 
-impl Rerank {
-    /// The candidates of each query with what speaks for them.
+/// Scores the images that a retriever has found: the second stage of a search.
+pub trait Scorer: Send + Sync {
+    /// The scores of these images for a query, in their order; on the scale of the retriever's.
+    ///
+    /// # Errors
+    /// When the query lacks what the scorer needs.
+    fn scores(&self, query: &Query, images: &[ImageIdx]) -> Result<Vec<f32>>;
+}
+
+/// A retriever whose candidates are re-ranked by a scorer.
+pub struct Rerank<R, S> {
+    /// Finds the candidates.
+    pub retriever: R,
+    /// Scores them.
+    pub scorer: S,
+    /// Candidates a query.
+    pub candidates: usize,
+    /// Share of the scorer's score in the fused one, 0 to 1.
+    pub weight: f32,
+}
+
+/// An image with the scores of both stages.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The image.
+    pub image: ImageIdx,
+    /// The retriever's score.
+    pub retrieved: f32,
+    /// The scorer's score.
+    pub rescored: f32,
+}
+
+impl Candidate {
+    /// weight · rescored + (1 − weight) · retrieved.
+    pub fn fused(&self, weight: f32) -> Hit {
+        Hit { image: self.image, score: weight * self.rescored + (1.0 - weight) * self.retrieved }
+    }
+}
+
+impl<R: Retriever, S: Scorer> Rerank<R, S> {
+    /// The candidates of each query with both scores.
     ///
     /// # Errors
     /// As [`Retriever::retrieve`].
-    pub fn evidence(&self, queries: &[Query]) -> Result<Vec<Vec<Evidence>>> {
-        let (embeddings, modalities) = self.inner.embedder.embed(queries)?;
-        let embedded: Vec<Query> = modalities
-            .iter()
-            .zip(embeddings.iter())
-            .map(|(&modality, row)| Query::Embedding(modality, row.to_vec()))
-            .collect();
-        let found = self.inner.retrieve(&embedded, self.candidates)?;
-        let queries = self.inner.align.queries(&embeddings, &modalities)?;
-        let weigh = |(list, query): (RankedList, &[f32])| {
-            let hits = list.hits().iter().map(|hit| {
-                let cosine = dot(query, self.images.row(hit.image.row()));
-                let beside = self.beside.get(hit.image.row()).copied().unwrap_or(0.0);
-                Evidence { image: hit.image, exact: cosine / self.temperature + beside, sequence: hit.score }
-            });
-            hits.collect()
-        };
-        Ok(found.into_iter().zip(queries.iter()).map(weigh).collect())
+    pub fn scored(&self, queries: &[Query]) -> Result<Vec<Vec<Candidate>>> {
+        let lists = self.retriever.retrieve(queries, self.candidates)?;
+        queries.iter().zip(&lists).map(|(query, list)| self.rescore(query, list)).collect()
+    }
+
+    fn rescore(&self, query: &Query, list: &RankedList) -> Result<Vec<Candidate>> {
+        let images: Vec<ImageIdx> = list.hits().iter().map(|hit| hit.image).collect();
+        let scores = self.scorer.scores(query, &images)?;
+        let candidate =
+            |(hit, rescored): (&Hit, f32)| Candidate { image: hit.image, retrieved: hit.score, rescored };
+        Ok(list.hits().iter().zip(scores).map(candidate).collect())
     }
 }
 
-impl Retriever for Rerank {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn touched(&self) -> usize {
-        self.candidates
+impl<R: Retriever, S: Scorer> Retriever for Rerank<R, S> {
+    fn embeddings_scored(&self) -> usize {
+        self.retriever.embeddings_scored() + self.candidates
     }
 
     fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>> {
-        let fuse = |evidence: Vec<Evidence>| {
-            RankedList::new(evidence.iter().map(|candidate| candidate.fused(self.weight))).truncated(k)
+        let fuse = |candidates: Vec<Candidate>| {
+            RankedList::new(candidates.iter().map(|candidate| candidate.fused(self.weight))).truncated(k)
         };
-        Ok(self.evidence(queries)?.into_iter().map(fuse).collect())
+        Ok(self.scored(queries)?.into_iter().map(fuse).collect())
+    }
+}
+
+/// cos(q, x)/τ plus a bonus: the exact cosine on the scale of a sequence score.
+pub struct ExactCosine {
+    /// Aligned unit rows of all images of the corpus.
+    pub images: Arc<Matrix>,
+    /// τ
+    pub temperature: f32,
+    /// What each image of the corpus gets on top, −η·log p(c), which is in a sequence score already; may be
+    /// empty.
+    pub bonus: Arc<Vec<f32>>,
+}
+
+impl Scorer for ExactCosine {
+    fn scores(&self, query: &Query, images: &[ImageIdx]) -> Result<Vec<f32>> {
+        let query = query::aligned_rows(std::slice::from_ref(query), self.images.width())?;
+        let score = |image: &ImageIdx| {
+            let cosine = dot(query.row(0), self.images.row(image.row()));
+            cosine / self.temperature + self.bonus.get(image.row()).copied().unwrap_or(0.0)
+        };
+        Ok(images.iter().map(score).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns images 0, 1, 2 in this order.
+    struct InOrder;
+
+    impl Retriever for InOrder {
+        fn embeddings_scored(&self) -> usize {
+            5
+        }
+
+        fn retrieve(&self, queries: &[Query], k: usize) -> Result<Vec<RankedList>> {
+            let hits = [0, 1, 2].map(|image| Hit { image: ImageIdx(image), score: -(image as f32) });
+            Ok(queries.iter().map(|_| RankedList::new(hits).truncated(k)).collect())
+        }
+    }
+
+    /// A scorer that reads words: the longer the caption, the more it likes later images.
+    struct ByLength;
+
+    impl Scorer for ByLength {
+        fn scores(&self, query: &Query, images: &[ImageIdx]) -> Result<Vec<f32>> {
+            let length = query.text.as_ref().map_or(0, String::len) as f32;
+            Ok(images.iter().map(|image| length * image.0 as f32).collect())
+        }
+    }
+
+    #[test]
+    fn any_retriever_is_reranked_by_any_scorer() {
+        let order = |weight, candidates| {
+            let retriever: Box<dyn Retriever> = Box::new(InOrder);
+            let rerank = Rerank { retriever, scorer: ByLength, candidates, weight };
+            assert_eq!(rerank.embeddings_scored(), 5 + candidates);
+            let list = rerank.retrieve(&[Query::caption("dog")], 10).unwrap().remove(0);
+            list.hits().iter().map(|hit| (hit.image.0, hit.score)).collect::<Vec<_>>()
+        };
+        assert_eq!(order(0.0, 3), [(0, 0.0), (1, -1.0), (2, -2.0)]);
+        assert_eq!(order(1.0, 3), [(2, 6.0), (1, 3.0), (0, 0.0)]);
+        assert_eq!(order(0.5, 2), [(1, 1.0), (0, 0.0)]);
     }
 }

@@ -16,15 +16,15 @@ use crate::docid::trie::Trie;
 use crate::docid::{Docid, DocidSet};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
-use crate::ids::ImageIdx;
+use crate::ids::{DocidRow, ImageIdx};
 use crate::matrix::Matrix;
 use crate::model::candidate_table::CandidateTable;
 use crate::model::generative_model::GenerativeModel;
 use crate::model::index_folder::DocidIndex;
 use crate::model::share_encoding;
 use crate::nn::tensors;
-use crate::retriever::Retriever;
-use crate::retriever::factory::{RetrieverFactory, RetrieverKind};
+use crate::retriever::docid_search::DocidSearch;
+use crate::retriever::generative::Generative;
 
 /// What the optimiser's file of a checkpoint calls the docids, (images, levels).
 const DOCIDS: &str = "docids";
@@ -36,15 +36,15 @@ pub struct DocidState {
     index: DocidIndex,
     /// Aligned unit rows of all images by the encoder that named them.
     images: Arc<Matrix>,
-    /// Where candidates are taken from.
-    pub candidate_table: CandidateTable,
+    /// The docids with the offsets of their codes.
+    pub candidate_table: Arc<CandidateTable>,
     /// What captions learn among: train images alone. Were val and test images candidates here, never once the
     /// right ones, the decoder would learn to avoid them.
     pub caption_teacher: Teacher,
     /// What images learn among: all that may be learnt by heart, each of them as often the right one.
     pub image_teacher: Teacher,
     /// The decoder alone over all images.
-    pub validation: Box<dyn Retriever>,
+    pub validation: Generative,
     /// Perplexity of the codes, the mean over levels: how many are in use, as it were.
     pub perplexity: f64,
 }
@@ -63,16 +63,16 @@ impl DocidState {
     ) -> Result<Self> {
         let (corpus, section) = (&prepared.corpus, sections.train);
         let teacher = |gallery: &[ImageIdx]| {
-            let trie = Trie::over(&index.docids, gallery.iter().copied());
+            let trie = Trie::over(&index.docids, gallery.iter().copied().map(DocidRow::of));
             Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
         };
-        let parts = RetrieverFactory::new(sections.config, prepared, index.clone(), Arc::clone(dsi))?;
+        let search = DocidSearch::new(Arc::clone(dsi), &index, sections.search, sections.decoder)?;
         let everything: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
-            candidate_table: CandidateTable::new(index.docids.clone(), index.codebooks.as_ref()),
+            candidate_table: Arc::clone(search.candidates()),
             caption_teacher: teacher(&corpus.images_in(Split::Train)),
             image_teacher: teacher(&corpus.memorised(section.regime)),
-            validation: parts.build(RetrieverKind::Decoder, &everything),
+            validation: search.decoder_alone(&everything),
             perplexity: perplexity(&index.docids),
             index,
             images,

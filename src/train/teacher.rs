@@ -13,10 +13,10 @@ use crate::data::corpus::Corpus;
 use crate::data::npy::Rows;
 use crate::docid::trie::Trie;
 use crate::error::{Error, Result};
-use crate::ids::ImageIdx;
+use crate::ids::DocidRow;
 use crate::matrix::Matrix;
 use crate::model::beam_search::Beams;
-use crate::retriever::top_k::top_k;
+use crate::ranking::top_k;
 use crate::rng::Rng;
 
 /// The candidates of one query, and the probability that the teacher gives each of their prefixes.
@@ -64,7 +64,7 @@ impl Scores {
     }
 
     /// The scores of a caption with these images.
-    fn of(&self, caption: usize, images: &[ImageIdx]) -> Result<Vec<f32>> {
+    fn of(&self, caption: usize, images: &[DocidRow]) -> Result<Vec<f32>> {
         let row = self.0.lock().unwrap_or_else(PoisonError::into_inner).row(caption)?;
         Ok(images.iter().map(|image| row[image.row()]).collect())
     }
@@ -86,7 +86,8 @@ pub struct Teacher {
 impl Teacher {
     /// A teacher over the images of a trie; `images` has an aligned unit row for every image of the corpus.
     pub fn new(trie: Trie, images: &Matrix, candidates: usize, temperature: f64) -> Self {
-        let rows: Vec<usize> = trie.images().iter().map(|image| image.row()).collect();
+        // Each image has one docid here, so a docid's row is its image's.
+        let rows: Vec<usize> = trie.rows().iter().map(|docid| docid.row()).collect();
         Self {
             embeddings: images.select(&rows),
             leaves: rows.into_iter().enumerate().map(|(leaf, row)| (row, leaf)).collect(),
@@ -120,7 +121,7 @@ impl Teacher {
             let gold = batch.queries[query].gold;
             targets.push(match (caption_scores, unshifted_caption(batch, query)) {
                 (Some(scores), Some(caption)) => {
-                    self.target(&scores.of(caption, self.trie.images())?, gold, negatives)
+                    self.target(&scores.of(caption, self.trie.rows())?, gold, negatives)
                 }
                 _ => self.target(cosines.row(query), gold, negatives),
             });
@@ -136,7 +137,7 @@ impl Teacher {
         let mass = |range: &Range<u32>| (running[range.end as usize] - running[range.start as usize]) as f32;
         let masses = |&leaf: &usize| self.trie.prefixes(leaf as u32).iter().map(mass).collect();
         TeacherTarget {
-            images: candidates.iter().map(|&leaf| self.trie.image(leaf as u32).row()).collect(),
+            images: candidates.iter().map(|&leaf| self.trie.row(leaf as u32).row()).collect(),
             mass: candidates.iter().map(masses).collect(),
         }
     }
@@ -179,7 +180,7 @@ pub fn beam_negatives(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -
 
 fn random_image_under_beam(beams: &Beams, trie: &Trie, level: usize, rng: &mut Rng) -> usize {
     let kept = &beams[level];
-    let images = trie.images_under(level, kept[rng.random_range(0..kept.len())].node);
+    let images = trie.rows_under(level, kept[rng.random_range(0..kept.len())].node);
     images[rng.random_range(0..images.len())].row()
 }
 

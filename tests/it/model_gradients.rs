@@ -10,6 +10,7 @@ use dsi::docid::{Docid, DocidSet};
 use dsi::encoder::clip::config::{TextConfig, VisionConfig};
 use dsi::encoder::clip::{Clip, ClipConfig, TokenBatch};
 use dsi::encoder::contrastive_loss::contrastive_loss;
+use dsi::ids::DocidRow;
 use dsi::matrix::Matrix;
 use dsi::modality::Modality;
 use dsi::model::alignment::SideMap;
@@ -119,9 +120,11 @@ impl Joint {
         let rows = Tensor::cat(&[&texts, &photos], 0).unwrap();
         let modalities = [Modality::Caption, Modality::Caption, Modality::Image, Modality::Image];
         let queries = Queries::of(self.side.forward(&rows).unwrap(), &modalities).unwrap();
-        let images = vec![vec![0, 1, 2, 3], vec![2, 0, 3, 1], vec![0, 3, 2, 1], vec![3, 2, 1, 0]];
+        let images = [vec![0, 1, 2, 3], vec![2, 0, 3, 1], vec![0, 3, 2, 1], vec![3, 2, 1, 0]];
+        let rows: Vec<Vec<DocidRow>> =
+            images.iter().map(|images| images.iter().map(|&image| image.into()).collect()).collect();
         let candidates =
-            self.candidate_table.candidates(&images, &self.device).unwrap().to_dtype(self.dtype).unwrap();
+            self.candidate_table.candidates(&rows, &self.device).unwrap().to_dtype(self.dtype).unwrap();
         let scores = self.dsi.step_scores(&queries, &candidates, &mut Dropout::off()).unwrap();
         let targets = images.iter().map(|images| {
             let codes: Vec<&[u32]> =

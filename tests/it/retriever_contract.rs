@@ -1,4 +1,4 @@
-//! What every retriever promises, whatever stands behind it; and that a beam as wide as the gallery errs nowhere.
+//! What every retriever of the table promises; and that a beam as wide as the gallery makes no search error.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, OnceLock};
@@ -10,8 +10,8 @@ use dsi::encoder::embedded_corpus::EmbeddedCorpus;
 use dsi::experiment;
 use dsi::ids::ImageIdx;
 use dsi::modality::Modality;
-use dsi::retriever::factory::{RetrieverFactory, RetrieverKind};
-use dsi::retriever::{Query, RankedList, Retriever};
+use dsi::retriever::generative_stages::{DECODER, EXHAUSTIVE};
+use dsi::retriever::{Query, RETRIEVERS, RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use dsi::run_folder::RunFolder;
 use libtest_mimic::Trial;
 
@@ -21,7 +21,7 @@ use crate::harness::trial;
 /// What every retriever over a model is to do, by name.
 type Check = (&'static str, fn(&'static Model));
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("lists_are_sorted_unique_and_from_the_gallery", lists_are_sorted_unique_and_from_the_gallery),
     ("a_longer_list_continues_a_shorter_one", a_longer_list_continues_a_shorter_one),
     ("ranks_are_those_of_the_whole_list", ranks_are_those_of_the_whole_list),
@@ -33,6 +33,7 @@ const CHECKS: [Check; 6] = [
         "empty_batches_are_answered_and_bad_queries_refused",
         empty_batches_are_answered_and_bad_queries_refused,
     ),
+    ("queries_are_completed_alike_alone_and_together", queries_are_completed_alike_alone_and_together),
     ("a_beam_as_wide_as_the_gallery_is_exhaustive", a_beam_as_wide_as_the_gallery_is_exhaustive),
 ];
 
@@ -46,21 +47,11 @@ pub fn tests() -> Vec<Trial> {
     CHECKS.into_iter().flat_map(of).collect()
 }
 
-/// A new retriever stands here, too.
-const KINDS: [RetrieverKind; 6] = [
-    RetrieverKind::Dense,
-    RetrieverKind::Adapted,
-    RetrieverKind::Decoder,
-    RetrieverKind::Geometry,
-    RetrieverKind::Rerank,
-    RetrieverKind::Exhaustive,
-];
-
-/// A model trained for a few steps, ready to be asked.
+/// A model trained for a few steps. (Its corpus lives as long as the tests.)
 struct Model {
     name: &'static str,
-    prepared: EmbeddedCorpus,
-    parts: RetrieverFactory,
+    prepared: &'static EmbeddedCorpus,
+    run: RetrieverFactory<'static>,
 }
 
 /// The model of a variant, with a beam as wide as the gallery.
@@ -77,17 +68,16 @@ fn open(name: &'static str) -> Model {
     let overrides = space.overrides(&[overrides, &[wide.as_str()][..]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, ctx) = (RunFolder::new(space.path("run")), Context::default());
-    let prepared = experiment::prepare_trained(&config, &run, &ctx).unwrap();
-    let parts = experiment::open(&config, &prepared, &run, &ctx.device).unwrap();
-    Model { name, prepared, parts }
+    let prepared = Box::leak(Box::new(experiment::prepare_trained(&config, &run, &ctx).unwrap()));
+    Model { name, prepared, run: experiment::open(&config, prepared, &run, &ctx.device).unwrap() }
 }
 
-/// A model with every kind of retriever over the images of val and test, the gallery.
+/// A model with every retriever of the table over the images of val and test, the gallery.
 fn for_each_retriever(model: &Model, mut check: impl FnMut(&str, &Model, &[ImageIdx], &dyn Retriever)) {
     let gallery = gallery(&model.prepared.corpus);
-    for kind in KINDS {
-        let retriever = model.parts.build(kind, &gallery);
-        check(&format!("{} {kind:?}", model.name), model, &gallery, &*retriever);
+    for spec in RETRIEVERS {
+        let retriever = spec.build(&model.run, &gallery).unwrap();
+        check(&format!("{} {spec:?}", model.name), model, &gallery, &*retriever);
     }
 }
 
@@ -100,17 +90,19 @@ const MANY: usize = 25;
 const FEW: usize = 4;
 
 /// Sentences, photos and ready embeddings, `count` of each, and a sentence twice.
-fn queries(prepared: &EmbeddedCorpus, count: usize) -> Vec<Query> {
+fn queries(model: &Model, count: usize) -> Vec<Query> {
+    model.run.complete(raw_queries(model.prepared, count)).unwrap()
+}
+
+/// The same before they are completed.
+fn raw_queries(prepared: &EmbeddedCorpus, count: usize) -> Vec<Query> {
     let (corpus, embeddings) = (&prepared.corpus, &prepared.embeddings);
     let images = || corpus.images().take(count);
-    let sentences = images().map(|i| Query::Caption(corpus.caption(corpus.captions_of(i).start).to_owned()));
-    let photos = images().map(|i| Query::Image(corpus.file(i).unwrap().to_owned()));
-    let ready = images().map(|i| Query::Embedding(Modality::Image, embeddings.images.row(i.row()).to_vec()));
-    sentences
-        .chain(photos)
-        .chain(ready)
-        .chain([Query::Caption("a cube".into()), Query::Caption("a cube".into())])
-        .collect()
+    let sentences = images().map(|i| Query::caption(corpus.caption(corpus.captions_of(i).start)));
+    let photos = images().map(|i| Query::photo(corpus.file(i).unwrap()));
+    let ready = images().map(|i| Query::embedded(Modality::Image, embeddings.images.row(i.row()).to_vec()));
+    let twice = [Query::caption("a cube"), Query::caption("a cube")];
+    sentences.chain(photos).chain(ready).chain(twice).collect()
 }
 
 fn images(list: &RankedList) -> Vec<ImageIdx> {
@@ -119,7 +111,7 @@ fn images(list: &RankedList) -> Vec<ImageIdx> {
 
 fn lists_are_sorted_unique_and_from_the_gallery(model: &Model) {
     for_each_retriever(model, |name, model, gallery, retriever| {
-        let queries = queries(&model.prepared, FEW);
+        let queries = queries(model, FEW);
         for k in [0, 1, 7, gallery.len(), 10 * IMAGES] {
             let lists = retriever.retrieve(&queries, k).unwrap();
             assert_eq!(lists.len(), queries.len(), "{name}");
@@ -138,7 +130,7 @@ fn lists_are_sorted_unique_and_from_the_gallery(model: &Model) {
 
 fn a_longer_list_continues_a_shorter_one(model: &Model) {
     for_each_retriever(model, |name, model, gallery, retriever| {
-        let queries = &queries(&model.prepared, FEW);
+        let queries = &queries(model, FEW);
         let [short, long] = [3, gallery.len()].map(|k| retriever.retrieve(queries, k).unwrap());
         for (short, long) in short.iter().zip(&long) {
             assert_eq!(images(short), images(long)[..3], "{name}");
@@ -148,7 +140,7 @@ fn a_longer_list_continues_a_shorter_one(model: &Model) {
 
 fn ranks_are_those_of_the_whole_list(model: &Model) {
     for_each_retriever(model, |name, model, gallery, retriever| {
-        let queries = &queries(&model.prepared, FEW);
+        let queries = &queries(model, FEW);
         let lists = retriever.retrieve(queries, IMAGES).unwrap();
         for gold in [gallery[0], gallery[gallery.len() - 1], ImageIdx(0)] {
             let ranked = retriever.ranked(queries, &vec![gold; queries.len()], 3).unwrap();
@@ -162,7 +154,7 @@ fn ranks_are_those_of_the_whole_list(model: &Model) {
 
 fn answers_repeat_to_the_bit_and_ignore_the_rest_of_the_batch(model: &Model) {
     for_each_retriever(model, |name, model, _, retriever| {
-        let queries = queries(&model.prepared, MANY);
+        let queries = queries(model, MANY);
         let together = retriever.retrieve(&queries, 10).unwrap();
         assert_eq!(together, retriever.retrieve(&queries, 10).unwrap(), "{name}");
         assert_eq!(together[queries.len() - 2], together[queries.len() - 1], "{name}: the same query twice");
@@ -176,25 +168,41 @@ fn answers_repeat_to_the_bit_and_ignore_the_rest_of_the_batch(model: &Model) {
 fn empty_batches_are_answered_and_bad_queries_refused(model: &Model) {
     for_each_retriever(model, |name, model, _, retriever| {
         assert!(retriever.retrieve(&[], 10).unwrap().is_empty(), "{name}");
-        let good = queries(&model.prepared, 1).swap_remove(0);
-        let bad = [
-            Query::Caption(" ".into()),
-            Query::Image("none.png".into()),
-            Query::Embedding(Modality::Image, vec![1.0]),
-        ];
-        for bad in bad {
-            assert!(retriever.retrieve(&[good.clone(), bad.clone()], 10).is_err(), "{name}: {bad:?}");
-            assert!(retriever.retrieve(std::slice::from_ref(&bad), 10).is_err(), "{name}: {bad:?} alone");
-        }
+        let good = queries(model, 1).swap_remove(0);
+        assert!(retriever.retrieve(&[good, Query::default()], 10).is_err(), "{name}");
     });
+    let good = &queries(model, 1)[0];
+    for bad in [
+        Query::caption(" "),
+        Query::photo("none.png"),
+        Query::embedded(Modality::Image, vec![1.0]),
+        Query::default(),
+    ] {
+        assert!(model.run.complete(vec![good.clone(), bad.clone()]).is_err(), "{bad:?}");
+        assert!(model.run.complete(vec![bad.clone()]).is_err(), "{bad:?} alone");
+    }
+}
+
+/// One batch of all queries embeds each as it would be embedded alone, up to rounding.
+fn queries_are_completed_alike_alone_and_together(model: &Model) {
+    let together = queries(model, FEW);
+    for (query, together) in raw_queries(model.prepared, FEW).into_iter().zip(together) {
+        let alone = model.run.complete(vec![query]).unwrap().remove(0).embedding.unwrap();
+        let together = together.embedding.unwrap();
+        assert_eq!(alone.modality, together.modality);
+        let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart(&alone.row, &together.row) < 1e-5);
+        assert!(apart(&alone.aligned.unwrap(), &together.aligned.unwrap()) < 1e-5);
+    }
 }
 
 fn a_beam_as_wide_as_the_gallery_is_exhaustive(model: &Model) {
     let everything: Vec<ImageIdx> = model.prepared.corpus.images().collect();
-    let queries = queries(&model.prepared, MANY);
-    let answers = |kind| model.parts.build(kind, &everything).retrieve(&queries, IMAGES).unwrap();
-    for (beam, exhaustive) in answers(RetrieverKind::Decoder).iter().zip(&answers(RetrieverKind::Exhaustive))
-    {
+    let queries = queries(model, MANY);
+    let lists = |spec: &RetrieverSpec| {
+        spec.build(&model.run, &everything).unwrap().retrieve(&queries, IMAGES).unwrap()
+    };
+    for (beam, exhaustive) in lists(&DECODER).iter().zip(&lists(&EXHAUSTIVE)) {
         assert_eq!(beam.hits().len(), IMAGES, "{}", model.name);
         assert_alike(model.name, beam, exhaustive, 1e-4);
     }

@@ -1,8 +1,11 @@
 //! The quantiser's beam: partial encodings of a block of points, extended level by level.
 
+use std::cmp::Ordering;
+
 use super::subtract;
 use crate::docid::Code;
 use crate::matrix::{Matrix, dot};
+use crate::ranking::keep_first;
 
 /// The codes chosen so far, and how far their sum is from the point.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl Paths {
                     products.row(path).iter().zip(&norms).map(|(product, norm)| norm - 2.0 * product);
                 steps.extend(values.enumerate().map(|(code, value)| (error + value, path, code)));
             }
-            keep_least(&mut steps, keep);
+            keep_first(&mut steps, keep, by_error);
             for (error, path, code) in steps {
                 let mut codes = self.paths[path].codes.clone();
                 codes.push(code as Code);
@@ -62,12 +65,7 @@ impl Paths {
     }
 }
 
-/// Keeps the `count` (> 0) steps of least error, sorted; ties go to the earlier path, then the lower code.
-fn keep_least(steps: &mut Vec<(f32, usize, usize)>, count: usize) {
-    let order = |a: &(f32, usize, usize), b: &(f32, usize, usize)| {
-        a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2)))
-    };
-    steps.select_nth_unstable_by(count - 1, order);
-    steps.truncate(count);
-    steps.sort_unstable_by(order);
+/// Steps (error, path, code) by error; ties go to the earlier path, then the lower code.
+fn by_error(a: &(f32, usize, usize), b: &(f32, usize, usize)) -> Ordering {
+    a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2)))
 }

@@ -23,11 +23,11 @@ use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::modality::Modality;
+use crate::model::build_model::Model;
 use crate::model::checkpoint::ENCODER;
 use crate::model::index_folder::DocidIndex;
 use crate::nn::device::describe;
 use crate::nn::params::Params;
-use crate::retriever::factory::Model;
 use crate::run_folder::RunFolder;
 
 /// Trains a model over an index; the run folder gets checkpoints and the log.
@@ -95,7 +95,8 @@ impl<'a> Joint<'a> {
         ctx: &'a Context,
     ) -> Result<Self> {
         check_reassignment(sections, index)?;
-        let mut model = Model::fresh(sections.config, index, &ctx.device)?;
+        let mut model =
+            Model::fresh(sections.seed, sections.decoder, sections.train.loss, index, &ctx.device)?;
         model.compute_in(ctx.compute);
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let source = QuerySource::open(sections, prepared, index, images.clone(), ctx)?;

@@ -5,7 +5,8 @@ use crate::data::corpus::{Corpus, Split};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::modality::Modality;
-use crate::retriever::{Query, RankedList};
+use crate::ranking::metrics::recall_at;
+use crate::retriever::{Query, RankedList, Retriever as _, query_embedder};
 use crate::train::task::Validation;
 
 /// The most val captions that a validation asks: enough to choose a checkpoint by.
@@ -26,10 +27,9 @@ impl Joint<'_> {
     pub(super) fn recall(&self) -> Result<Validation> {
         let captions = &self.validation_captions;
         let ranks = self.ctx.comm.gather_shares(captions.len(), |share| self.gold_ranks(&captions[share]))?;
-        let recall = |k: usize| {
-            let hits = ranks.data().iter().filter(|&&rank| rank <= k as f32).count();
-            hits as f64 / ranks.rows().max(1) as f64
-        };
+        let finite = |&rank: &f32| rank.is_finite().then_some(rank as usize);
+        let ranks: Vec<Option<usize>> = ranks.data().iter().map(finite).collect();
+        let recall = |k: usize| recall_at(&ranks, k);
         let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
         Ok(Validation { score: (recall(1) + recall(5) + recall(10)) / 3.0, figures })
     }
@@ -37,8 +37,9 @@ impl Joint<'_> {
     /// The rank of each caption's own image, (caption, 1): infinite if it is not among the first ten.
     fn gold_ranks(&self, captions: &[usize]) -> Result<Matrix> {
         let rows = self.source.embed_captions(captions)?;
-        let query = |row: &[f32]| Query::Embedding(Modality::Caption, row.to_vec());
-        let queries: Vec<Query> = rows.iter().map(query).collect();
+        let query = |row: &[f32]| Query::embedded(Modality::Caption, row.to_vec());
+        let mut queries: Vec<Query> = rows.iter().map(query).collect();
+        query_embedder::align(&mut queries, rows.width(), &self.docids.index().align)?;
         let lists = self.docids.validation.retrieve(&queries, DEPTH)?;
         let rank = |(list, &caption): (&RankedList, &usize)| {
             let owner = self.prepared.corpus.owner(caption);

@@ -43,6 +43,7 @@ use super::teacher::TeacherTarget;
 use crate::config::{Loss, Train, Tune, WeightSchedule};
 use crate::data::corpus::Corpus;
 use crate::error::Result;
+use crate::ids::DocidRow;
 use crate::model::candidate_table::CandidateTable;
 use crate::model::generative_model::{GenerativeModel, Scoring};
 use crate::nn::dropout::Dropout;
@@ -162,8 +163,9 @@ impl Objective {
         mut dropout: Dropout<'a>,
     ) -> Result<TermInputs<'a>> {
         let table = &context.docids.candidate_table;
-        let images: Vec<Vec<usize>> = targets.iter().map(|target| target.images.clone()).collect();
-        let candidates = table.candidates(&images, context.model.device())?;
+        let rows = |target: &TeacherTarget| target.images.iter().map(|&image| image.into()).collect();
+        let rows: Vec<Vec<DocidRow>> = targets.iter().map(rows).collect();
+        let candidates = table.candidates(&rows, context.model.device())?;
         let scores = context.model.step_scores(&queries.all, &candidates, &mut dropout)?;
         let prefixes: Vec<PrefixTargets> =
             targets.iter().map(|target| self.prefix_targets(table, target)).collect();

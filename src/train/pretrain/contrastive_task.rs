@@ -20,6 +20,8 @@ use crate::model::checkpoint::{Checkpoint, Which};
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::nn::tensors::to_matrix;
+use crate::ranking::metrics::recall_at;
+use crate::ranking::rank_of;
 use crate::rng;
 use crate::run_folder::RunFolder;
 use crate::train::prefetch::Prefetcher;
@@ -78,8 +80,8 @@ impl<'a> ContrastiveTask<'a> {
         })
     }
 
-    /// The one-based rank of its photo for each val caption, by exact search over the val photos.
-    fn val_ranks(&self) -> Result<Vec<usize>> {
+    /// The rank of its photo for each val caption, by exact search over the val photos.
+    fn val_ranks(&self) -> Result<Vec<Option<usize>>> {
         let images = self.embed_val_photos()?;
         let captions: Vec<(usize, &[u32])> = self.val.captions_with_photo().collect();
         let mut ranks = Vec::with_capacity(captions.len());
@@ -87,7 +89,7 @@ impl<'a> ContrastiveTask<'a> {
             let ids: Vec<&[u32]> = batch.iter().map(|(_, ids)| *ids).collect();
             let queries = to_matrix(&self.encoder.texts(&ids, &mut Regularization::off())?)?;
             let scores = queries.mul_transposed(&images);
-            ranks.extend(scores.iter().zip(batch).map(|(scores, &(gold, _))| rank_of(scores, gold)));
+            ranks.extend(scores.iter().zip(batch).map(|(scores, &(gold, _))| gold_rank(scores, gold)));
         }
         Ok(ranks)
     }
@@ -125,9 +127,9 @@ fn prefetch_photos(
     })
 }
 
-/// The one-based rank of the item `gold`; equal scores do not come before it.
-fn rank_of(scores: &[f32], gold: usize) -> usize {
-    1 + scores.iter().filter(|&&score| score > scores[gold]).count()
+/// The one-based rank of the item `gold`. Equal scores share the best of their ranks.
+fn gold_rank(scores: &[f32], gold: usize) -> Option<usize> {
+    rank_of(&(scores[gold], ()), scores.iter().map(|&score| (score, ())))
 }
 
 impl Task for ContrastiveTask<'_> {
@@ -184,7 +186,7 @@ impl Task for ContrastiveTask<'_> {
     /// Recall of caption → image by exact search over the val photos.
     fn validate(&self) -> Result<Validation> {
         let ranks = self.val_ranks()?;
-        let recall = |k: usize| ranks.iter().filter(|&&rank| rank <= k).count() as f64 / ranks.len() as f64;
+        let recall = |k: usize| recall_at(&ranks, k);
         let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
         Ok(Validation { score: recall(1), figures })
     }

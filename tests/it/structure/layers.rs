@@ -36,9 +36,11 @@ const BASE: &[&str] = &[
     "modality",
     "process_memory",
     "progress",
+    "ranking",
     "rng",
     "run_folder",
     "stop_flag",
+    "words",
 ];
 
 /// Imports that break the rule, each with the reason why it may.

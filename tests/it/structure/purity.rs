@@ -13,12 +13,11 @@ const PURE: &[&str] = &[
     "data/corpus",
     "docid",
     "eval/query_outcomes.rs",
-    "eval/metrics.rs",
     "eval/significance.rs",
     "matrix.rs",
     "model/beam_state.rs",
     "retriever/caption_ranking.rs",
-    "retriever/top_k.rs",
+    "ranking",
     "rng.rs",
 ];
 

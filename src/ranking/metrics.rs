@@ -1,14 +1,13 @@
 //! Retrieval metrics from the ranks of the right images.
 //!
-//! A query has exactly one right image, so all that matters of its ranked list is the one-based rank of
-//! that image; `None` says that the list does not hold it, a miss at every cut-off. Values agree with
-//! `ir_measures` (`R@k`, `RR@k`, `nDCG@k`) on the run files that [`super::trec_files`] writes. The mean over no
-//! queries is NaN.
+//! A caption has exactly one right image, so all that matters of its ranked list is the one-based rank of
+//! that image; `None` means that the list lacks it, a miss at every cut-off. Values agree with `ir_measures`
+//! (`R@k`, `RR@k`, `nDCG@k`) on the run files of an evaluation. A mean over no queries is 0.
 //!
-//! Where a photo asks for captions it has several right ones. The rank is that of the first of them then: recall is
-//! what `ir_measures` calls `Success@k`, and nDCG has a function of its own ([`gain_of_several`]).
+//! A photo that searches captions has several right ones. Its rank is that of the first of them: recall is
+//! then what `ir_measures` calls `Success@k`, and nDCG has a function of its own ([`gain_of_several`]).
 
-/// What one query adds to recall at `k`: 1 when its image is among the first `k`, else 0.
+/// Recall at `k` of one query: 1 when its image is among the first `k`, else 0.
 pub fn hit(rank: Option<usize>, k: usize) -> f64 {
     f64::from(rank.is_some_and(|rank| rank <= k))
 }
@@ -23,14 +22,14 @@ pub fn mrr_at(ranks: &[Option<usize>], k: usize) -> f64 {
     mean_within(ranks, k, |rank| 1.0 / rank)
 }
 
-/// nDCG@k of one query, in 0..=1, with binary relevance: with one right image the ideal gain is 1, which leaves
-/// 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
+/// nDCG@k of one query, in 0..=1, with binary relevance: with one right image the ideal gain is 1, which
+/// leaves 1 / log2(1 + rank) (Järvelin and Kekäläinen 2002).
 pub fn gain(rank: Option<usize>, k: usize) -> f64 {
     rank.filter(|&rank| rank <= k).map_or(0.0, discount)
 }
 
-/// nDCG@k of one query with `relevant` (at least one) right answers, of which those at `ranks` were returned: their
-/// discounts, divided by those of the best list there could be.
+/// nDCG@k of one query with `relevant` (at least one) right answers, of which those at `ranks` were returned:
+/// the sum of their discounts, divided by that of an ideal list.
 pub fn gain_of_several(ranks: &[usize], relevant: usize, k: usize) -> f64 {
     let found: f64 = ranks.iter().map(|&rank| gain(Some(rank), k)).sum();
     found / (1..=relevant.min(k)).map(discount).sum::<f64>()
@@ -40,8 +39,8 @@ fn discount(rank: usize) -> f64 {
     1.0 / (1.0 + rank as f64).log2()
 }
 
-/// Median rank of the right image; with an even number of queries the mean of the middle two. An image
-/// that its list does not hold counts as the last of the `gallery_len` images that could be returned.
+/// Median rank of the right image; with an even number of queries the mean of the middle two. A miss counts
+/// as rank `gallery_len`, the number of images that could be returned. NaN without queries.
 pub fn median_rank(ranks: &[Option<usize>], gallery_len: usize) -> f64 {
     let mut known: Vec<usize> = ranks.iter().map(|rank| rank.unwrap_or(gallery_len)).collect();
     known.sort_unstable();
@@ -57,6 +56,9 @@ fn mean_within(ranks: &[Option<usize>], k: usize, gain: impl Fn(f64) -> f64) -> 
 }
 
 fn mean(ranks: &[Option<usize>], gain: impl Fn(Option<usize>) -> f64) -> f64 {
+    if ranks.is_empty() {
+        return 0.0;
+    }
     ranks.iter().map(|&rank| gain(rank)).sum::<f64>() / ranks.len() as f64
 }
 
@@ -98,6 +100,11 @@ mod tests {
         assert_eq!(median_rank(&[Some(4), Some(1), Some(2), None], 9), 3.0);
         assert_eq!(median_rank(&[None, None], 9), 9.0);
         assert!(median_rank(&[], 9).is_nan());
+    }
+
+    #[test]
+    fn no_queries_have_a_mean_of_zero() {
+        assert_eq!([recall_at(&[], 1), mrr_at(&[], 10)], [0.0; 2]);
     }
 
     proptest! {

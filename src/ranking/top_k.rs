@@ -1,15 +1,6 @@
-//! Selection of the best few of many scores: what dense, sparse and exhaustive search end with.
-//!
-//! Also home of the one tie rule of the program, [`best_first`], which ranked lists share.
+//! Selection of the best few of many scores: what exact and exhaustive search end with.
 
-use std::cmp::Ordering;
-
-/// Orders `(score, item)` by score descending, ties by item ascending, so that equal scores rank alike
-/// on every machine. Zero equals minus zero; a NaN has no place in any order and is to be kept out.
-pub fn best_first<I: Ord>(a: &(f32, I), b: &(f32, I)) -> Ordering {
-    let by_score = b.0.partial_cmp(&a.0).expect("invariant: scores to be ordered are not NaN");
-    by_score.then_with(|| a.1.cmp(&b.1))
-}
+use super::best_first;
 
 /// The positions of the `k` highest scores, best first, ties by position. A NaN is never selected, so
 /// the answer is shorter than `k` when fewer than `k` scores are numbers.

@@ -1,0 +1,76 @@
+//! The joint model of a run: built for an index, fresh or with the weights of the best checkpoint.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+
+use super::checkpoint::{Checkpoint, Which};
+use super::decoder::Shape;
+use super::generative_model::{GenerativeModel, Scoring};
+use super::grounded_logits::Books;
+use super::index_folder::DocidIndex;
+use crate::config::{self, Loss};
+use crate::error::Result;
+use crate::modality::Modality;
+use crate::nn::params::{Builder, Params};
+use crate::run_folder::RunFolder;
+
+/// A model with its parameters.
+pub struct Model {
+    /// The joint model.
+    pub dsi: Arc<GenerativeModel>,
+    /// Its parameters.
+    pub params: Params,
+}
+
+impl Model {
+    /// A fresh model over this index; the loss that trains it decides what a step contributes to a score.
+    ///
+    /// # Errors
+    /// When the device has no room for it.
+    pub fn fresh(
+        seed: u64,
+        decoder: &config::Decoder,
+        loss: Loss,
+        index: &DocidIndex,
+        device: &Device,
+    ) -> Result<Self> {
+        let builder = Builder::fresh(seed, device);
+        let books = index.codebooks.as_ref().filter(|_| decoder.grounded);
+        let books = books.map(|books| Books::new(books, device)).transpose()?;
+        let shape = Shape {
+            query: index.align.side(Modality::Caption).map.width(),
+            width: decoder.width,
+            layers: decoder.layers,
+            heads: decoder.heads,
+            memory: decoder.memory,
+            codes: index.docids.codes_per_level().to_vec(),
+            silent: books.is_some(),
+        };
+        let grounding = books.map(|books| (books, decoder.temperature));
+        let model = GenerativeModel::new(&builder.root(), shape, grounding, decoder.plan, scoring(loss))?;
+        Ok(Self { dsi: Arc::new(model), params: builder.finish("model".as_ref())? })
+    }
+
+    /// The same with the weights of the best checkpoint of a run.
+    ///
+    /// # Errors
+    /// When the run has no checkpoint, or one that is damaged or of another configuration.
+    pub fn with_best_weights(self, run: &RunFolder) -> Result<Self> {
+        let checkpoint = Checkpoint::read(&run.checkpoints(), Which::Best)?;
+        self.params.assign(checkpoint.parts().0, &run.checkpoints())?;
+        Ok(self)
+    }
+
+    /// From now on its blocks compute with this type, whatever that of the parameters.
+    pub fn compute_in(&mut self, dtype: DType) {
+        Arc::make_mut(&mut self.dsi).compute_in(dtype);
+    }
+}
+
+fn scoring(loss: Loss) -> Scoring {
+    match loss {
+        Loss::Listwise => Scoring::Logit,
+        Loss::CrossEntropy => Scoring::LogProbability,
+    }
+}

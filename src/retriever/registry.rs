@@ -1,0 +1,46 @@
+//! The table of all retrievers.
+//!
+//! Evaluation makes a row for each of them, `dsi search --retriever` takes their names, and the contract test
+//! holds each of them to the promises of [`Retriever`](super::Retriever). The order of the table is the order
+//! of report rows and means nothing else.
+
+use super::factory::RetrieverFactory;
+use super::spec::RetrieverSpec;
+use super::{dense, generative_stages, rerank};
+
+/// Every retriever of the program.
+pub static RETRIEVERS: &[&RetrieverSpec] = &[
+    &generative_stages::DECODER,
+    &generative_stages::GEOMETRY,
+    &rerank::RERANK,
+    &generative_stages::EXHAUSTIVE,
+    &dense::ADAPTED,
+    &dense::DENSE,
+];
+
+/// The entry of this name.
+pub fn find(name: &str) -> Option<&'static RetrieverSpec> {
+    RETRIEVERS.iter().copied().find(|spec| spec.name == name)
+}
+
+/// The entry of a table whose ranking is the product of a run: see [`RetrieverSpec::product`].
+pub fn product<'s>(table: &[&'s RetrieverSpec], run: &RetrieverFactory) -> Option<&'s RetrieverSpec> {
+    let available = table.iter().copied().filter(|spec| spec.product && spec.is_available(run));
+    available.max_by_key(|spec| spec.stage as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_one_entry_is_the_baseline() {
+        let names: BTreeSet<&str> = RETRIEVERS.iter().map(|spec| spec.name).collect();
+        let rows: BTreeSet<(&str, &str)> =
+            RETRIEVERS.iter().map(|spec| (spec.retriever, spec.stage.word())).collect();
+        assert_eq!((names.len(), rows.len()), (RETRIEVERS.len(), RETRIEVERS.len()));
+        assert_eq!(RETRIEVERS.iter().filter(|spec| spec.baseline).count(), 1);
+        assert!(RETRIEVERS.iter().all(|spec| find(spec.name).is_some_and(|found| found.name == spec.name)));
+    }
+}
