@@ -102,6 +102,19 @@ pub fn index_settings(config: &Config) -> index::Settings<'_> {
     index::Settings { index: &config.index, regime: config.train.regime, seed: config.seed }
 }
 
+/// What [`train::joint`] needs of a configuration.
+pub fn joint_sections(config: &Config) -> train::joint::Sections<'_> {
+    train::joint::Sections {
+        seed: config.seed,
+        index: &config.index,
+        decoder: &config.decoder,
+        train: &config.train,
+        tune: &config.tune,
+        search: &config.search,
+        on_bad_image: config.data.on_bad_image,
+    }
+}
+
 /// Builds the index unless the run has one, and trains, from the last checkpoint where `resume` is set.
 ///
 /// # Errors
@@ -114,7 +127,7 @@ pub fn train(
     ctx: &Context,
 ) -> Result<()> {
     let index = index::open(&index_settings(config), prepared, run, ctx)?;
-    train::joint::train(&config.into(), prepared, &index, run, resume, ctx)?;
+    train::joint::train(&joint_sections(config), prepared, &index, run, resume, ctx)?;
     if config.tunes() && ctx.comm.is_first() {
         keep_tuned(config, prepared, index, run, ctx)?;
     }
@@ -131,7 +144,7 @@ pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx:
     let aside = RunFolder::new(aside.path());
     let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
     let index = index::open(&index_settings(config), prepared, at, ctx)?;
-    train::joint::dry_run(&config.into(), prepared, &index, ctx)
+    train::joint::dry_run(&joint_sections(config), prepared, &index, ctx)
 }
 
 /// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the

@@ -1,4 +1,4 @@
-//! Checkpoints in the background: the next step begins while the last one's are still being written.
+//! Writes checkpoints on a thread of its own, while the training goes on.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -7,24 +7,23 @@ use crate::error::{Error, Result};
 use crate::model::checkpoint::Checkpoint;
 
 /// Writes checkpoints into a folder, one at a time.
-pub struct Saver {
+pub struct CheckpointWriter {
     folder: PathBuf,
     keep: usize,
     writing: Option<JoinHandle<Result<()>>>,
 }
 
-impl Saver {
-    /// A saver that keeps the newest `keep` checkpoints, and the best.
+impl CheckpointWriter {
+    /// A writer that keeps the newest `keep` checkpoints, and the best.
     pub fn new(folder: PathBuf, keep: usize) -> Self {
         Self { folder, keep, writing: None }
     }
 
-    /// Begins to write a checkpoint, which lies in this machine's memory and which nothing else may change any more, once the one
-    /// before is written.
+    /// Starts to write a checkpoint, once the one before is written. Its tensors must be copies in this machine's memory.
     ///
     /// # Errors
     /// When the one before could not be written.
-    pub fn save(&mut self, checkpoint: Checkpoint) -> Result<()> {
+    pub fn write(&mut self, checkpoint: Checkpoint) -> Result<()> {
         self.finish()?;
         let (folder, keep) = (self.folder.clone(), self.keep);
         self.writing = Some(std::thread::spawn(move || checkpoint.write(&folder, keep)));
@@ -34,15 +33,15 @@ impl Saver {
     /// Waits until everything is written.
     ///
     /// # Errors
-    /// When it could not be: the disk is full, say.
+    /// When it could not be written, for example because the disk is full.
     pub fn finish(&mut self) -> Result<()> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
         writing.join().unwrap_or_else(|_| Err(Error::input("the thread that writes checkpoints panicked")))
     }
 }
 
-impl Drop for Saver {
-    /// What was begun is ended, whatever went wrong elsewhere.
+impl Drop for CheckpointWriter {
+    /// Waits for the checkpoint being written, also when the training fails.
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
             tracing::error!("{error}");

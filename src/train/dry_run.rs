@@ -1,4 +1,4 @@
-//! A few steps for trial, of which nothing is kept: what a training will take.
+//! A dry run: a few steps and a validation, of which nothing is kept, to measure what a training will take.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,21 +13,21 @@ use crate::nn::device::memory_taken;
 use crate::nn::gradients::Gradients;
 use crate::process_memory;
 
-/// Steps that are tried; the first one, which warms up caches, is not counted.
+/// Steps of a dry run. The first one warms up caches and is not counted.
 const STEPS: usize = 4;
 
-/// What a training takes.
+/// The time and memory that a training takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DryRun {
-    /// Trained parameters of each part of the model.
+    /// The number of trained parameters of each part of the model.
     pub trained: BTreeMap<&'static str, usize>,
     /// Seconds of a step, the median.
     pub step: f64,
     /// Seconds of a validation.
     pub validation: f64,
-    /// Bytes held after them; none where the system does not say.
+    /// Bytes of memory held by the process; `None` if the system does not say.
     pub memory: Option<u64>,
-    /// Bytes of a GPU's memory taken after them, by whomever; none on the CPU.
+    /// Bytes of the GPU's memory in use, by any process; `None` on the CPU.
     pub gpu_memory: Option<u64>,
     /// Steps of the whole training.
     pub steps: usize,
@@ -42,7 +42,7 @@ impl DryRun {
     }
 }
 
-/// Tries a few steps and a validation. The optimiser's moments are made and moved as in earnest, the weights stay.
+/// Takes a few steps and a validation. The optimiser's moments move as in a training; the weights stay.
 ///
 /// # Errors
 /// What the task reports.
@@ -54,27 +54,18 @@ pub fn dry_run(task: &mut dyn Task, plan: TrainingPlan) -> Result<DryRun> {
     let mut adamw = AdamW::new(task.params())?;
     let mut seconds = Vec::with_capacity(STEPS);
     for step in 0..STEPS {
-        let (began, mut gradients) = (Instant::now(), Gradients::of(task.params()));
-        task.before_step(Step(step))?;
-        for batch in Step(step).micro_batches(plan.accumulate) {
-            let loss = task.loss(batch)?;
-            gradients.add(&loss.objective()?.backward()?, 1.0)?;
-        }
-        gradients.squares()?;
-        adamw.update(&gradients, 1.0, |_| Group { lr: 0.0, decay: 0.0 })?;
-        settle(task)?;
+        let began = Instant::now();
+        take_step(task, &mut adamw, Step(step), plan.accumulate)?;
         seconds.push(began.elapsed().as_secs_f64());
     }
     let memory = process_memory::held();
     let gpu_memory = task.params().device().and_then(memory_taken);
-    let counted = &mut seconds[1..];
-    counted.sort_unstable_by(f64::total_cmp);
     let began = Instant::now();
     task.validate()?;
-    settle(task)?;
+    synchronize(task)?;
     Ok(DryRun {
         trained,
-        step: counted[counted.len() / 2],
+        step: median(&mut seconds[1..]),
         validation: began.elapsed().as_secs_f64(),
         memory,
         gpu_memory,
@@ -83,7 +74,25 @@ pub fn dry_run(task: &mut dyn Task, plan: TrainingPlan) -> Result<DryRun> {
     })
 }
 
-/// Waits until a GPU has done what it was told: calls return before that.
-fn settle(task: &dyn Task) -> Result<()> {
+/// One step with a learning rate of zero.
+fn take_step(task: &mut dyn Task, adamw: &mut AdamW, step: Step, accumulate: usize) -> Result<()> {
+    let mut gradients = Gradients::of(task.params());
+    task.before_step(step)?;
+    for batch in step.micro_batches(accumulate) {
+        let loss = task.loss(batch)?;
+        gradients.add(&loss.objective()?.backward()?, 1.0)?;
+    }
+    gradients.squares()?;
+    adamw.update(&gradients, 1.0, |_| Group { lr: 0.0, decay: 0.0 })?;
+    synchronize(task)
+}
+
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_unstable_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Waits for the GPU, whose calls return before their work is done.
+fn synchronize(task: &dyn Task) -> Result<()> {
     Ok(task.params().device().map_or(Ok(()), Device::synchronize)?)
 }

@@ -69,10 +69,10 @@ impl<'a> QuerySource<'a> {
             tune: sections.tune,
             seed: sections.seed,
             accumulate: sections.train.accumulate,
-            on_bad: sections.config.data.on_bad_image,
+            on_bad: sections.on_bad_image,
         };
         let open = || TrainableEncoder::open(&training, prepared, &index.align, sampler.clone(), ctx);
-        let encoder = sections.config.tunes().then(open).transpose()?;
+        let encoder = sections.train_encoder().then(open).transpose()?;
         Ok(Self {
             encoder,
             builder: QueryBuilder::new(sections, prepared, &index.align, sampler, images, ctx)?,

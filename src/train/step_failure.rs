@@ -1,4 +1,4 @@
-//! A device that fails in the middle of a training: what is kept, and how to go on.
+//! The error of a step whose tensor operations failed: its reason, what is saved, and how to go on.
 
 use crate::error::Error;
 
@@ -10,32 +10,38 @@ pub struct MemoryAdvice {
     pub keeps_queries: bool,
 }
 
-/// What a failed step reports of a tensor operation: its reason, what is saved, and what to do. Other errors say that of
-/// themselves already.
-pub fn explained(why: Error, step: usize, saved: usize, lighter: Option<MemoryAdvice>) -> Error {
-    let Error::Tensor(reason) = &why else { return why };
+/// Extends the error of a tensor operation in step `step`, after a checkpoint of step `saved` (0: none). Other errors stay as they
+/// are: they name their remedy.
+pub fn explained(error: Error, step: usize, saved: usize, advice: Option<MemoryAdvice>) -> Error {
+    let Error::Tensor(reason) = &error else { return error };
     let reason = reason.to_string();
     let reason = reason.lines().next().unwrap_or_default();
     let kept = match saved {
         0 => "nothing was saved yet".to_owned(),
         saved => format!("everything up to step {saved} is saved"),
     };
-    let (again, on) = ("begin again with --force", "go on with --resume");
-    let remedy = match lighter.filter(|_| is_out_of_memory(reason)) {
-        Some(MemoryAdvice { settings, keeps_queries }) => {
-            let how = if keeps_queries && saved > 0 { on } else { again };
-            format!("the device is out of memory: {how} {settings}")
-        }
-        None if is_of_a_device(reason) => {
-            let how = if saved > 0 { on } else { again };
-            format!("{how}, on another --device if this one is lost")
-        }
-        None => return Error::input(format!("step {step} failed ({reason}); {kept}")),
-    };
-    Error::input(format!("step {step} failed ({reason}); {kept}; {remedy}"))
+    let failed = format!("step {step} failed ({reason}); {kept}");
+    Error::input(match remedy(reason, saved, advice) {
+        Some(remedy) => format!("{failed}; {remedy}"),
+        None => failed,
+    })
 }
 
-/// As CUDA's driver and cuBLAS say it.
+/// What helps, if the device is the reason.
+fn remedy(reason: &str, saved: usize, advice: Option<MemoryAdvice>) -> Option<String> {
+    let how_to_go_on = |resumes| if resumes { "go on with --resume" } else { "begin again with --force" };
+    if is_out_of_memory(reason)
+        && let Some(MemoryAdvice { settings, keeps_queries }) = advice
+    {
+        let how = how_to_go_on(keeps_queries && saved > 0);
+        return Some(format!("the device is out of memory: {how} {settings}"));
+    }
+    let how = how_to_go_on(saved > 0);
+    is_of_a_device(reason).then(|| format!("{how}, on another --device if this one is lost"))
+}
+
+/// Whether CUDA's driver or cuBLAS reports that memory ran out. Their error types exist only in builds with CUDA, so their texts
+/// decide.
 fn is_out_of_memory(reason: &str) -> bool {
     let reason = reason.to_lowercase().replace('_', " ");
     ["out of memory", "alloc failed"].iter().any(|sign| reason.contains(sign))
@@ -49,23 +55,30 @@ fn is_of_a_device(reason: &str) -> bool {
 mod tests {
     use super::*;
 
+    const OUT_OF_MEMORY: &str = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+
+    /// The error of step 7 with this reason.
+    fn text(reason: &str, saved: usize, keeps_queries: bool) -> String {
+        let error = Error::Tensor(format!("{reason}\n   0: a backtrace").into());
+        let advice = MemoryAdvice { settings: "--set train.batch=24".into(), keeps_queries };
+        explained(error, 7, saved, Some(advice)).to_string()
+    }
+
     #[test]
-    fn a_fault_tells_what_is_kept_and_what_helps() {
-        let text = |reason: &str, saved: usize, same: bool| {
-            let why = Error::Tensor(format!("{reason}\n   0: a backtrace").into());
-            let lighter = MemoryAdvice { settings: "--set train.batch=24".into(), keeps_queries: same };
-            explained(why, 7, saved, Some(lighter)).to_string()
-        };
-        let full = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
-        for (saved, same, parts) in [
+    fn out_of_memory_names_what_is_saved_and_the_settings_that_help() {
+        for (saved, keeps_queries, parts) in [
             (5, true, ["up to step 5", "go on with --resume --set train.batch=24"]),
             (5, false, ["up to step 5", "begin again with --force --set train.batch=24"]),
             (0, true, ["nothing was saved yet", "begin again with --force --set train.batch=24"]),
         ] {
-            let text = text(full, saved, same);
+            let text = text(OUT_OF_MEMORY, saved, keeps_queries);
             assert!(parts.iter().all(|part| text.contains(part)) && text.contains("step 7"), "{text}");
         }
         assert!(text("CUBLAS_STATUS_ALLOC_FAILED", 5, true).contains("the device is out of memory"));
+    }
+
+    #[test]
+    fn other_failures_name_the_device_only_if_it_is_the_reason() {
         let lost = text("DriverError(CUDA_ERROR_ECC_UNCORRECTABLE)", 5, true);
         assert!(lost.contains("--resume, on another --device") && !lost.contains("backtrace"), "{lost}");
         let shapes = text("shape mismatch in add", 5, true);

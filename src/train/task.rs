@@ -17,20 +17,19 @@ use crate::nn::params::Params;
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// What a validation found.
+/// The result of a validation.
 pub struct Validation {
-    /// What the best checkpoint has most of.
+    /// The best checkpoint is the one with the highest score.
     pub score: f64,
-    /// StepMetrics for the log and the screen.
-    pub figures: Vec<(&'static str, f64)>,
+    /// Named numbers for the log and the screen.
+    pub metrics: Vec<(&'static str, f64)>,
 }
 
-/// Something to be trained.
+/// Something that the engine trains.
 pub trait Task {
     /// All trainable parameters.
     fn params(&self) -> &Params;
-    /// Whether the parameters are worth something before the first step: then they are measured, and may stay the
-    /// best.
+    /// Whether the parameters are trained already before the first step: then they are validated, and may stay the best.
     fn is_trained(&self) -> bool {
         false
     }
@@ -47,23 +46,23 @@ pub trait Task {
     /// # Errors
     /// When data cannot be read.
     fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss>;
-    /// The parameters of each block that is a node of the graph, in the order in which a backward pass comes by.
+    /// The parameters of each checkpointed block, in the order of the backward pass.
     fn blocks(&self) -> Vec<Vec<Tensor>> {
         Vec::new()
     }
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
-    /// What a training must know beside its parameters to go on; names must differ from those of parameters.
+    /// What a resumed training needs besides its parameters. Names must differ from those of parameters.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When the device fails.
     fn state(&self) -> Result<Tensors> {
         Ok(Tensors::new())
     }
-    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint, which `origin` names.
+    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint; `origin` names the checkpoint in errors.
     ///
     /// # Errors
-    /// When it does not fit.
+    /// When a tensor is missing or has another shape.
     fn restore(&mut self, state: &mut Tensors, origin: &Path) -> Result<()> {
         let _ = (state, origin);
         Ok(())
@@ -72,39 +71,39 @@ pub trait Task {
     fn waited(&mut self) -> Duration {
         Duration::ZERO
     }
-    /// Settings with which a step takes less memory, if there are any.
+    /// Settings with which a step takes less memory; `None` if there are none.
     fn memory_advice(&self) -> Option<MemoryAdvice> {
         None
     }
-    /// The part of the model that a parameter belongs to, for the log.
+    /// The name of the part of the model that a parameter belongs to, for the log.
     fn part(&self, parameter: &str) -> &'static str;
-    /// Measures the model on the val split; all ranks find the same.
+    /// Measures the model on the val split. All ranks get the same result.
     ///
     /// # Errors
-    /// When data cannot be read or shapes do not fit.
+    /// When data cannot be read.
     fn validate(&self) -> Result<Validation>;
 }
 
-/// How long, how often, and how far.
+/// The settings of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingPlan {
     /// Steps of the whole run.
     pub steps: usize,
     /// Steps over which the learning rate rises.
     pub warmup: usize,
-    /// What becomes of it then.
+    /// The learning rate after that.
     pub course: LrSchedule,
-    /// Batches whose gradients make a step.
+    /// Micro-batches of a step.
     pub accumulate: usize,
-    /// Largest global norm of a gradient.
+    /// The largest global norm of a step's gradient; longer gradients are scaled down to it.
     pub clip_norm: f64,
-    /// Decay of the weights' moving average, which is then what is validated and kept; 0: none.
+    /// Decay of a moving average of the weights, which is validated and saved in their place; 0: no average.
     pub ema: f64,
-    /// Steps in a row whose gradient may fail to be finite, less one.
+    /// Steps that may be skipped in a row because their loss or gradient is not finite.
     pub max_skipped: usize,
-    /// Validations without a better one after which the run ends; 0: it never does so.
+    /// Validations without improvement after which the run ends; 0: it takes all steps.
     pub patience: usize,
-    /// Newest checkpoints that are kept beside the best.
+    /// Newest checkpoints that are kept, besides the best.
     pub keep: usize,
     /// Steps between log lines.
     pub log_every: usize,
@@ -114,7 +113,7 @@ pub struct TrainingPlan {
     pub checkpoint_every: usize,
 }
 
-/// The [`TrainingPlan`] that a section makes: the keys of `[train]` and of `[pretrain]` that are the engine's have the same names.
+/// The [`TrainingPlan`] of a section: `[train]` and `[pretrain]` have the same names for the engine's keys.
 macro_rules! plan {
     ($section:expr, checkpoint_every: $checkpoint_every:expr) => {
         $crate::train::task::TrainingPlan {

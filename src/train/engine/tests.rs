@@ -1,4 +1,4 @@
-//! The engine on a task of one number, whose course can be told beforehand.
+//! The engine on a task of one number, whose training can be predicted.
 
 use std::path::Path;
 
@@ -6,13 +6,14 @@ use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::config::LrSchedule;
-use crate::model::checkpoint::Which;
-use crate::nn::params::{Builder, Init};
+use crate::model::checkpoint::{Checkpoint, Which};
+use crate::nn::adamw::Group;
+use crate::nn::params::{Builder, Init, Params};
 use crate::stop_flag::Stop;
-use crate::train::step::MicroBatch;
+use crate::train::step::{MicroBatch, Step};
 use crate::train::step_loss::StepLoss;
 
-/// x is to become 3; `bad` batches have a loss that is no number.
+/// Moves x towards 3. The loss of micro-batches that are `bad` is NaN.
 struct Toy {
     x: Tensor,
     params: Params,
@@ -56,10 +57,10 @@ impl Task for Toy {
         "toy"
     }
 
-    /// Better and better, up to the validation after six steps.
+    /// Improves up to the validation after six steps.
     fn validate(&self) -> Result<Validation> {
         let score = f64::from(self.value()) - if self.step >= Step(6) { 100.0 } else { 0.0 };
-        Ok(Validation { score, figures: vec![("score", score)] })
+        Ok(Validation { score, metrics: vec![("score", score)] })
     }
 }
 

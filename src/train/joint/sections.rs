@@ -1,12 +1,10 @@
 //! The sections of the configuration that joint training reads.
 
-use crate::config::{self, Config, Train, Tune};
+use crate::config::{self, OnBadImage, Train, TrainableLayers, Tune};
 
 /// Borrowed sections, by their names in the configuration.
 #[derive(Clone, Copy)]
 pub struct Sections<'a> {
-    /// All of them, for parts that do not take their own sections yet.
-    pub config: &'a Config,
     /// `seed`
     pub seed: u64,
     /// `[index]`
@@ -19,11 +17,13 @@ pub struct Sections<'a> {
     pub tune: &'a Tune,
     /// `[search]`
     pub search: &'a config::Search,
+    /// `data.on_bad_image`
+    pub on_bad_image: OnBadImage,
 }
 
-impl<'a> From<&'a Config> for Sections<'a> {
-    fn from(config: &'a Config) -> Self {
-        let Config { seed, index, decoder, train, tune, search, .. } = config;
-        Self { config, seed: *seed, index, decoder, train, tune, search }
+impl Sections<'_> {
+    /// Whether a tower of the encoder is trained.
+    pub fn train_encoder(&self) -> bool {
+        [self.tune.text, self.tune.image].iter().any(|&layers| layers != TrainableLayers::None)
     }
 }

@@ -30,8 +30,8 @@ impl Joint<'_> {
         let finite = |&rank: &f32| rank.is_finite().then_some(rank as usize);
         let ranks: Vec<Option<usize>> = ranks.data().iter().map(finite).collect();
         let recall = |k: usize| recall_at(&ranks, k);
-        let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
-        Ok(Validation { score: (recall(1) + recall(5) + recall(10)) / 3.0, figures })
+        let metrics = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
+        Ok(Validation { score: (recall(1) + recall(5) + recall(10)) / 3.0, metrics })
     }
 
     /// The rank of each caption's own image, (caption, 1): infinite if it is not among the first ten.

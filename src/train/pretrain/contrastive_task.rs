@@ -187,7 +187,7 @@ impl Task for ContrastiveTask<'_> {
     fn validate(&self) -> Result<Validation> {
         let ranks = self.val_ranks()?;
         let recall = |k: usize| recall_at(&ranks, k);
-        let figures = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
-        Ok(Validation { score: recall(1), figures })
+        let metrics = vec![("val_r1", recall(1)), ("val_r5", recall(5)), ("val_r10", recall(10))];
+        Ok(Validation { score: recall(1), metrics })
     }
 }

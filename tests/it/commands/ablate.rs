@@ -162,7 +162,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
     train::joint::train(
-        &(&config).into(),
+        &experiment::joint_sections(&config),
         &prepared,
         &index,
         &run,
