@@ -8,7 +8,7 @@
 
 use candle_core::{DType, Device};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Scope};
 use crate::context::Context;
 use crate::data::leaks;
 use crate::encoder::embed_corpus::embed_corpus;
@@ -32,25 +32,6 @@ use crate::{eval, index, train};
 /// The folders below [`RunFolder::tuned`].
 const ENCODER: &str = "encoder";
 const INDEX: &str = "index";
-
-/// What of a configuration decides a figure, but for the seed.
-const DECIDES: [&str; 15] = [
-    "data.name",
-    "data.kind",
-    "data.limit",
-    "data.train",
-    "data.val",
-    "data.test",
-    "data.scenes_seed",
-    "encoder.path",
-    "encoder.revision",
-    "index",
-    "decoder",
-    "train",
-    "tune",
-    "precision",
-    "search",
-];
 
 /// The corpus and embeddings of a configuration, which must be fit to train on and to measure with; each rank embeds a share.
 ///
@@ -209,7 +190,7 @@ pub fn protocol(config: &Config) -> Protocol<'_> {
         encoder: (encoder::spec(config.encoder.kind).label)(&config.encoder),
         seed: config.seed,
         regime: config.train.regime,
-        settings: config.fingerprint(&DECIDES),
+        settings: config.fingerprint(&Scope::Settings.keys()),
     }
 }
 

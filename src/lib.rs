@@ -26,7 +26,7 @@
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config`] | one TOML file is one experiment |
-//! | [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`], `words` | the base |
+//! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
 //!
 //! # How a run flows
 //! `config` → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -36,6 +36,7 @@
 pub mod ablate;
 pub mod cli;
 pub mod config;
+pub mod config_schema;
 pub mod context;
 pub mod data;
 pub mod distributed;
@@ -62,4 +63,3 @@ pub mod rng;
 pub mod run_folder;
 pub mod stop_flag;
 pub mod train;
-mod words;

@@ -1,13 +1,13 @@
-//! `dsi ablate`: a grid of experiments, and one table of what each of them costs.
+//! `dsi ablate`: variants of one experiment, and one table with the difference that each makes.
 //!
 //! ```text
-//! grid file ─ grid ─▶ rows ─ plan ─▶ runs: a configuration, a folder, what is left to do
-//!                                     │ experiment::run, eval::evaluate
-//!                                     ▼
-//!                     reports and run files ─ result ─▶ table, ablation.json
+//! grid file ─ grid ─▶ rows ─ run_plan ─▶ runs: a configuration, a folder, what is left to do
+//!                                        │ experiment::{run, measure}
+//!                                        ▼
+//!                        reports and run files ─ results ─▶ results_table, ablation.json
 //! ```
 //!
-//! Nothing is measured or trained in another way than by `dsi train` and `dsi eval`; each run folder is an ordinary one.
+//! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary run folder.
 
 pub mod grid;
 pub mod reported_row;
@@ -17,7 +17,7 @@ pub mod run_plan;
 
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
@@ -27,13 +27,10 @@ use crate::{eval, experiment};
 use reported_row::Choice;
 use run_plan::{Run, RunPlan, Todo};
 
-/// What a run's corpus and embeddings are decided by.
-const OF_A_CORPUS: [&str; 2] = ["data", "encoder"];
-
-/// Why a run has no report: its place in the plan, and the error.
+/// A run without a report: its place in the plan, and the error.
 pub type Failure = (usize, String);
 
-/// Says what there is to do: to the log, as a training takes long.
+/// Logs what is left to do.
 pub fn announce(plan: &RunPlan) {
     let parts = [
         (Todo::Nothing, "done"),
@@ -55,11 +52,11 @@ pub fn announce(plan: &RunPlan) {
     }
 }
 
-/// Does what is left of a plan, run after run, and says what each has found in the chosen row. A run that fails is kept
-/// for the end, and the others go on.
+/// Does what is left of a plan, run after run, and logs the recall of the chosen row of each. A run that fails is
+/// returned at the end, and the others go on.
 ///
 /// # Errors
-/// [`Error::Stopped`] after a requested stop, and when the base's own corpus cannot be had.
+/// [`Error::Stopped`] after a requested stop, and when the corpus of the base cannot be read.
 pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>> {
     let mut corpus = Corpus { ctx, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
@@ -104,12 +101,12 @@ fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<
         let ctx = Context { compute, ..ctx.clone() };
         return experiment::run(&run.config, prepared, &run.folder, resume, &ctx);
     };
-    // First whose weights they are, then what they do: a report without that is not taken for one of theirs.
+    // The lender is written before the report, so that no report lies in the folder without it.
     run.keep_lender(lender)?;
     experiment::measure(&run.config, prepared, &lender.folder, &run.folder, ctx)
 }
 
-/// The corpus of the run before: most rows have the same one, and embedding it takes long.
+/// The corpus of the previous run, kept because most rows have the same one and embedding it takes long.
 struct Corpus<'a> {
     ctx: &'a Context,
     held: Option<(String, EmbeddedCorpus)>,
@@ -117,7 +114,7 @@ struct Corpus<'a> {
 
 impl Corpus<'_> {
     fn of(&mut self, config: &Config) -> Result<&EmbeddedCorpus> {
-        let key = config.fingerprint(&OF_A_CORPUS);
+        let key = config.fingerprint(&Scope::Embeddings.keys());
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {
             Some(held) => held,

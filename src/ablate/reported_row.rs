@@ -1,4 +1,4 @@
-//! Which row of each report an ablation looks at: captions over one gallery, at one stage.
+//! The row of each report that an ablation compares: captions over one gallery, at one stage.
 
 use crate::config;
 use crate::error::{Error, Result};
@@ -6,17 +6,17 @@ use crate::eval::report::{Report, Row};
 use crate::eval::row_setting::{Gallery, QueryKind};
 use crate::retriever::stage::Stage;
 
-/// Which row of each report is looked at: captions over this gallery.
+/// The row of each report that is compared: captions over this gallery.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
     /// The gallery.
     pub gallery: Gallery,
-    /// The stage; none: the last generative one that a report has, what a user would get.
+    /// The stage; `None`: the last generative stage of a report, which is what a user gets.
     pub stage: Option<Stage>,
 }
 
 impl Choice {
-    /// The choice that two words mean, for what the base measures; without words the first gallery and the last stage.
+    /// The choice of a gallery and a stage; by default the first gallery that the base measures and the last stage.
     ///
     /// # Errors
     /// When the base does not measure that gallery.
@@ -40,7 +40,7 @@ impl Choice {
         Ok(Self { gallery, stage })
     }
 
-    /// The row that is chosen of a report.
+    /// The chosen row of a report.
     pub fn of<'r>(&self, report: &'r Report) -> Option<&'r Row> {
         let wanted = |row: &&Row| match self.stage {
             Some(stage) => row.stage == stage,
@@ -49,7 +49,7 @@ impl Choice {
         self.captions(report).filter(wanted).last()
     }
 
-    /// `R@1 57.3, R@5 81.0, R@10 88.2, ` of the chosen row; nothing where a report has none.
+    /// `R@1 57.3, R@5 81.0, R@10 88.2, ` of the chosen row; empty if the report has no such row.
     pub fn figures(&self, report: &Report) -> String {
         let recall = self.of(report).map(|row| &row.recall);
         let figures =

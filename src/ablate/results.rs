@@ -1,8 +1,8 @@
-//! What an ablation found: for each row the mean over seeds, and the paired difference from the base.
+//! The results of an ablation: for each row the mean over seeds, and the paired difference from the base.
 //!
-//! Differences are taken query by query, base and row with the same seed, over all seeds that both have; an image's
-//! captions under all seeds are redrawn, and flipped, together. The interval therefore says how far the difference might
-//! move with other *images*; how far it moves with other seeds, the standard deviations say.
+//! Differences are taken query by query between base and row with the same seed, over all seeds that both have. The
+//! bootstrap redraws, and the test flips, the captions of an image under all seeds together. So the interval covers
+//! other *images*; the standard deviations cover other seeds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,15 +34,15 @@ pub struct Ablation {
     version: u32,
     /// Name of the data set.
     pub dataset: String,
-    /// Split whose captions were asked.
+    /// Split whose captions are the queries.
     pub split: String,
-    /// Which images could be returned.
+    /// The images that may be returned.
     pub gallery: Gallery,
     /// The seeds.
     pub seeds: Vec<u64>,
     /// The base, then the rows of the grid.
     pub rows: Vec<Line>,
-    /// What else the base's reports have on these captions: exact search with the same encoder.
+    /// Exact search with the same encoder for the same captions, from the base's reports.
     pub beside: Vec<Line>,
 }
 
@@ -54,28 +54,28 @@ pub struct Line {
     /// The keys that it sets.
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub set: Table,
-    /// Its runs, one a seed.
+    /// Its runs, one for each seed.
     pub runs: Vec<Outcome>,
-    /// What its runs have in common; none where all have failed or none has the wanted stage.
+    /// The means over its runs; `None` if all failed or none has the wanted stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Found>,
-    /// Cut-off → recall less the base's; empty for the base, and where the two share no seed or no queries.
+    /// Cut-off → recall minus the base's; empty for the base, and if the two share no seed or have other queries.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub versus_base: BTreeMap<usize, Difference>,
 }
 
-/// What a row's runs found.
+/// Means over the runs of a row.
 #[derive(Debug, Serialize)]
 pub struct Found {
-    /// What the ranking was made with.
+    /// The stage that made the ranking.
     pub stage: Stage,
-    /// Whether training saw the gallery.
+    /// Whether training used the gallery.
     pub regime: Regime,
-    /// How many seeds the figures are means over.
+    /// Number of seeds.
     pub seeds: usize,
-    /// How many images could be returned.
+    /// Number of images that may be returned.
     pub images: usize,
-    /// How many queries each run was asked.
+    /// Number of queries of each run.
     pub queries: usize,
     /// Cut-off → recall over the seeds.
     pub recall: BTreeMap<usize, Spread>,
@@ -92,7 +92,7 @@ pub struct Outcome {
     pub seed: u64,
     /// The run folder's name.
     pub folder: String,
-    /// The run folder whose weights were measured, where they are not its own.
+    /// The run folder whose weights were measured, if not its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights_of: Option<String>,
     /// Why there is no report.
@@ -100,14 +100,14 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// A row of a report, by seed, with the answers behind it.
+/// A row of a report by seed, with the outcome of every query.
 type Measured = BTreeMap<u64, (Row, ReadBack)>;
 
 impl Ablation {
-    /// Reads the reports of a plan whose runs are done, but for those that failed.
+    /// Reads the reports of a plan whose runs are done, except those that failed.
     ///
     /// # Errors
-    /// When a report or the files beside it cannot be read, or no report has the chosen row.
+    /// When a report or its run files cannot be read, or no report has the chosen row.
     pub fn read(plan: &RunPlan, failures: &[Failure], choice: Choice) -> Result<Self> {
         let base = &plan.runs[0].config;
         let mut reader = Reader { base, choice, measured: Measured::new() };
@@ -164,17 +164,17 @@ fn outcome(plan: &RunPlan, failures: &[Failure], place: usize, run: &Run) -> Out
     }
 }
 
-/// The reports of a row's runs, but for those that failed.
+/// The reports of a row's runs, except those that failed.
 fn reports<'p>(runs: &[(usize, &'p Run)], failures: &[Failure]) -> Result<Vec<(&'p Run, Report)>> {
     let done = runs.iter().filter(|(place, _)| !failures.iter().any(|(failed, _)| failed == place));
     done.map(|(_, run)| Ok((*run, Report::read(&run.report())?))).collect()
 }
 
-/// Makes lines, each compared with the base's answers.
+/// Makes lines, each compared with the base.
 struct Reader<'a> {
     base: &'a Config,
     choice: Choice,
-    /// The base's rows, once they are read.
+    /// The base's rows; empty until they are read.
     measured: Measured,
 }
 
@@ -217,7 +217,7 @@ impl Reader<'_> {
         line
     }
 
-    /// The paired differences; none where the two share no seed or were asked different queries.
+    /// The paired differences; none if the two share no seed or have different queries.
     fn versus_base(&self, row: &GridRow, measured: &Measured) -> BTreeMap<usize, Difference> {
         let pairs: Vec<(&ReadBack, &ReadBack)> = measured
             .iter()
@@ -227,7 +227,7 @@ impl Reader<'_> {
         if pairs.iter().any(|(ours, theirs)| ours.queries != first.queries || theirs.queries != first.queries)
         {
             let name = &row.name;
-            tracing::warn!("{name:?} was asked other queries than {BASE:?}: there is no difference to show");
+            tracing::warn!("{name:?} has other queries than {BASE:?}: no difference can be shown");
             return BTreeMap::new();
         }
         let joined = |side: fn(&(&ReadBack, &ReadBack)) -> QueryOutcomes| {

@@ -1,4 +1,4 @@
-//! An ablation as a table, with what is needed to read it below.
+//! The results of an ablation as a table, and below it how to read it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::markdown_table::{Align, Table};
 /// The cut-offs whose differences the table shows; `ablation.json` has all.
 const COMPARED: [usize; 2] = [1, 10];
 
-/// The table, and below it what its figures mean.
+/// The table, and below it what its numbers mean.
 pub fn text(ablation: &Ablation) -> String {
     format!("{}\n{}", table(ablation), legend(ablation))
 }

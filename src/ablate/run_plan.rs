@@ -1,9 +1,8 @@
-//! What an ablation is to do: each row with each seed as a configuration, a run folder, and what is left to do there.
+//! The runs of an ablation: for each row and seed a configuration, a run folder, and what is left to do there.
 //!
-//! A row that differs from another in `[search]` and `[eval]` alone needs no training: it measures that one's weights,
-//! and its own folder holds the configuration and the report only. Whatever is found on disk is looked at here, before
-//! anything runs: what is done is left alone, what was stopped goes on, and what belongs to another configuration is
-//! refused with the keys that differ.
+//! A row that differs from another in `[search]` and `[eval]` alone is not trained: it borrows the other's weights, and
+//! its folder holds only a configuration and a report. All folders are read before anything runs: finished runs are left
+//! alone, stopped ones go on, and folders of another configuration are refused with the keys that differ.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::grid::{Grid, Row};
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
 use crate::eval::report_files::report_path;
@@ -20,30 +19,24 @@ use crate::file_io;
 use crate::model::checkpoint::{self, Which};
 use crate::run_folder::RunFolder;
 
-/// What neither a training nor its result depends on.
-const BESIDE_TRAINING: [&str; 3] = ["device", "eval", "pretrain"];
-/// What rows may differ in and still share their weights.
-const BESIDE_WEIGHTS: [&str; 4] = ["device", "eval", "pretrain", "search"];
-/// What reports do not depend on.
-const BESIDE_REPORTS: [&str; 2] = ["device", "pretrain"];
 /// The version of `weights.json`.
 const VERSION: u32 = 1;
 
-/// Where the base of all rows comes from.
+/// The configuration that all rows start from.
 pub struct Base {
     /// The configuration file.
     pub path: PathBuf,
-    /// Overrides of it, for all rows.
+    /// Its overrides, for all rows.
     pub overrides: Vec<String>,
 }
 
-/// Everything that an ablation consists of.
+/// All rows, seeds and runs of an ablation.
 pub struct RunPlan {
     /// The rows; the first is the base.
     pub rows: Vec<Row>,
     /// The seeds of each.
     pub seeds: Vec<u64>,
-    /// Every row with every seed, seed by seed, so that the first seed's table is whole before the second begins.
+    /// Every row with every seed. All rows of a seed come before the next seed, so that its table is complete first.
     pub runs: Vec<Run>,
 }
 
@@ -55,18 +48,18 @@ pub struct Run {
     pub config: Config,
     /// Its folder.
     pub folder: RunFolder,
-    /// The run whose weights it measures, where they are not its own.
+    /// The run whose weights it measures, if not its own.
     pub borrows: Option<usize>,
     /// What is left to do.
     pub todo: Todo,
 }
 
-/// What is left to do for a run, by the work that it is.
+/// What is left to do for a run, in the order of the work it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Todo {
     /// Nothing: its report is there.
     Nothing,
-    /// Only to measure weights that are there, or will be once their own run is done.
+    /// To measure weights that are there, or will be once their run is done.
     Measure,
     /// To train on from its last checkpoint.
     Resume,
@@ -74,20 +67,20 @@ pub enum Todo {
     Train,
 }
 
-/// What is left of a run whose weights are another's, so that its report is known to be of those.
+/// `weights.json`: the run whose weights a report was made with.
 #[derive(Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 struct Borrowed {
     version: u32,
-    /// Name of the other run's folder.
+    /// Name of that run's folder.
     run: String,
     /// Hash of its weights.
     weights: String,
 }
 
 impl RunPlan {
-    /// Resolves every row with every seed and looks at what their folders below `out` hold. `force`: what belongs to
-    /// another configuration is to be thrown away instead of refused.
+    /// Resolves every row with every seed and reads their folders below `out`. With `force`, runs of another
+    /// configuration are deleted instead of refused.
     ///
     /// # Errors
     /// With [`Error::Config`] listing everything that is wrong, row by row.
@@ -110,7 +103,7 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// What is left to do for each run, from what is on disk.
+    /// Finds what is left to do for each run from what is on disk.
     fn look(&mut self, force: bool) -> Result<()> {
         let mut problems = Vec::new();
         for place in 0..self.runs.len() {
@@ -119,7 +112,7 @@ impl RunPlan {
                 Some(_) if force => run.afresh(),
                 Some(what) => {
                     problems.push(format!(
-                        "row {:?}: {} {what}; choose another --out, or --force to do it anew",
+                        "row {:?}: {} {what}; choose another --out, or replace it with --force",
                         self.rows[run.row].name,
                         run.folder.path().display()
                     ));
@@ -159,7 +152,7 @@ impl RunPlan {
 }
 
 impl Run {
-    /// The report it is about.
+    /// The path of its report.
     pub fn report(&self) -> PathBuf {
         let (name, split) = (&self.config.data.name, self.config.eval.split.word());
         report_path(&self.folder.eval(), name, split)
@@ -169,10 +162,10 @@ impl Run {
         if self.borrows.is_some() { Todo::Measure } else { Todo::Train }
     }
 
-    /// Whether its report is there, and of this configuration.
+    /// Whether its report is there and belongs to this configuration.
     fn is_measured(&self) -> bool {
         let here = |before: &Config| {
-            self.config.differences(before, &Config::keys_but(&BESIDE_REPORTS)).is_empty()
+            self.config.differences(before, &Scope::Report.keys()).is_empty()
                 && Report::read(&self.report())
                     .is_ok_and(|report| experiment::protocol(&self.config).describes(&report))
         };
@@ -186,14 +179,14 @@ impl Run {
         before.is_some() && before == lender.lent().ok()
     }
 
-    /// What a borrower keeps about this run's weights.
+    /// What a borrower writes about this run's weights.
     fn lent(&self) -> Result<Borrowed> {
         let weights = checkpoint::weights_hash(&self.folder.checkpoints(), Which::Best)?;
         let run = self.folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Borrowed { version: VERSION, run, weights })
     }
 
-    /// Makes the folder ready for what is to be done: another configuration's remains are removed, this one is kept.
+    /// Prepares the folder: deletes a run of another configuration and an old report, and writes this configuration.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -209,7 +202,7 @@ impl Run {
         file_io::write_atomic(&self.folder.config(), |out| out.write_all(text.as_bytes()))
     }
 
-    /// Keeps with a report which weights it was made with.
+    /// Writes whose weights the report is made with.
     ///
     /// # Errors
     /// When the disk refuses, or the lender has no weights.
@@ -230,8 +223,9 @@ fn resolve(base: &Base, rows: &[Row]) -> Result<Vec<Config>> {
         let origin = row.origin();
         match Config::load_with(&base.path, &base.overrides, &origin, &row.set) {
             Ok(config) => {
-                if row.written && config.differences(&configs[0], &Config::keys_but(&[])).is_empty() {
-                    problems.push(format!("{origin} is the base again: what it sets is so there already"));
+                if row.written && config.differences(&configs[0], &Scope::All.keys()).is_empty() {
+                    problems
+                        .push(format!("{origin} is the same as the base: what it sets is so there already"));
                 }
                 configs.push(config);
             }
@@ -248,16 +242,16 @@ fn resolve(base: &Base, rows: &[Row]) -> Result<Vec<Config>> {
     if problems.is_empty() { Ok(configs) } else { Err(Error::Config(problems)) }
 }
 
-/// The first run of this seed whose weights a configuration would get too. Rows that ask for a training of their own
-/// lend nothing: it was their search that it was to learn with.
+/// The first run of this seed whose weights a configuration would get too. Rows with `retrain` lend nothing: they were
+/// trained with their own search.
 fn lender(rows: &[Row], of_seed: &[Run], config: &Config) -> Option<usize> {
-    let keys = Config::keys_but(&BESIDE_WEIGHTS);
+    let keys = Scope::SharedWeights.keys();
     of_seed.iter().position(|run| {
         run.borrows.is_none() && !rows[run.row].retrain && config.differences(&run.config, &keys).is_empty()
     })
 }
 
-/// Why what is in a run's folder is not this run's; none where it is, or the folder is free.
+/// Why the content of a run's folder belongs to another run; `None` if it is this run's, or the folder is free.
 fn foreign(run: &Run) -> Option<String> {
     if !run.folder.config().exists() {
         return None;
@@ -266,7 +260,7 @@ fn foreign(run: &Run) -> Option<String> {
         Ok(before) => before,
         Err(error) => return Some(format!("holds a run that cannot be read ({error})")),
     };
-    let differences = run.config.differences(&before, &Config::keys_but(&BESIDE_TRAINING));
+    let differences = run.config.differences(&before, &Scope::RunFolder.keys());
     if !differences.is_empty() {
         return Some(format!("holds a run of another configuration ({})", differences.join("; ")));
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, context, print_stdout, stop_on_ctrl_c};
+use super::{ConfigArgs, context, print_stdout, process};
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::reported_row::Choice;
 use crate::ablate::results::Ablation;
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::eval::row_setting::Gallery;
 use crate::retriever::stage::Stage;
 
-/// Train and measure a grid of variants of one experiment, and print one table: what each difference costs.
+/// Train and measure variants of one experiment, and print one table with the difference that each makes.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi ablate --config configs/scenes.toml --grid configs/ablate-scenes.toml --set eval.split=val
@@ -33,11 +33,11 @@ A grid file:
   search.beam = [20, 50]
 
 A row that differs from another in [search] and [eval] alone measures the weights of that row;
-retrain = true in a [[row]] trains it on its own. After Ctrl-C or a failure the same command goes on.")]
+retrain = true in a [[row]] trains it separately. After Ctrl-C or a failure the same command goes on.")]
 pub struct Ablate {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The rows: a TOML file, see below.
+    /// The grid file with the rows: TOML, see below.
     #[arg(long, value_name = "FILE")]
     grid: PathBuf,
     /// Folder for the run folders, NAME-seedN each, and ablation.json [default: runs/NAME-ablation].
@@ -47,16 +47,16 @@ pub struct Ablate {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
     #[arg(value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Vec<u64>,
-    /// The stage that the table shows [default: the last one that a row has].
+    /// The stage that the table shows [default: the last stage of each row].
     #[arg(long, value_name = "STAGE", value_parser = stages())]
     stage: Option<String>,
-    /// The gallery that the table shows [default: split, where that is measured].
+    /// The gallery that the table shows [default: split if it is measured, else corpus].
     #[arg(long, value_name = "GALLERY", value_parser = galleries())]
     gallery: Option<String>,
-    /// Do anew what the folders hold of another configuration.
+    /// Delete and repeat runs in the folders that belong to another configuration.
     #[arg(long)]
     force: bool,
-    /// Say what is left to do, and do nothing.
+    /// Print what is left to do, and do nothing.
     #[arg(long)]
     plan: bool,
     /// Print the result as JSON.
@@ -64,7 +64,7 @@ pub struct Ablate {
     json: bool,
 }
 
-/// The stages of a generative retriever; the rows of exact search stand below every table.
+/// The stages of a generative retriever. Rows of exact search are below every table in any case.
 fn stages() -> PossibleValuesParser {
     let generative = Stage::ALL.iter().filter(|stage| **stage != Stage::Exact);
     PossibleValuesParser::new(generative.map(|stage| stage.word()))
@@ -94,7 +94,7 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
-        let ctx = Context { stop: stop_on_ctrl_c()?, ..context(&config)? };
+        let ctx = Context { stop: process::stop_on_ctrl_c()?, ..context(&config)? };
         let failures = run(&plan, choice, &ctx)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;

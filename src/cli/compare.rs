@@ -9,16 +9,16 @@ use super::print_stdout;
 use crate::eval::report_table::comparison_table;
 use crate::eval::{compare_runs, published_results};
 
-/// Print the reports of several runs as one table: seeds as mean ± sd, and published results on the same images.
+/// Print the reports of several runs as one table, with mean ± sd over seeds and published results on the same images.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi compare runs/seed-0 runs/seed-1 runs/seed-2
   dsi compare runs/flickr30k-* --dataset flickr30k --json")]
 pub struct Compare {
-    /// Run folders that `dsi train` made and measured; those that differ in their seed alone become one row.
+    /// Run folders that `dsi train` made; runs that differ only in their seed become one row.
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Only reports on this data set.
+    /// Use only reports on this dataset.
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Print the rows as JSON.

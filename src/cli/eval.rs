@@ -9,20 +9,20 @@ use super::print_report;
 use super::run_opening::Opened;
 use crate::experiment;
 
-/// Measure a trained run: Recall@K of the generative retriever beside dense search with the same encoder.
+/// Measure a trained run: Recall@K of the generative retriever and of dense search with the same encoder.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi eval --dataset scenes
   dsi eval --run runs/mine --split val --json
   dsi eval --run runs/mine --set search.beam=100 --set eval.exhaustive=true")]
 pub struct Eval {
-    /// The data set: that of the run; without --run, the run is runs/NAME.
+    /// The dataset of the run. Without --run, the run is runs/NAME.
     #[arg(long, value_name = "NAME", required_unless_present = "run")]
     dataset: Option<String>,
     /// The run folder that `dsi train` made.
     #[arg(long, value_name = "RUN")]
     run: Option<PathBuf>,
-    /// The split whose captions and photos are asked: train, val or test [default: eval.split].
+    /// The split whose captions and photos are the queries: train, val or test [default: eval.split].
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
     /// Override a search or eval key of the run's configuration (repeatable).

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::run_opening::{OF_A_RUN, Start, open_run, run_folder};
+use super::run_opening::{Start, open_run, run_folder};
 use super::{ConfigArgs, context, print_stdout};
+use crate::config::Scope;
 use crate::data::leaks;
 use crate::encoder::embed_corpus::embed_corpus;
 use crate::experiment::index_settings;
 
-/// Give every image its docid, and say whether the docids can work before anything is trained on them.
+/// Give every image its docid, and check that the docids can work before anything is trained on them.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi index --config configs/scenes.toml
@@ -22,10 +23,10 @@ pub struct Index {
     /// The run folder [default: runs/NAME, NAME being data.name].
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
-    /// Throw away what an earlier run left in the run folder.
+    /// Delete the run that is in the run folder.
     #[arg(long)]
     force: bool,
-    /// Print the figures as JSON.
+    /// Print the checks as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -34,7 +35,7 @@ impl Index {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
-        let opening = open_run(&run, &config, Start::from_flags(false, self.force), &OF_A_RUN)?;
+        let opening = open_run(&run, &config, Start::from_flags(false, self.force), Scope::Run)?;
         let ctx = context(&config)?;
         let prepared = embed_corpus(&config.data, &config.encoder, &ctx)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;

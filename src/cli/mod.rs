@@ -1,11 +1,17 @@
-//! The command line: one file a command, no logic. Results go to stdout, everything else to stderr.
+//! The command line: one file a command, which reads its arguments, calls the library and prints what it returns.
+//!
+//! Results go to stdout, everything else to stderr. What is decided here concerns the program, not the retriever: run
+//! folders that may be begun or opened ([`run_opening`]), processes that run together ([`process`]), the device and
+//! the log.
 
 mod ablate;
 mod compare;
+mod config;
 mod data;
 mod eval;
 mod index;
 mod pretrain;
+mod process;
 mod run_opening;
 mod search;
 mod train;
@@ -14,11 +20,11 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Config};
+use crate::config::{Config, Device};
 use crate::context::Context;
 use crate::distributed::launcher::{local_rank, rank_and_size};
 use crate::encoder::unreadable_photos::PHOTO_FAULTS;
@@ -26,9 +32,8 @@ use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
 use crate::progress::Progress;
-use crate::stop_flag::Stop;
 
-/// Trains, evaluates and serves a generative image retriever.
+/// Trains, evaluates and searches with a generative image retriever.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 110)]
 struct Cli {
@@ -45,6 +50,7 @@ enum Command {
     Eval(eval::Eval),
     Ablate(ablate::Ablate),
     Compare(compare::Compare),
+    Config(config::Config),
     Search(search::Search),
 }
 
@@ -54,13 +60,9 @@ enum Command {
 /// Whatever the command reports; `main` prints it.
 pub fn run() -> Result<()> {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(log_level()));
-    let colours = std::io::stderr().is_terminal();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    log.without_time().with_target(false).init();
+    start_log();
     if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
-        require_single_process()?;
+        process::require_single_process()?;
     }
     match cli.command {
         Command::Data(command) => command.run(),
@@ -70,8 +72,21 @@ pub fn run() -> Result<()> {
         Command::Eval(command) => command.run(),
         Command::Ablate(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Config(command) => command.run(),
         Command::Search(command) => command.run(),
     }
+}
+
+/// Starts the log on stderr.
+fn start_log() {
+    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(log_level()));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
 }
 
 /// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot be read.
@@ -82,13 +97,13 @@ fn log_level() -> String {
     }
 }
 
-/// What every command that starts from a configuration takes.
+/// The arguments of every command that starts from a configuration.
 #[derive(Args)]
 struct ConfigArgs {
     /// The experiment: a TOML file, see `configs/`.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Override a key of it, e.g. `--set data.root=photos` (repeatable).
+    /// Override a key of the file, e.g. `--set data.root=photos` (repeatable); dsi config lists the keys.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
     /// Short for `--set seed=N`.
@@ -116,17 +131,7 @@ impl ConfigArgs {
     }
 }
 
-/// Refuses to do the same work several times in one folder.
-fn require_single_process() -> Result<()> {
-    match rank_and_size() {
-        Some((_, size)) if size > 1 => {
-            bail!("started as {size} ranks, and only dsi train works with several: start it alone")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What a command runs with: the device of its configuration, and bars on stderr.
+/// What a command runs with: the device of its configuration, and progress bars on stderr.
 fn context(config: &Config) -> Result<Context> {
     Ok(Context { progress: Progress::Stderr, ..Context::new(device(config.device)?) })
 }
@@ -134,35 +139,22 @@ fn context(config: &Config) -> Result<Context> {
 /// What a command runs with that trains until Ctrl-C stops it.
 fn training_context(config: &Config) -> Result<Context> {
     let ctx = context(config)?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = process::stop_on_ctrl_c()?;
     Ok(Context { compute: device::compute_type(config.precision, &ctx.device)?, stop, ..ctx })
 }
 
-/// The candle device a configuration means.
-fn device(wanted: config::Device) -> Result<candle_core::Device> {
+/// The candle device that a configuration names.
+fn device(wanted: Device) -> Result<candle_core::Device> {
     match wanted {
-        config::Device::Cpu => Ok(candle_core::Device::Cpu),
-        config::Device::Auto => Ok(device::best(local_rank())),
-        config::Device::Cuda(ordinal) => device::cuda(ordinal).with_context(|| {
+        Device::Cpu => Ok(candle_core::Device::Cpu),
+        Device::Auto => Ok(device::best(local_rank())),
+        Device::Cuda(ordinal) => device::cuda(ordinal).with_context(|| {
             format!("device {wanted} cannot be used; the CPU always can (--device cpu, or --set device=cpu)")
         }),
     }
 }
 
-/// Ctrl-C asks a training loop to save and stop; the second one, or one with nothing to save, ends the program.
-fn stop_on_ctrl_c() -> Result<Stop> {
-    let stop = Stop::default();
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if !flag.request() {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; press Ctrl-C again to leave at once");
-    })?;
-    Ok(stop)
-}
-
-/// Puts a result on stdout. A reader that goes away (`dsi … | head`) has read what it wanted.
+/// Prints a result to stdout. A reader that closes the pipe early (`dsi … | head`) is no error.
 fn print_stdout(result: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match write!(out, "{result}").and_then(|()| out.flush()) {

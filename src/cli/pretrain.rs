@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::run_opening::{OF_A_CLIP, Start, open_run};
+use super::run_opening::{Start, open_run};
 use super::{ConfigArgs, training_context};
+use crate::config::Scope;
 use crate::data::{self, leaks};
 use crate::run_folder::RunFolder;
 use crate::train::pretrain::{Pretraining, pretrain};
 
-/// Train a small CLIP of your own on a train split, or tune another one (pretrain.init), and write it in Hugging Face's
-/// layout.
+/// Train a small CLIP on a train split, or tune an existing one (pretrain.init), and write it in Hugging Face's layout.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi pretrain --config configs/scenes-clip.toml
@@ -21,13 +21,13 @@ use crate::train::pretrain::{Pretraining, pretrain};
 pub struct Pretrain {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Folder for checkpoints and the log (the model itself goes to pretrain.out).
+    /// Folder for checkpoints and the log [default: runs/NAME-pretrain]; the model itself goes to pretrain.out.
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     /// Go on from the last checkpoint in the run folder.
     #[arg(long)]
     resume: bool,
-    /// Throw away what an earlier run left in the run folder.
+    /// Delete the run that is in the run folder.
     #[arg(long, conflicts_with = "resume")]
     force: bool,
 }
@@ -37,7 +37,7 @@ impl Pretrain {
         let config = self.config.load()?;
         let run =
             RunFolder::new(self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into()));
-        let opening = open_run(&run, &config, Start::from_flags(self.resume, self.force), &OF_A_CLIP)?;
+        let opening = open_run(&run, &config, Start::from_flags(self.resume, self.force), Scope::Clip)?;
         let corpus = data::open_corpus::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;

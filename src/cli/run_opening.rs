@@ -1,11 +1,11 @@
-//! Run folders from the command line's side: beginning a run without losing another, opening a trained one.
+//! Run folders on the command line: beginning a run without losing another one, and opening a trained one.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
 use super::context;
-use crate::config::Config;
+use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::experiment;
@@ -13,28 +13,7 @@ use crate::file_io;
 use crate::retriever::RetrieverFactory;
 use crate::run_folder::RunFolder;
 
-/// What of the configuration decides the weights of a run, so that a resumed or opened run must agree in it. (Its
-/// corpus and its encoder may have moved; the index knows them by their fingerprints.)
-pub const OF_A_RUN: [&str; 5] = ["seed", "index", "decoder", "train", "tune"];
-/// What decides a training that goes on: with the weights, the search that rivals and the best checkpoint come from. A
-/// finished run may be searched in any way.
-pub const OF_A_TRAINING: [&str; 9] = [
-    "seed",
-    "precision",
-    "index",
-    "decoder",
-    "train",
-    "tune",
-    "search.beam",
-    "search.lookahead",
-    "search.wildcard",
-];
-/// What decides an index that nothing is trained on yet.
-const OF_AN_INDEX: [&str; 2] = ["seed", "index"];
-/// What decides a pretrained CLIP.
-pub const OF_A_CLIP: [&str; 4] = ["seed", "precision", "data", "pretrain"];
-
-/// The run folder meant by `--out`.
+/// The run folder of `--out`, or the default one.
 pub fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
     RunFolder::new(out.unwrap_or_else(|| format!("runs/{}", config.data.name).into()))
 }
@@ -42,16 +21,16 @@ pub fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
 /// How a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// In a folder that holds none.
+    /// In a folder that holds no run.
     Anew,
     /// From its last checkpoint.
     Resume,
-    /// Throwing away the one that is there.
+    /// After deleting the run that is there.
     Force,
 }
 
 impl Start {
-    /// What the two flags mean; clap lets only one of them through.
+    /// The start that the two flags ask for; clap lets only one of them through.
     pub fn from_flags(resume: bool, force: bool) -> Self {
         match (resume, force) {
             (true, _) => Self::Resume,
@@ -61,21 +40,16 @@ impl Start {
     }
 }
 
-/// A run that may begin, once its data has proved sound.
+/// A run that may begin once its data have been checked.
 pub struct Opening<'a> {
     run: &'a RunFolder,
     how: Start,
     config: String,
 }
 
-/// Prints the resolved configuration; refuses to overwrite a run, or to resume another one. `decides`: the parts of the
-/// configuration that an earlier run must agree in.
-pub fn open_run<'a>(
-    run: &'a RunFolder,
-    config: &Config,
-    how: Start,
-    decides: &[&str],
-) -> Result<Opening<'a>> {
+/// Refuses to overwrite a run, or to resume one of another configuration. `scope`: the keys in which a run that is
+/// resumed must agree.
+pub fn open_run<'a>(run: &'a RunFolder, config: &Config, how: Start, scope: Scope) -> Result<Opening<'a>> {
     let at = run.path().display();
     let holds = run.config().exists() && (run.index().exists() || run.checkpoints().exists());
     if how == Start::Resume && !holds {
@@ -86,11 +60,11 @@ pub fn open_run<'a>(
         let trained = run.checkpoints().exists();
         if trained && how != Start::Resume {
             bail!(
-                "{at} holds a run already: go on with --resume, begin anew with --force, or choose another --out"
+                "{at} holds a run already: go on with --resume, replace it with --force, or choose another --out"
             );
         }
-        let differences =
-            config.batched_as(&before).differences(&before, if trained { decides } else { &OF_AN_INDEX });
+        let scope = if trained { scope } else { Scope::Index };
+        let differences = config.batched_as(&before).differences(&before, &scope.keys());
         if !differences.is_empty() {
             bail!(
                 "{at} holds a run of another configuration; choose another --out, or --force:\n  {}",
@@ -98,13 +72,19 @@ pub fn open_run<'a>(
             );
         }
     }
-    let config = config.to_toml();
-    eprint!("{config}");
-    Ok(Opening { run, how, config })
+    announce(config, run);
+    Ok(Opening { run, how, config: config.to_toml() })
+}
+
+/// Logs what the configuration sets; the run folder gets all of it.
+fn announce(config: &Config, run: &RunFolder) {
+    let set = config.set_keys();
+    let set = if set.is_empty() { "all keys have their defaults".to_owned() } else { set.join(", ") };
+    tracing::info!("configuration (all keys go to {}): {set}", run.config().display());
 }
 
 impl Opening<'_> {
-    /// Throws away what is to be, and keeps the configuration.
+    /// Deletes the earlier run if `--force` says so, and writes the configuration.
     pub fn begin(self) -> Result<()> {
         if self.how == Start::Force && self.run.config().exists() {
             self.run.clear()?;
@@ -126,7 +106,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens the run in a folder; overrides may not touch what decided its weights.
+    /// Opens the run in a folder. Overrides may not change a key that its weights depend on.
     pub fn new(run: PathBuf, overrides: &[String]) -> Result<Self> {
         let run = RunFolder::new(run);
         if !run.config().exists() {
@@ -135,14 +115,14 @@ impl Opened {
         if run.borrowed().exists() {
             let at = run.borrowed();
             bail!(
-                "{} measured the weights of another run, which {} names",
+                "{} measured the weights of another run; {} has its name",
                 run.path().display(),
                 at.display()
             );
         }
         let trained = Config::load(&run.config(), &[])?;
         let config = Config::load(&run.config(), overrides)?;
-        let differences = config.differences(&trained, &OF_A_RUN);
+        let differences = config.differences(&trained, &Scope::Run.keys());
         if !differences.is_empty() {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }

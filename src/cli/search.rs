@@ -16,14 +16,14 @@ use crate::retriever::generative_stages::GEOMETRY;
 use crate::retriever::registry::{find, product};
 use crate::retriever::{Hit, Query, RETRIEVERS, Retriever as _, RetrieverFactory};
 
-/// Find images by a caption or by a photo.
+/// Find images by a caption or a photo.
 #[derive(Args)]
 #[command(group = ArgGroup::new("query").args(["caption", "image"]).required(true))]
 #[command(after_help = "Examples:
   dsi search --run runs/scenes \"a small red cube left of a ball\"
   dsi search --run runs/scenes --image photo.jpg -k 5 --json")]
 pub struct Search {
-    /// What the image shows, in words.
+    /// The caption: what the image shows, in words.
     caption: Option<String>,
     /// A photo to search with.
     #[arg(long, value_name = "FILE")]
@@ -31,7 +31,7 @@ pub struct Search {
     /// The run folder that `dsi train` made.
     #[arg(long, value_name = "RUN")]
     run: PathBuf,
-    /// Images to return [default: search.k]; at most the beam is found.
+    /// Number of images to return [default: search.k]; never more than search.beam.
     #[arg(short, long, value_name = "N")]
     k: Option<usize>,
     /// The retriever that answers [default: the last stage that the configuration enables].
@@ -52,7 +52,7 @@ impl Search {
         let query = match (self.caption, self.image) {
             (Some(caption), _) => Query::caption(caption),
             (None, Some(photo)) => Query::photo(photo),
-            (None, None) => bail!("say what to search for: a caption, or --image FILE"),
+            (None, None) => bail!("nothing to search for: give a caption, or --image FILE"),
         };
         let trained = opened.retrievers()?;
         let retriever = match &self.retriever {

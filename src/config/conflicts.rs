@@ -1,15 +1,13 @@
-//! Values that are each allowed but cannot stand together.
+//! Values that are allowed each by itself, but not together.
 
 use std::collections::BTreeSet;
 
-use super::choices::{DataKind, EncoderKind, ExtraDocidSource, Family, Loss};
-use super::sections::Config;
-use super::trainable_layers::TrainableLayers;
+use super::{Config, DataKind, EncoderKind, ExtraDocidSource, Family, Loss, TrainableLayers};
 
-/// The keys of `[data]` that only the built-in corpus knows.
+/// The keys of `[data]` for the built-in corpus only.
 const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
 
-/// The shape of a CLIP from nothing; one that is tuned has its own.
+/// The shape of a CLIP with random weights; one that is tuned has a shape already.
 const FROM_NOTHING_ONLY: [&str; 9] = [
     "pretrain.width",
     "pretrain.vision_layers",
@@ -22,7 +20,7 @@ const FROM_NOTHING_ONLY: [&str; 9] = [
     "pretrain.context",
 ];
 
-/// The keys a conflict reads, and the sentence it makes when there is one.
+/// The keys that a conflict reads, and the function that describes it if there is one.
 type Conflict = (&'static [&'static str], fn(&Config) -> Option<String>);
 
 const CONFLICTS: [Conflict; 16] = [
@@ -75,8 +73,8 @@ const CONFLICTS: [Conflict; 16] = [
     }),
 ];
 
-/// The conflicts of a configuration. `given` are the keys that file and overrides set; conflicts over keys in
-/// `refused` are left out, for their values are not the user's.
+/// The conflicts of a configuration. `given` are the keys that file and overrides set. Conflicts over keys in `refused`
+/// are left out: those have their defaults, not the user's values.
 pub fn find(config: &Config, given: &BTreeSet<&str>, refused: &BTreeSet<String>) -> Vec<String> {
     let known = |keys: &[&str]| !keys.iter().any(|key| refused.contains(*key));
     let mut found: Vec<_> = CONFLICTS
@@ -94,7 +92,7 @@ pub fn find(config: &Config, given: &BTreeSet<&str>, refused: &BTreeSet<String>)
     found
 }
 
-/// The keys that mean nothing in a configuration, and why: they may not be given, and are not printed.
+/// The keys that have no meaning in a configuration, and why. They may not be set, and are not printed.
 pub fn idle(config: &Config) -> Vec<(&'static [&'static str], String)> {
     let mut idle: Vec<(&[&str], String)> = Vec::new();
     let (kind, init) = (config.data.kind, &config.pretrain.init);
@@ -103,7 +101,7 @@ pub fn idle(config: &Config) -> Vec<(&'static [&'static str], String)> {
         idle.push((&SCENES_ONLY, why));
     }
     if !init.is_empty() {
-        let why = format!("is for a CLIP from nothing, and pretrain.init = \"{init}\" brings its own");
+        let why = format!("is for a CLIP with random weights, and pretrain.init = \"{init}\" brings its own");
         idle.push((&FROM_NOTHING_ONLY, why));
     }
     idle
@@ -129,7 +127,7 @@ fn karpathy_needs_captions(config: &Config) -> Option<String> {
 
 fn shards_have_their_captions(config: &Config) -> Option<String> {
     (config.data.kind == DataKind::Webdataset && !config.data.captions.is_empty()).then(|| {
-        "data.kind = \"webdataset\" has its captions beside the photos in the archives: remove data.captions".into()
+        "data.kind = \"webdataset\" has its captions in the archives, next to the photos: remove data.captions".into()
     })
 }
 
@@ -158,7 +156,7 @@ fn tuning_needs_an_encoder(config: &Config) -> Option<String> {
 
 fn adapters_need_a_fixed_tower(config: &Config) -> Option<String> {
     (config.tune.image != TrainableLayers::None && config.index.views > 0).then(|| {
-        "tune.image with index.views: the adapter of image queries is learnt once, from embeddings that tune.image then \
+        "tune.image with index.views: the adapter of image queries is trained once, from embeddings that tune.image then \
          changes; remove one of them (tune.augment trains on views)"
             .into()
     })
@@ -173,11 +171,13 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
     let captions = config.train.captions_a_batch();
     if tune.contrastive.is_zero() && tune.text != TrainableLayers::None && captions == 0 {
         return Some(
-            "tune.text with train.caption_share = 0: no caption is asked that would train it".into(),
+            "tune.text with train.caption_share = 0: there is no caption query that would train it".into(),
         );
     }
     if tune.contrastive.is_zero() && tune.image != TrainableLayers::None && captions == config.train.batch {
-        return Some("tune.image with train.caption_share = 1: no photo is asked that would train it".into());
+        return Some(
+            "tune.image with train.caption_share = 1: there is no photo query that would train it".into(),
+        );
     }
     let blocks = given(&[("tune.recompute", tune.recompute), ("tune.dropout", tune.dropout > 0.0)]);
     if let Some(blocks) = blocks.filter(|_| !config.tunes()) {
@@ -201,7 +201,7 @@ fn reassignment_needs_paths(config: &Config) -> Option<String> {
     wanted.then(|| format!("tune.reassign_every needs {why}"))
 }
 
-/// The names of those that are given, if any are.
+/// The names of the keys that are set, if any are.
 fn given(keys: &[(&str, bool)]) -> Option<String> {
     let given: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
     (!given.is_empty()).then(|| given.join(", "))

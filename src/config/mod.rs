@@ -1,41 +1,87 @@
 //! Configuration: one TOML file is one experiment.
 //!
-//! The file and the overrides of the command line (`--set section.key=value`) are resolved once into a
-//! [`Config`]: complete, typed, every value within its range. Whatever is wrong (an unknown key, a value out
-//! of range, two keys that cannot stand together) is reported in one go, for nobody likes to find five errors
-//! one by one. The resolved configuration is kept in the run folder: the run can be repeated from it alone.
+//! ```text
+//! file, --set section.key=value ─ resolve ─▶ Config: complete, every value within its range
+//!                                   │ keys: names and ranges; conflicts: what excludes each other
+//!                                   ▼
+//!                     all problems at once: unknown keys, values out of range, conflicts
+//! ```
 //!
-//! `sections` has the keys and defaults, `rules` the allowed values, `conflicts` what cannot stand together,
-//! `resolve` the way from text to [`Config`].
+//! The sections, with every key's default, range and effects, are declared by the modules that use them
+//! ([`crate::config_schema`]). Here they become one [`Config`]. A run folder keeps its resolved configuration, from
+//! which the run can be repeated. [`Scope`] says in which keys two configurations must agree for a given use, and
+//! [`reference`] describes every key.
 
-mod choices;
+mod compare;
 mod conflicts;
+mod keys;
+pub mod reference;
 mod resolve;
-mod rules;
+mod scope;
 mod sections;
 #[cfg(test)]
 mod tests;
-mod trainable_layers;
-mod weight_schedule;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use toml::{Table, Value};
 
-pub use choices::{
-    DataKind, Device, EncoderKind, ExtraDocidSource, Family, Gallery, Loss, LrSchedule, OnBadImage, OnLeak,
-    Precision, Regime, Split,
-};
-pub use sections::{Config, Data, Decoder, Encoder, Eval, Index, Pretrain, Search, Train, Tune};
-pub use trainable_layers::TrainableLayers;
-pub use weight_schedule::WeightSchedule;
+pub use scope::Scope;
+pub use sections::data::{Data, DataKind, OnBadImage, OnLeak, Regime, Split};
+pub use sections::decoder::Decoder;
+pub use sections::device::{Device, Precision};
+pub use sections::encoder::{Encoder, EncoderKind};
+pub use sections::eval::{Eval, Gallery};
+pub use sections::family::Family;
+pub use sections::index::{ExtraDocidSource, Index};
+pub use sections::lr_schedule::LrSchedule;
+pub use sections::pretrain::Pretrain;
+pub use sections::search::Search;
+pub use sections::train::{Loss, Train};
+pub use sections::trainable_layers::TrainableLayers;
+pub use sections::tune::Tune;
+pub use sections::weight_schedule::WeightSchedule;
 
+use crate::config_schema::limits::SEED;
+use crate::config_schema::section;
 use crate::error::Result;
 use crate::file_io;
 
 /// Bytes of the largest configuration file that is read; a complete one has about three thousand.
 const LARGEST: u64 = 64 * 1024;
+
+section! {
+    /// Keys at the top of the file, before every section.
+    Config affects() {
+        /// The seed of every random stream except the scenes' own.
+        seed: u64 = 0 in SEED, affects(index, weights, clip);
+        /// Where tensors live. `auto` is the first GPU if there is one, else the CPU.
+        device: Device = Auto;
+        /// The numbers that transformer blocks compute with while they are trained. Parameters, norms, losses, the
+        /// optimiser and finished runs use f32 in any case. `auto` is bf16 on GPUs that have it, else f32.
+        precision: Precision = Auto, affects(training, settings, clip);
+    }
+    sections {
+        /// The corpus.
+        data: Data;
+        /// What turns captions and photos into embeddings.
+        encoder: Encoder;
+        /// How docids are made, and when an index is refused.
+        index: Index;
+        /// The shape of the decoder.
+        decoder: Decoder;
+        /// How the decoder is trained.
+        train: Train;
+        /// How much of the encoder is trained with the decoder.
+        tune: Tune;
+        /// How an answer is searched for.
+        search: Search;
+        /// What is measured.
+        eval: Eval;
+        /// The small CLIP that `dsi pretrain` makes.
+        pretrain: Pretrain;
+    }
+}
 
 impl Config {
     /// Reads a configuration file and applies overrides (`section.key=value`), the last one winning.
@@ -64,13 +110,6 @@ impl Config {
         resolve::resolve(&file_io::read_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
     }
 
-    /// Every key but those under `names` (sections or keys): what [`Config::fingerprint`] and
-    /// [`Config::differences`] then look at.
-    pub fn keys_but(names: &[&str]) -> Vec<&'static str> {
-        let keys = rules::RULES.iter().map(|(key, _)| *key);
-        keys.filter(|key| !names.iter().any(|name| under(key, name))).collect()
-    }
-
     /// The resolved configuration as a TOML file that [`Config::load`] reads back to an equal one: every key
     /// that applies, sections and keys in alphabetical order.
     pub fn to_toml(&self) -> String {
@@ -79,53 +118,14 @@ impl Config {
         format!("# A resolved configuration, written by dsi {version}: defaults included.\n{text}")
     }
 
-    /// A hash (BLAKE3, hexadecimal) of the keys under `names`, each a section (`"index"`) or a key (`"seed"`,
-    /// `"data.limit"`): equal for equal values, wherever they came from.
-    pub fn fingerprint(&self, names: &[&str]) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for (key, value) in self.flat(names) {
-            hasher.update(format!("{key} = {value}\n").as_bytes());
-        }
-        hasher.finalize().to_hex().to_string()
-    }
-
-    /// Whether the search looks ahead: that is asked for, and there is something to foresee.
+    /// Whether the search looks ahead: the configuration wants it, and the decoder has what it needs for that.
     pub fn looks_ahead(&self) -> bool {
         self.search.lookahead && (self.decoder.grounded || self.decoder.plan)
     }
 
     /// Whether the encoder is trained with the decoder.
     pub fn tunes(&self) -> bool {
-        [self.tune.text, self.tune.image].iter().any(|&depth| depth != TrainableLayers::None)
-    }
-
-    /// What differs under `names` (as in [`Config::fingerprint`]), one line a key:
-    /// `train.batch: 64 here, 32 there`.
-    pub fn differences(&self, other: &Self, names: &[&str]) -> Vec<String> {
-        let (here, there) = (self.flat(names), other.flat(names));
-        let show = |value: Option<&Value>| value.map_or("not set".into(), Value::to_string);
-        let keys: BTreeSet<_> = here.keys().chain(there.keys()).collect();
-        keys.into_iter()
-            .filter(|key| here.get(*key) != there.get(*key))
-            .map(|key| format!("{key}: {} here, {} there", show(here.get(key)), show(there.get(key))))
-            .collect()
-    }
-
-    /// Whether a step asks the same queries as one of `other`, in batches of whatever size. (The contrastive loss would have
-    /// other pairs.)
-    pub fn asks_as(&self, other: &Self) -> bool {
-        let step =
-            |train: &Train| [train.batch, train.captions_a_batch()].map(|count| count * train.accumulate);
-        self.tune.contrastive.is_zero() && step(&self.train) == step(&other.train)
-    }
-
-    /// This in the batches of `other`, where a step then asks the same queries.
-    pub fn batched_as(&self, other: &Self) -> Self {
-        let mut config = self.clone();
-        if self.asks_as(other) {
-            (config.train.batch, config.train.accumulate) = (other.train.batch, other.train.accumulate);
-        }
-        config
+        self.tune.is_on()
     }
 
     /// All sections, without the keys that mean nothing here: reading those back would be a conflict.
@@ -140,22 +140,6 @@ impl Config {
         }
         table
     }
-
-    /// The keys under `names`, dotted, and their values.
-    fn flat(&self, names: &[&str]) -> BTreeMap<String, Value> {
-        let mut flat = BTreeMap::new();
-        for (name, value) in self.table() {
-            match value {
-                Value::Table(section) => {
-                    flat.extend(section.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
-                }
-                value => _ = flat.insert(name, value),
-            }
-        }
-        debug_assert!(names.iter().all(|name| rules::RULES.iter().any(|(key, _)| under(key, name))));
-        flat.retain(|key, _| names.iter().any(|name| under(key, name)));
-        flat
-    }
 }
 
 /// Reads a TOML file that is no configuration, such as a grid of them, within the same bounds.
@@ -164,9 +148,4 @@ impl Config {
 /// When the file cannot be read or is not TOML (with the line).
 pub fn read_toml(path: &Path) -> Result<Table> {
     resolve::table(&file_io::read_text(path, LARGEST)?, path)
-}
-
-/// Whether a dotted key is `name` or stands in the section of that name.
-fn under(key: &str, name: &str) -> bool {
-    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

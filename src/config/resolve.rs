@@ -1,22 +1,17 @@
-//! From what was written to what is meant: the file, then the overrides, each key against its rule, and all
-//! problems together.
+//! From text to a [`Config`]: the file, then the overrides, each key against what it allows, and all problems
+//! together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::conflicts;
-use super::rules::{self, RULES, Rule, sections};
-use super::sections::Config;
+use super::keys::{self, nearest, sections, shown, unknown};
+use super::{Config, conflicts};
+use crate::config_schema::Allowed;
 use crate::error::{Error, Result};
 
-/// Characters of a key or a value that a message repeats.
-const SHOWN: usize = 80;
-/// How alike two names must be (1 is equal) for one to be offered for the other.
-const ALIKE: f64 = 0.6;
-
-/// Keys from beside the file: what opens each complaint about them, and a table like that of a file.
+/// Keys that do not come from the file: the start of each complaint about them, and a table like that of a file.
 pub type Layer<'a> = (&'a str, &'a Table);
 
 /// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) and then the layer in order, and
@@ -63,7 +58,7 @@ fn parse_override(text: &str) -> Result<Table, String> {
     let parsed = format!("value = {raw}").parse::<Table>().ok().filter(|table| table.len() == 1);
     let parsed = parsed.and_then(|mut table| table.remove("value"));
     let value = match parsed {
-        Some(value) if value.is_str() || !rules::find(key).is_some_and(|(_, rule)| rule.is_text()) => value,
+        Some(value) if value.is_str() || !keys::find(key).is_some_and(|key| key.allowed.is_text()) => value,
         _ => Value::String(raw.to_owned()),
     };
     Ok(match key.split_once('.') {
@@ -98,16 +93,16 @@ impl Given {
     }
 
     fn put(&mut self, origin: &str, key: &str, value: &Value) {
-        let Some((known, rule)) = rules::find(key) else {
+        let Some(known) = keys::find(key) else {
             self.problems.push(format!("{origin}: {}", unknown(key)));
             return;
         };
-        match rule.admit(value) {
+        match known.allowed.admit(value) {
             Some(value) => {
-                self.values.insert(known, value);
+                self.values.insert(&known.name, value);
             }
             None => {
-                self.problems.push(format!("{origin}: {}", not_allowed(known, value, rule)));
+                self.problems.push(format!("{origin}: {}", not_allowed(key, value, &known.allowed)));
                 self.refused.insert(key.to_owned());
             }
         }
@@ -138,50 +133,11 @@ fn typed(values: &BTreeMap<&'static str, Value>) -> Result<Config> {
     root.try_into().map_err(|e: toml::de::Error| Error::Config(vec![e.message().to_owned()]))
 }
 
-fn not_allowed(key: &str, value: &Value, rule: &Rule) -> String {
-    let hint = match (rule, value) {
-        (Rule::OneOf(words), Value::String(text)) => nearest(text, words.iter().copied()),
+fn not_allowed(key: &str, value: &Value, allowed: &Allowed) -> String {
+    let hint = match (allowed, value) {
+        (Allowed::OneOf { words, .. }, Value::String(text)) => nearest(text, words.iter().copied()),
         _ => None,
     };
     let hint = hint.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default();
-    format!("{key} = {} is not allowed: it takes {rule}{hint}", shown(&value.to_string()))
-}
-
-fn unknown(key: &str) -> String {
-    if sections().contains(&key) {
-        return format!("{key} is a section: write [{key}] on a line of its own, and its keys below");
-    }
-    let keys = || RULES.iter().map(|(key, _)| *key);
-    // A key in the wrong section is right but for its place; that beats any likeness of letters.
-    let leaf = key.rsplit('.').next();
-    let misplaced = keys().find(|known| known.rsplit('.').next() == leaf);
-    let hint = match misplaced.or_else(|| nearest(key, keys().chain(sections()))) {
-        Some(name) => format!("did you mean {name}?"),
-        None => format!("there are {}", siblings(key).join(", ")),
-    };
-    format!("{} is not a key; {hint}", shown(key))
-}
-
-/// The keys of the section that `key` stands in; the sections, for a key in none.
-fn siblings(key: &str) -> Vec<&'static str> {
-    let section = key.split_once('.').map_or("", |(section, _)| section);
-    let keys: Vec<_> =
-        RULES.iter().filter(|(k, _)| k.split_once('.').is_some_and(|(s, _)| s == section)).collect();
-    if keys.is_empty() { sections() } else { keys.iter().map(|(key, _)| *key).collect() }
-}
-
-/// The name most like `text`. Long texts are no typing errors, and comparing them would cost time.
-fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = |name| strsim::normalized_damerau_levenshtein(text, name);
-    let best = (text.len() <= SHOWN).then(|| names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))))??;
-    (likeness(best) >= ALIKE).then_some(best)
-}
-
-/// Outside text fit for one line of a terminal.
-fn shown(text: &str) -> String {
-    let mut line: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
-    }
-    line
+    format!("{key} = {} is not allowed: it takes {allowed}{hint}", shown(&value.to_string()))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::rules::RULES;
 use super::*;
+use crate::config_schema::Allowed;
 use crate::error::Error;
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Config> {
@@ -28,44 +28,45 @@ fn problem(text: &str) -> String {
     found.concat()
 }
 
-fn all_names() -> Vec<&'static str> {
-    let mut names = rules::sections();
-    names.extend(["seed", "device", "precision"]);
-    names
-}
-
 #[test]
-fn every_key_has_a_rule_and_every_default_obeys_it() {
-    let defaults = Config::default().flat(&all_names());
-    let known: BTreeSet<_> = RULES.iter().map(|(key, _)| (*key).to_owned()).collect();
-    assert_eq!(known.len(), RULES.len(), "a key stands twice in the table");
+fn every_default_is_allowed() {
+    let defaults = Config::default().values(&Scope::All.keys());
+    let known: BTreeSet<String> = keys::names().map(str::to_owned).collect();
+    assert_eq!(known.len(), keys::all().len(), "a key is declared twice");
     assert_eq!(known, defaults.keys().cloned().collect());
-    for (key, rule) in RULES {
-        assert_eq!(rule.admit(&defaults[*key]).as_ref(), Some(&defaults[*key]), "{key}");
+    for key in keys::all() {
+        let value = &defaults[&key.name];
+        assert_eq!(key.allowed.admit(value).as_ref(), Some(value), "{}", key.name);
+        assert!(!key.about.is_empty(), "{}", key.name);
     }
     assert_eq!(parse("", &[]).unwrap(), Config::default());
 }
 
 #[test]
-fn both_ends_of_every_rule_are_values_that_the_type_can_hold() {
-    for (key, rule) in RULES {
-        let ends = match rule {
-            rules::Rule::Count(low, high) => vec![low.to_string(), high.to_string()],
-            rules::Rule::Real(low, high) => vec![low.to_string(), high.to_string()],
-            rules::Rule::Flag => vec!["true".into(), "false".into()],
-            rules::Rule::OneOf(words) => words.iter().map(|w| (*w).to_owned()).collect(),
-            rules::Rule::Weight => vec!["0".into(), "1000".into(), "0.5".into()],
-            rules::Rule::Blocks => vec!["none".into(), "all".into(), "1".into()],
-            rules::Rule::Text(..) => continue,
+fn both_ends_of_every_range_are_values_that_the_type_can_hold() {
+    for key in keys::all() {
+        let ends = match key.allowed {
+            Allowed::Count(low, high) => vec![low.to_string(), high.to_string()],
+            Allowed::Real(low, high) => vec![low.to_string(), high.to_string()],
+            Allowed::Flag => vec!["true".into(), "false".into()],
+            Allowed::OneOf { words, .. } => words.iter().map(|w| (*w).to_owned()).collect(),
+            Allowed::Text { .. } => continue,
         };
         for end in ends {
-            match parse("", &[&format!("{key}={end}")]) {
+            match parse("", &[&format!("{}={end}", key.name)]) {
                 Ok(_) => {}
                 Err(Error::Config(found)) => assert!(!found.concat().contains("not allowed"), "{found:?}"),
-                Err(other) => panic!("{key}={end}: {other}"),
+                Err(other) => panic!("{}={end}: {other}", key.name),
             }
         }
     }
+}
+
+#[test]
+fn numbers_are_taken_for_weights_over_steps_and_for_blocks() {
+    let config = parse("[train]\nmargin = 1000\nconsistency = 0.5\n[tune]\ntext = 1", &[]).unwrap();
+    assert_eq!((config.train.margin.at(0), config.train.consistency.at(9)), (1000.0, 0.5));
+    assert_eq!(config.tune.text, TrainableLayers::Last(1));
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn values_that_cannot_stand_together_are_refused() {
         ("[pretrain]\ninit = 'x/y'", "pretrain.init needs pretrain.out"),
         (
             "[pretrain]\ninit = 'x/y'\nout = 'z'\nwidth = 64",
-            "pretrain.width is for a CLIP from nothing, and pretrain.init = \"x/y\" brings its own: remove it",
+            "pretrain.width is for a CLIP with random weights, and pretrain.init = \"x/y\" brings its own: remove it",
         ),
     ] {
         assert!(problem(text).contains(wanted), "{text}: {}", problem(text));
@@ -242,16 +243,25 @@ fn paths_of_the_corpus_follow_its_root() {
 }
 
 #[test]
-fn fingerprints_and_differences_see_the_named_sections_only() {
+fn fingerprints_and_differences_see_the_named_keys_only() {
     let here = parse("", &["train.batch=64"]).unwrap();
     let there = parse("", &["train.batch=32", "seed=1", "device=cpu"]).unwrap();
-    assert_eq!(here.differences(&there, &["train"]), ["train.batch: 64 here, 32 there"]);
-    assert_eq!(here.differences(&there, &["seed", "index"]), ["seed: 0 here, 1 there"]);
-    assert_eq!(here.differences(&there, &["data", "index"]), Vec::<String>::new());
-    assert_eq!(here.fingerprint(&["data", "index"]), there.fingerprint(&["data", "index"]));
+    assert_eq!(here.differences(&there, &["train.batch", "train.lr"]), ["train.batch: 64 here, 32 there"]);
+    assert_eq!(here.differences(&there, &Scope::Index.keys()), ["seed: 0 here, 1 there"]);
+    assert_eq!(here.differences(&there, &Scope::Embeddings.keys()), Vec::<String>::new());
+    let embeddings = Scope::Embeddings.keys();
+    assert_eq!(here.fingerprint(&embeddings), there.fingerprint(&embeddings));
     assert_ne!(here.fingerprint(&["seed"]), there.fingerprint(&["seed"]));
     let other = parse("[data]\nkind = 'jsonl'", &[]).unwrap();
     assert_eq!(here.differences(&other, &["data.side"]), ["data.side: 128 here, not set there"]);
+}
+
+/// Reports keep this hash, and runs are compared by it.
+#[test]
+fn the_settings_hash_of_a_shipped_file_stays() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/scenes.toml");
+    let hash = Config::load(&path, &[]).unwrap().fingerprint(&Scope::Settings.keys());
+    assert_eq!(hash, "a99c50adde54224c078d83ce7deb93c7c2b9598eca0490aee620a3861f476a4d");
 }
 
 #[test]

@@ -5,11 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_schema::choice;
 use crate::modality::Modality;
 use crate::retriever::stage::Stage;
-use crate::words::words;
 
-words! {
+choice! {
     /// What the queries of a row are, and what they should find.
     QueryKind {
         /// A caption, to find its image.
@@ -34,7 +34,7 @@ impl QueryKind {
     }
 }
 
-words! {
+choice! {
     /// Which images could be returned.
     Gallery {
         /// The images of the evaluated split.

@@ -1,8 +1,8 @@
 //! The stages of retrieval: what a ranking is made with.
 
-use crate::words::words;
+use crate::config_schema::choice;
 
-words! {
+choice! {
     /// What a ranking is made with; later stages see the results of earlier ones.
     Stage {
         /// The decoder's scores alone.

@@ -1,7 +1,7 @@
-//! The grid file: which experiments an ablation consists of, as differences from one configuration.
+//! The grid file: the experiments of an ablation, as differences from one configuration.
 //!
 //! ```toml
-//! seeds = [0, 1, 2]              # every row with each of them; none: the configuration's own
+//! seeds = [0, 1, 2]              # every row runs with each of them; without this line, with the configuration's seed
 //!
 //! [[row]]                        # one experiment: keys that differ from the base, as in a configuration file
 //! name = "without beam negatives"
@@ -10,15 +10,15 @@
 //! [[row]]
 //! name = "without lookahead, in training too"
 //! set = { search.lookahead = false }
-//! retrain = true                 # rows that differ in [search] and [eval] alone are else only measured again
+//! retrain = true                 # without it, rows that differ in [search] and [eval] alone are only measured again
 //!
-//! [grid]                         # every combination of these values; [[grid]] where there are several grids
+//! [grid]                         # every combination of these values; write [[grid]] for several grids
 //! index.levels = [8, 12]
 //! search.beam = [20, 50]
 //! ```
 //!
-//! The base itself is the first row of every ablation and is not written down. Nothing is run here: text becomes
-//! [`Row`]s, and all that is wrong with it is said at once.
+//! The base is the first row of every ablation and is not written down. This module turns text into [`Row`]s and
+//! reports all problems at once; it runs nothing.
 
 #[cfg(test)]
 mod tests;
@@ -32,11 +32,11 @@ use crate::error::{Error, Result};
 
 /// The name of the row that all others are compared with.
 pub const BASE: &str = "base";
-/// What opens complaints about the keys of a combination: they are not one row's.
+/// The start of complaints about the keys of a combination, which belong to no single row.
 const OF_GRIDS: &str = "[grid]";
-/// Rows that a table is still read with, and weeks of computing.
+/// Most rows of an ablation: more would not fit into a readable table, and would take weeks.
 const MOST_ROWS: usize = 1000;
-/// Characters of a name: it becomes a folder's.
+/// Most characters of a name, which names a folder too.
 const LONGEST_NAME: usize = 100;
 /// The keys of a grid file, and those of a row in it.
 const KEYS: [&str; 3] = ["seeds", "row", "grid"];
@@ -49,12 +49,12 @@ const RESERVED: [(&str, &str); 3] = [
     ("pretrain", "is for dsi pretrain alone and changes nothing here"),
 ];
 
-/// A grid file as it was meant.
+/// A checked grid file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grid {
-    /// The seeds it names; may be none.
+    /// Its seeds; empty if it has none.
     pub seeds: Vec<u64>,
-    /// Its rows, without the base.
+    /// Its rows without the base.
     pub rows: Vec<Row>,
 }
 
@@ -65,9 +65,9 @@ pub struct Row {
     pub name: String,
     /// The keys that it sets, dotted.
     pub set: Table,
-    /// Whether it is trained on its own even where only its search differs.
+    /// Whether it is trained even if only its search differs.
     pub retrain: bool,
-    /// Whether it was written down as a row of its own, not made by combining values.
+    /// Whether it is a `[[row]]` of the file, not a combination of values.
     pub written: bool,
 }
 
@@ -77,7 +77,7 @@ impl Row {
         Self { name: BASE.into(), set: Table::new(), retrain: false, written: false }
     }
 
-    /// What opens a complaint about one of its keys.
+    /// The start of a complaint about one of its keys.
     pub fn origin(&self) -> String {
         if self.written { format!("row {:?}", self.name) } else { OF_GRIDS.into() }
     }
@@ -93,8 +93,8 @@ impl Row {
 /// Reads a grid file.
 ///
 /// # Errors
-/// When it cannot be read or is not TOML, and with [`Error::Config`] listing everything in it that is no grid. The
-/// keys that rows set are looked at only by [`config::Config::load_with`].
+/// When it cannot be read or is not TOML, and with [`Error::Config`] listing every problem. The keys that rows set are
+/// checked later, by [`config::Config::load_with`].
 pub fn read(path: &Path) -> Result<Grid> {
     let mut problems = Vec::new();
     let grid = parse(config::read_toml(path)?, &mut problems);
@@ -140,7 +140,7 @@ fn seeds(value: &Value, problems: &mut Vec<String>) -> Vec<u64> {
     seeds
 }
 
-/// Whether a value stands in a list twice.
+/// Whether a list has a value twice.
 pub fn repeats<T: PartialEq>(values: &[T]) -> bool {
     values.iter().enumerate().any(|(place, value)| values[..place].contains(value))
 }

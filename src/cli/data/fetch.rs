@@ -13,10 +13,10 @@ use crate::data::hub::Hub;
 use crate::data::{karpathy, verify};
 use crate::progress::Progress;
 
-/// Fetch a dataset with its photos, or a CLIP of the hub, and check that it is whole.
+/// Download a dataset with its photos, or a CLIP from the hub, and check that it is complete.
 ///
-/// Says how much is to come, and goes on from what is there. Archives that must be got by hand, or already lie
-/// somewhere, can be print_stdout into the folder. Honours HF_ENDPOINT, HF_HOME and HF_TOKEN.
+/// The download size is shown first, and files that are there already are kept. Archives that must be downloaded by
+/// hand, or that you already have, can be put into the folder. HF_ENDPOINT, HF_HOME and HF_TOKEN are respected.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data fetch flickr30k
@@ -24,18 +24,18 @@ use crate::progress::Progress;
   dsi data fetch clip:openai/clip-vit-base-patch32
   dsi data fetch clip:laion/CLIP-ViT-B-32-laion2B-s34B-b79K@refs/pr/15")]
 pub struct Fetch {
-    /// flickr8k, flickr30k, coco, or clip:HUB-ID, with @REVISION where it is not main.
+    /// flickr8k, flickr30k, coco, or clip:HUB-ID, with @REVISION if it is not main.
     name: String,
-    /// The dataset's folder [default: runs/data/NAME, as the configurations have it].
+    /// The dataset's folder [default: runs/data/NAME, which the shipped configurations expect].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Ask nothing of the network; say what is missing.
+    /// Do not use the network; list what is missing.
     #[arg(long)]
     offline: bool,
     /// Keep archives after they are unpacked.
     #[arg(long)]
     keep_archives: bool,
-    /// Do not mind photos that the archives lack.
+    /// Accept photos that are missing from the archives.
     #[arg(long)]
     allow_missing: bool,
 }

@@ -1,4 +1,4 @@
-//! `dsi data`: what a corpus is made of.
+//! `dsi data`: download a dataset, count what is in a corpus, check that it is complete.
 
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -16,7 +16,7 @@ use crate::data::verify::{Count, counts};
 use crate::markdown_table::{Align, Table};
 use crate::progress::Progress;
 
-/// Fetch a dataset, say what is in it (as without a subcommand), check that it is whole.
+/// Download a dataset, count what is in it (also without a subcommand), or check that it is complete.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Data {
@@ -46,13 +46,13 @@ impl Data {
             (Some(Command::Fetch(command)), _) => command.run(),
             (None, Some(config)) => Show { config, json: self.json }.run(),
             (None, None) => {
-                bail!("say what to do: dsi data fetch NAME, or show or verify with --config FILE")
+                bail!("nothing to do: give dsi data fetch NAME, or show or verify with --config FILE")
             }
         }
     }
 }
 
-/// Read the corpus of a configuration and say what is in it; scenes that are not on disk yet are drawn.
+/// Count the images and captions of a configuration's corpus. Scenes that are not on disk yet are drawn.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data show --config configs/scenes.toml
@@ -95,7 +95,7 @@ fn as_json(counts: &[Count]) -> serde_json::Value {
     serde_json::Map::from_iter(counts.iter().map(of)).into()
 }
 
-/// With a column for the published sizes, where there are any.
+/// A table with a column for the published sizes if there are any.
 fn as_table(counts: &[Count]) -> Table {
     let known = counts.iter().any(|count| count.published.is_some());
     let columns = [

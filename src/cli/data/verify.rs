@@ -11,7 +11,7 @@ use crate::data::photos::Photo;
 use crate::data::verify::{self, Count};
 use crate::progress::Progress;
 
-/// Check that a corpus is whole: its splits against the published ones, every photo there and decodable.
+/// Check that a corpus is complete: its splits have the published sizes, and every photo is there and decodes.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data verify --config configs/flickr30k.toml
@@ -19,7 +19,7 @@ use crate::progress::Progress;
 pub struct Verify {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Print what was found as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +36,7 @@ impl Verify {
     }
 }
 
-/// What verification found.
+/// The result of a verification.
 pub struct Found {
     pub counts: [Count; 3],
     pub missing: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks at the photos of a corpus; `decode`: also into them.
+    /// Looks for the photos of a corpus, and with `decode` also decodes each of them.
     pub fn of(corpus: &Corpus, decode: bool) -> Self {
         let bar = Progress::Stderr.bar(corpus.len(), "decoding photos");
         let broken = if decode { verify::broken(corpus, &|| bar.inc(1)) } else { Vec::new() };
@@ -59,10 +59,10 @@ impl Found {
         }
     }
 
-    /// Prints it; photos that are missing or broken are named on stderr.
+    /// Prints the result, with missing and broken photos by name on stderr.
     ///
     /// # Errors
-    /// When the corpus is not whole.
+    /// When the corpus is not complete.
     pub fn report(&self, corpus: &Corpus, json: bool) -> Result<()> {
         let faults = self.faults(corpus);
         if json {
@@ -80,10 +80,10 @@ impl Found {
         }
         if faults.is_empty() {
             let there = corpus.len() - self.missing.len();
-            eprintln!("the corpus is whole: {there} photos");
+            eprintln!("the corpus is complete: {there} photos");
             return Ok(());
         }
-        bail!("the corpus is not whole: {}", faults.join("; "))
+        bail!("the corpus is not complete: {}", faults.join("; "))
     }
 
     fn faults(&self, corpus: &Corpus) -> Vec<String> {

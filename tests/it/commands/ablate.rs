@@ -283,7 +283,7 @@ fn a_grid_is_refused_before_anything_runs() {
         (row("train.stepz = 3"), &["row \"odd\": train.stepz", "did you mean train.steps?"][..]),
         (row("train.batch = 0"), &["row \"odd\": train.batch = 0", "from 1 to 65536"]),
         (row("index.family = 'tree'"), &["row \"odd\": decoder.grounded = true", "decoder.grounded = false"]),
-        (row("train.batch = 8"), &["row \"odd\" is the base again"]),
+        (row("train.batch = 8"), &["row \"odd\" is the same as the base"]),
         (row("seed = 3"), &["row \"odd\": seed cannot be set", "--seeds"]),
         ("[grid]\nindex.levles = [3, 4]".into(), &["[grid]: index.levles", "did you mean index.levels?"]),
         ("[grid]\nindex.levels = [3, 99]".into(), &["[grid]: index.levels = 99", "from 1 to 64"]),

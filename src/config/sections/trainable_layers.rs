@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_schema::{Allowed, Setting};
+
 /// The part of a transformer that is trained, counted from its output: `"none"`, `"all"`, or a number of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -27,6 +29,14 @@ impl TrainableLayers {
             "all" => Some(Self::All),
             _ => text.parse().ok().filter(|&blocks| blocks > 0).map(Self::Last),
         }
+    }
+}
+
+impl Setting for TrainableLayers {
+    type Limits = ();
+
+    fn allowed((): ()) -> Allowed {
+        Allowed::Text { holds: |text| Self::parse(text).is_some(), words: Self::ALLOWED, numbers: true }
     }
 }
 

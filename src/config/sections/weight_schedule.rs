@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config_schema::{Allowed, Literal, Setting};
+
 /// A weight over the steps of a training: one number, or points `step:weight` with straight lines between them, such as
 /// `"0:0 100:0.5"`. Before the first point and after the last one it stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +54,22 @@ impl WeightSchedule {
     /// Whether it is zero at every step.
     pub fn is_zero(&self) -> bool {
         self.points.iter().all(|&(_, weight)| weight == 0.0)
+    }
+}
+
+impl Setting for WeightSchedule {
+    type Limits = ();
+
+    fn allowed((): ()) -> Allowed {
+        Allowed::Text { holds: |text| Self::parse(text).is_some(), words: Self::ALLOWED, numbers: true }
+    }
+}
+
+impl Literal for WeightSchedule {
+    type Written = f64;
+
+    fn of(weight: f64) -> Self {
+        Self::constant(weight)
     }
 }
 

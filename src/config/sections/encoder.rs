@@ -1,0 +1,30 @@
+//! `[encoder]`: what turns captions and photos into embeddings.
+
+use crate::config_schema::limits::{BATCH, SOME_PATH};
+use crate::config_schema::{choice, section};
+
+choice! {
+    /// What turns captions and photos into embeddings.
+    EncoderKind {
+        /// A CLIP model, in Hugging Face's layout or as a file of open_clip or OpenAI.
+        Clip = "clip",
+        /// Nothing: the corpus brings its embeddings.
+        Features = "features",
+    }
+}
+
+section! {
+    /// What turns captions and photos into embeddings.
+    Encoder affects(embeddings) {
+        /// A CLIP model, or the ready-made embeddings of the corpus.
+        kind: EncoderKind = Clip;
+        /// The model: a local folder, or a hub id `org/name`. Unused with `features`.
+        path: String = "data/scenes-clip" in SOME_PATH, affects(embeddings, settings);
+        /// The revision of a hub id: a branch, a tag or a commit.
+        revision: String = "main" in SOME_PATH, affects(embeddings, settings);
+        /// Number of photos or captions that are encoded at once.
+        batch: usize = 64 in BATCH;
+        /// The folder that keeps computed embeddings.
+        cache: String = "runs/cache" in SOME_PATH;
+    }
+}
