@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Columns that the text is wrapped to.
 const WIDTH: usize = 100;
 /// What the keys without a section are headed with.
-const TOP: &str = "top of the file";
+const TOP: &str = "Top of the file";
 
 /// A part of the reference: the keys of one section.
 #[derive(Debug, Clone, Serialize)]

@@ -57,7 +57,7 @@ choice! {
 choice! {
     /// Which items that the train split shares with val or test stop a training before it starts.
     OnLeak {
-        /// None: shared photos and captions are only reported.
+        /// Nothing: shared photos and captions are only reported.
         Warn = "warn",
         /// Photos, compared by the hash of their bytes. Shared captions are only reported: short ones occur
         /// twice in honest data.
