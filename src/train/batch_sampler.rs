@@ -2,6 +2,7 @@
 //!
 //! All of it is a function of the seed and the micro-batch's number alone, so a resumed run needs no generator state.
 
+use super::step::MicroBatch;
 use crate::config::{Train, Tune};
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::data::epochs::Epochs;
@@ -84,21 +85,21 @@ impl BatchSampler {
         &self.pairs
     }
 
-    /// The captions that are queries of micro-batch number `batch`, with their images.
-    pub fn captions(&self, batch: usize) -> Vec<TrainPair> {
-        let chosen = self.caption_order.batch(batch, self.caption_queries);
+    /// The captions that are queries of a micro-batch, with their images.
+    pub fn captions(&self, batch: MicroBatch) -> Vec<TrainPair> {
+        let chosen = self.caption_order.batch(batch.number(), self.caption_queries);
         chosen.into_iter().map(|pair| self.pairs[pair]).collect()
     }
 
-    /// The images whose photos are queries of micro-batch number `batch`, as rows of the corpus.
-    pub fn images(&self, batch: usize) -> Vec<usize> {
-        let chosen = self.image_order.batch(batch, self.image_queries);
+    /// The images whose photos are queries of a micro-batch, as rows of the corpus.
+    pub fn images(&self, batch: MicroBatch) -> Vec<usize> {
+        let chosen = self.image_order.batch(batch.number(), self.image_queries);
         chosen.into_iter().map(|image| self.memorised[image].row()).collect()
     }
 
-    /// The pairs of the contrastive loss of micro-batch number `batch`.
-    pub fn paired(&self, batch: usize) -> Vec<TrainPair> {
-        let chosen = self.pair_order.batch(batch, self.contrastive_pairs);
+    /// The pairs of the contrastive loss of a micro-batch.
+    pub fn paired(&self, batch: MicroBatch) -> Vec<TrainPair> {
+        let chosen = self.pair_order.batch(batch.number(), self.contrastive_pairs);
         chosen.into_iter().map(|pair| self.pairs[pair]).collect()
     }
 }

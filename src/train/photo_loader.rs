@@ -1,6 +1,5 @@
 //! Decodes the photos of each training batch ahead of it on a thread, augmented if `tune.augment` says so.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ pub struct PhotoLoading<'a> {
     pub comm: &'a Comm,
 }
 
-/// The photos of one batch.
+/// The photos of one micro-batch, on this rank.
+#[derive(Default)]
 pub struct BatchPhotos {
     /// Those of the image queries.
     pub queries: DecodedPhotos,
@@ -42,9 +42,7 @@ type Decoded = [Vec<Result<Vec<u8>>>; 2];
 /// The photos of all batches of a training.
 pub struct PhotoLoader {
     decoded: Prefetcher<Decoded>,
-    /// The last batch and its photos: both losses need them.
-    last: RefCell<Option<(usize, Arc<BatchPhotos>)>>,
-    fallback: RefCell<PhotoFallback>,
+    fallback: PhotoFallback,
 }
 
 impl PhotoLoader {
@@ -57,31 +55,21 @@ impl PhotoLoader {
         let decoder = (training.tune.image != TrainableLayers::None)
             .then(|| BatchDecoder::new(loading, corpus, sampler))
             .transpose()?;
-        let decode = move |step| decoder.as_ref().map_or_else(Decoded::default, |all| all.decode(step));
-        Ok(Self {
-            decoded: Prefetcher::new(decode),
-            last: RefCell::default(),
-            fallback: RefCell::new(PhotoFallback::new(training.on_bad)),
-        })
+        let decode = move |number| decoder.as_ref().map_or_else(Decoded::default, |all| all.decode(number));
+        Ok(Self { decoded: Prefetcher::new(decode), fallback: PhotoFallback::new(training.on_bad) })
     }
 
-    /// The photos of a batch.
+    /// The photos of a micro-batch.
     ///
     /// # Errors
     /// When a photo can no longer be read and `data.on_bad_image` is `"error"`.
-    pub fn of(&self, step: usize) -> Result<Arc<BatchPhotos>> {
-        let mut last = self.last.borrow_mut();
-        if let Some((_, photos)) = last.as_ref().filter(|(of, _)| *of == step) {
-            return Ok(photos.clone());
-        }
-        let [queries, pairs] = self.decoded.of(step);
-        let photos = Arc::new(BatchPhotos { queries: self.admit(queries)?, pairs: self.admit(pairs)? });
-        *last = Some((step, photos.clone()));
-        Ok(photos)
+    pub fn load(&mut self, batch: MicroBatch) -> Result<BatchPhotos> {
+        let [queries, pairs] = self.decoded.of(batch.number());
+        Ok(BatchPhotos { queries: self.admit(queries)?, pairs: self.admit(pairs)? })
     }
 
     /// The time spent waiting for photos since the last call.
-    pub fn waited(&self) -> Duration {
+    pub fn waited(&mut self) -> Duration {
         self.decoded.waited()
     }
 
@@ -89,8 +77,8 @@ impl PhotoLoader {
     ///
     /// # Errors
     /// As there.
-    pub fn admit(&self, decoded: Vec<Result<Vec<u8>>>) -> Result<DecodedPhotos> {
-        self.fallback.borrow_mut().admit(decoded)
+    pub fn admit(&mut self, decoded: Vec<Result<Vec<u8>>>) -> Result<DecodedPhotos> {
+        self.fallback.admit(decoded)
     }
 }
 
@@ -124,23 +112,25 @@ impl BatchDecoder {
         })
     }
 
-    fn decode(&self, step: usize) -> Decoded {
-        let queries = self.decode_share(&self.sampler.images(step), "photo", step);
-        if self.contrastive.at(MicroBatch::nth(step, self.accumulate).step().0) == 0.0 {
+    fn decode(&self, number: usize) -> Decoded {
+        let batch = MicroBatch::nth(number, self.accumulate);
+        let queries = self.decode_share(&self.sampler.images(batch), "photo", batch);
+        if self.contrastive.at(batch.step().0) == 0.0 {
             return [queries, Vec::new()];
         }
-        let pairs: Vec<usize> = self.sampler.paired(step).iter().map(|pair| pair.image().row()).collect();
-        [queries, self.decode_share(&pairs, "paired photo", step)]
+        let pairs: Vec<usize> = self.sampler.paired(batch).iter().map(|pair| pair.image().row()).collect();
+        [queries, self.decode_share(&pairs, "paired photo", batch)]
     }
 
     /// This rank's share of some images' photos. The random stream of a photo does not depend on the rank that decodes it.
-    fn decode_share(&self, images: &[usize], stream: &str, step: usize) -> Vec<Result<Vec<u8>>> {
+    fn decode_share(&self, images: &[usize], stream: &str, batch: MicroBatch) -> Vec<Result<Vec<u8>>> {
         let share = share(self.rank, self.ranks, images.len());
         let photos: Vec<&Photo> = images[share.clone()].iter().map(|&image| &self.photos[image]).collect();
         if !self.augment {
             return decode_batch(&photos, &self.preprocess);
         }
-        let draw = |n: usize| rng::stream(self.seed, &format!("{stream} {}", share.start + n), step as u64);
+        let name = |n: usize| format!("{stream} {}", share.start + n);
+        let draw = |n: usize| rng::stream(self.seed, &name(n), batch.number() as u64);
         view_batch(&photos, &self.preprocess, &draw)
     }
 }
@@ -154,13 +144,14 @@ mod tests {
     use crate::data::{jsonl, scenes};
 
     /// The photos of the first batch of a training on a corpus, and the images they are of.
-    fn first_batch(corpus: &Corpus, on_bad: &str) -> (Result<Arc<BatchPhotos>>, [Vec<usize>; 2]) {
+    fn first_batch(corpus: &Corpus, on_bad: &str) -> (Result<BatchPhotos>, [Vec<usize>; 2]) {
         let sets =
             ["tune.image=all", "tune.contrastive=1", "tune.contrastive_pairs=9", "train.batch=16", on_bad];
         let config = Config::parse("", Path::new("x"), &sets.map(str::to_owned)).unwrap();
         let sampler = Arc::new(BatchSampler::new(config.seed, &config.train, &config.tune, corpus).unwrap());
-        let pairs = sampler.paired(0).iter().map(|pair| pair.image().row()).collect();
-        let images = [sampler.images(0), pairs];
+        let first = MicroBatch::nth(0, config.train.accumulate);
+        let pairs = sampler.paired(first).iter().map(|pair| pair.image().row()).collect();
+        let images = [sampler.images(first), pairs];
         let training = EncoderTraining {
             tune: &config.tune,
             seed: config.seed,
@@ -169,7 +160,7 @@ mod tests {
         };
         let (preprocess, comm) = (Preprocess::clip(16).unwrap(), Comm::single());
         let loading = PhotoLoading { training: &training, preprocess: &preprocess, comm: &comm };
-        (PhotoLoader::new(&loading, corpus, sampler).unwrap().of(0), images)
+        (PhotoLoader::new(&loading, corpus, sampler).unwrap().load(first), images)
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl<'a> QueryBuilder<'a> {
 
     /// The caption queries of a micro-batch, a share of them interpolated with their images.
     pub fn captions(&self, batch: MicroBatch) -> QueryBatch {
-        let pairs = self.sampler.captions(batch.number());
+        let pairs = self.sampler.captions(batch);
         let captions: Vec<usize> = pairs.iter().map(|pair| pair.caption().index()).collect();
         let query = |pair: &TrainPair| TrainQuery {
             modality: Modality::Caption,
@@ -182,7 +182,7 @@ impl<'a> QueryBuilder<'a> {
 
     /// The image queries of a micro-batch, a share of them with caption noise.
     pub fn images(&self, batch: MicroBatch) -> QueryBatch {
-        let gold = self.sampler.images(batch.number());
+        let gold = self.sampler.images(batch);
         let query = |&gold: &usize| TrainQuery { modality: Modality::Image, gold, caption: None };
         let mut queries = QueryBatch {
             queries: gold.iter().map(query).collect(),
@@ -203,7 +203,7 @@ impl<'a> QueryBuilder<'a> {
 
     /// For each caption query of a micro-batch another caption of the same image, or itself if there is no other.
     pub fn siblings(&self, batch: MicroBatch) -> Vec<usize> {
-        let pairs = self.sampler.captions(batch.number());
+        let pairs = self.sampler.captions(batch);
         let mut rng = self.stream("siblings", batch);
         pairs.iter().map(|pair| self.sibling(pair, &mut rng)).collect()
     }

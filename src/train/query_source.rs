@@ -7,6 +7,7 @@ use candle_core::Tensor;
 
 use super::batch_sampler::BatchSampler;
 use super::joint::Sections;
+use super::photo_loader::BatchPhotos;
 use super::query_batches::{QueryBatch, QueryBuilder};
 use super::step::MicroBatch;
 use super::trainable_encoder::{EncoderTraining, TrainableEncoder};
@@ -36,6 +37,8 @@ pub struct BatchQueries {
     pub all: Queries,
     /// This rank's share of the queries of all ranks.
     pub share: f64,
+    /// The photos of the image queries and of the contrastive pairs, if an encoder is trained.
+    pub photos: BatchPhotos,
 }
 
 /// Where queries and their embeddings come from.
@@ -91,13 +94,17 @@ impl<'a> QuerySource<'a> {
     ///
     /// # Errors
     /// When a photo can no longer be read.
-    pub fn queries(&self, batch: MicroBatch) -> Result<BatchQueries> {
+    pub fn queries(&mut self, batch: MicroBatch) -> Result<BatchQueries> {
+        let photos = match &mut self.encoder {
+            Some(encoder) => encoder.load_photos(batch)?,
+            None => BatchPhotos::default(),
+        };
         let captions = self.share_of(self.builder.captions(batch));
         let images = self.share_of(self.builder.images(batch));
         let share = (captions.len() + images.len()) as f64 / self.queries as f64;
-        let captions = self.embed(captions, batch)?;
-        let images = self.embed(images, batch)?;
-        Ok(BatchQueries { all: all(&captions, &images)?, captions, images, share })
+        let captions = self.embed(captions, &photos, batch)?;
+        let images = self.embed(images, &photos, batch)?;
+        Ok(BatchQueries { all: all(&captions, &images)?, captions, images, share, photos })
     }
 
     fn share_of(&self, queries: QueryBatch) -> QueryBatch {
@@ -105,9 +112,9 @@ impl<'a> QuerySource<'a> {
         queries.slice(share)
     }
 
-    fn embed(&self, queries: QueryBatch, batch: MicroBatch) -> Result<EmbeddedQueries> {
+    fn embed(&self, queries: QueryBatch, photos: &BatchPhotos, batch: MicroBatch) -> Result<EmbeddedQueries> {
         let current_rows = match &self.encoder {
-            Some(encoder) => encoder.queries(&queries, batch.number())?,
+            Some(encoder) => encoder.queries(&queries, photos, batch)?,
             None => tensors::from_matrix(&queries.initial_rows, &self.ctx.device)?,
         };
         Ok(EmbeddedQueries { batch: queries, current_rows })
@@ -135,9 +142,17 @@ impl<'a> QuerySource<'a> {
     /// CLIP's contrastive loss of a micro-batch's pairs; `None` if no encoder is trained.
     ///
     /// # Errors
-    /// When a photo can no longer be read.
-    pub fn contrastive_loss(&self, batch: MicroBatch) -> Result<Option<Tensor>> {
-        self.encoder.as_ref().map(|encoder| encoder.contrastive(batch.number())).transpose()
+    /// When the device fails.
+    pub fn contrastive_loss(&self, photos: &BatchPhotos, batch: MicroBatch) -> Result<Option<Tensor>> {
+        self.encoder.as_ref().map(|encoder| encoder.contrastive(photos, batch)).transpose()
+    }
+
+    /// Unit rows of all images by the encoder as it is now, not aligned; `None` if no encoder is trained.
+    ///
+    /// # Errors
+    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`.
+    pub fn embed_gallery(&mut self) -> Result<Option<Matrix>> {
+        self.encoder.as_mut().map(TrainableEncoder::embed_gallery).transpose()
     }
 
     /// Unit rows of captions by the encoder as it is now, not aligned.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 
 use super::batch_sampler::BatchSampler;
-use super::photo_loader::{PhotoLoader, PhotoLoading};
+use super::photo_loader::{BatchPhotos, PhotoLoader, PhotoLoading};
 use super::query_batches::QueryBatch;
+use super::step::MicroBatch;
 use crate::config::{OnBadImage, TrainableLayers, Tune};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
@@ -66,8 +67,8 @@ pub struct TrainableEncoder<'a> {
     comm: Comm,
 }
 
-/// A random stream by name, and the batch it is drawn for.
-type Stream<'a> = (&'a str, usize);
+/// A random stream by name, and the micro-batch it is drawn for.
+type Stream<'a> = (&'a str, MicroBatch);
 
 impl<'a> TrainableEncoder<'a> {
     /// A copy of the corpus' encoder with the layers of `[tune]` as variables.
@@ -106,7 +107,7 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// The time that steps have waited for photos since the last call.
-    pub fn waited(&self) -> Duration {
+    pub fn waited(&mut self) -> Duration {
         self.photos.waited()
     }
 
@@ -137,27 +138,35 @@ impl<'a> TrainableEncoder<'a> {
         Group { lr, decay: if placement.decays { self.section.weight_decay } else { 0.0 } }
     }
 
-    /// Aligned unit rows (query, width) of a batch of captions, or of one of photos, shifted as the batch says.
+    /// This rank's photos of a micro-batch; none if the image tower is not trained.
     ///
     /// # Errors
-    /// When a photo can no longer be read.
-    pub fn queries(&self, batch: &QueryBatch, step: usize) -> Result<Tensor> {
-        let captions = batch.captions();
+    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`.
+    pub fn load_photos(&mut self, batch: MicroBatch) -> Result<BatchPhotos> {
+        match self.section.image {
+            TrainableLayers::None => Ok(BatchPhotos::default()),
+            _ => self.photos.load(batch),
+        }
+    }
+
+    /// Aligned unit rows (query, width) of captions, or of photos, shifted as the queries say.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn queries(&self, queries: &QueryBatch, photos: &BatchPhotos, batch: MicroBatch) -> Result<Tensor> {
+        let captions = queries.captions();
         let (layers, modality) = match captions {
             Some(_) => (self.section.text, Modality::Caption),
             None => (self.section.image, Modality::Image),
         };
-        if layers == TrainableLayers::None || batch.is_empty() {
-            return tensors::from_matrix(&batch.initial_rows, self.device);
+        if layers == TrainableLayers::None || queries.is_empty() {
+            return tensors::from_matrix(&queries.initial_rows, self.device);
         }
         let rows = match captions {
-            Some(captions) => self.captions(&captions, Some(("text dropout", step)))?,
-            None => {
-                let photos = self.photos.of(step)?;
-                self.photos(&batch.gold(), &photos.queries, Some(("patches", step)))?
-            }
+            Some(captions) => self.captions(&captions, Some(("text dropout", batch)))?,
+            None => self.photos(&queries.gold(), &photos.queries, Some(("patches", batch)))?,
         };
-        batch.shift.apply(&self.align.side(modality).forward(&rows)?)
+        queries.shift.apply(&self.align.side(modality).forward(&rows)?)
     }
 
     /// Aligned unit rows (caption, width) of captions, without regularization.
@@ -168,29 +177,29 @@ impl<'a> TrainableEncoder<'a> {
         self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
-    /// CLIP's contrastive loss on the pairs of a step, between aligned rows, since those are searched.
+    /// CLIP's contrastive loss on the pairs of a micro-batch, between aligned rows, since those are searched.
     ///
     /// # Errors
-    /// When a photo can no longer be read.
-    pub fn contrastive(&self, step: usize) -> Result<Tensor> {
-        let pairs = self.sampler.paired(step);
+    /// When the device fails.
+    pub fn contrastive(&self, photos: &BatchPhotos, batch: MicroBatch) -> Result<Tensor> {
+        let pairs = self.sampler.paired(batch);
         let share = self.comm.share(pairs.len());
         let owners: Vec<usize> = pairs.iter().map(|pair| pair.image().row()).collect();
         let captions: Vec<usize> = pairs[share.clone()].iter().map(|pair| pair.caption().index()).collect();
-        let images = self.paired_images(&owners[share], step)?;
+        let images = self.paired_images(&owners[share], photos, batch)?;
         let images = self.align.side(Modality::Image).forward(&images)?;
-        let texts = self.captions(&captions, Some(("paired text dropout", step)))?;
+        let texts = self.captions(&captions, Some(("paired text dropout", batch)))?;
         let texts = self.align.side(Modality::Caption).forward(&texts)?;
         let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
         contrastive_loss_of(&self.of_all_ranks(&images)?, &self.of_all_ranks(&texts)?, &scale, &owners)
     }
 
-    /// Unit rows (image, width) of the images of a step's pairs.
-    fn paired_images(&self, images: &[usize], step: usize) -> Result<Tensor> {
+    /// Unit rows (image, width) of the images of a micro-batch's pairs.
+    fn paired_images(&self, images: &[usize], photos: &BatchPhotos, batch: MicroBatch) -> Result<Tensor> {
         if self.section.image == TrainableLayers::None {
             return tensors::from_matrix(&self.initial.images.select(images), self.device);
         }
-        self.photos(images, &self.photos.of(step)?.pairs, Some(("paired patches", step)))
+        self.photos(images, &photos.pairs, Some(("paired patches", batch)))
     }
 
     /// The rows of all ranks in order: those of this rank with their gradients, the others as constants.
@@ -230,13 +239,14 @@ impl<'a> TrainableEncoder<'a> {
     ///
     /// # Errors
     /// When a photo can no longer be read and `data.on_bad_image` is `"error"`; otherwise it keeps its initial row.
-    pub fn embed_gallery(&self) -> Result<Matrix> {
+    pub fn embed_gallery(&mut self) -> Result<Matrix> {
         if self.section.image == TrainableLayers::None {
             return Ok(self.initial.images.clone());
         }
-        self.comm.gather_shares(self.corpus.len(), |share| {
+        let (comm, width) = (self.comm.clone(), self.encoder.width());
+        comm.gather_shares(self.corpus.len(), |share| {
             let order: Vec<usize> = (0..share.len()).collect();
-            embed_in_batches(&order, EMBEDDED_AT_ONCE, self.encoder.width(), |items| {
+            embed_in_batches(&order, EMBEDDED_AT_ONCE, width, |items| {
                 let images: Vec<usize> = items.iter().map(|item| share.start + item).collect();
                 tensors::to_matrix(&self.images(&images)?.detach())
             })
@@ -244,15 +254,17 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// Unit rows (image, width) of images whose photos are decoded now, without regularization.
-    fn images(&self, images: &[usize]) -> Result<Tensor> {
+    fn images(&mut self, images: &[usize]) -> Result<Tensor> {
         let photos = photos_of(self.corpus, images.iter().map(|&image| ImageIdx::from(image)))?;
         let decoded = decode_batch(&photos, self.encoder.preprocess());
-        self.photos(images, &self.photos.admit(decoded)?, None)
+        let decoded = self.photos.admit(decoded)?;
+        self.photos(images, &decoded, None)
     }
 
     /// What a pass leaves out, drawn from a random stream of its own; nothing without a stream.
     fn regularization<'r>(&self, stream: Option<Stream>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
-        *rng = stream.map(|(name, step)| rng::stream(self.seed, &self.comm.stream_name(name), step as u64));
+        *rng = stream
+            .map(|(name, batch)| rng::stream(self.seed, &self.comm.stream_name(name), batch.number() as u64));
         match rng {
             Some(rng) => Regularization::new(self.section.patch_dropout, self.section.dropout, rng),
             None => Regularization::off(),

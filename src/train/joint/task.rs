@@ -113,8 +113,8 @@ impl Joint<'_> {
 
     /// Gives all images new docids, from their rows by the encoder as it is now.
     fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
-        let Some(encoder) = self.source.encoder() else { return Ok(()) };
-        let images = self.docids.index().align.apply(Modality::Image, &encoder.embed_gallery()?);
+        let Some(images) = self.source.embed_gallery()? else { return Ok(()) };
+        let images = self.docids.index().align.apply(Modality::Image, &images);
         let reassigned = self.docids.reassigned(&images, self.sections.index.encode_beam, &self.ctx.comm);
         let hash = reassigned.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
         self.ctx.comm.agree("the docids of the images: do all hosts see the same photos?", hash)?;

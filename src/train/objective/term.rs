@@ -64,8 +64,8 @@ impl TermInputs<'_> {
     /// The contrastive loss of the encoder in training; `None` if the encoder is not trained.
     ///
     /// # Errors
-    /// When a photo can no longer be read.
+    /// When the device fails.
     pub fn contrastive_loss(&self) -> Result<Option<Tensor>> {
-        self.source.contrastive_loss(self.batch)
+        self.source.contrastive_loss(&self.queries.photos, self.batch)
     }
 }

@@ -155,7 +155,8 @@ impl Task for ContrastiveTask<'_> {
         let mut regularization =
             Regularization::new(self.section.patch_dropout, self.section.dropout, &mut rng);
         let scale = self.encoder.logit_scale()?;
-        let images = self.embed_photos(&self.photos.of(step)?, &mut regularization)?;
+        let photos = self.photos.of(step)?;
+        let images = self.embed_photos(&photos, &mut regularization)?;
         let texts = self.encoder.texts(&captions, &mut regularization)?;
         let mut loss = StepLoss::mean(contrastive_loss(&images, &texts, &scale)?, items.len());
         loss.log("logit_scale", scale.exp()?);
