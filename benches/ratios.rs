@@ -1,6 +1,6 @@
-//! Speed, watched by ratios measured in one run: absolute times say more about the machine than about the code.
+//! Speed as ratios measured in one run, because absolute times depend on the machine.
 //!
-//! `cargo bench` prints one line a ratio, with the median and the range over the paired repetitions.
+//! `cargo bench` prints one line per ratio: median and range over paired repetitions.
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
-//! A training that is killed at any moment, inside a write too, loses nothing: it goes on to the same bits.
+//! A killed training loses nothing, even inside a write: it resumes to the same bits.
 //!
-//! No test waits for a clock: trainings that are killed never end by themselves, and those that are to die inside a write
-//! may write no more than so many bytes to a file.
+//! No test depends on a clock: killed trainings have no end of their own, and those that must die inside a
+//! write run under a limit on the size of a file.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -21,10 +21,10 @@ tests! {
     a_disk_that_fills_up_leaves_the_checkpoints_before,
 }
 
-/// Kills, each at another moment; every third one is inside a write.
+/// The number of kills; every third one is inside a write.
 const KILLS: usize = 50;
 
-/// A checkpoint after each other step.
+/// A checkpoint after every second step.
 const OFTEN: &[&str] = &[
     "train.checkpoint_every=2",
     "train.validate_every=10",
@@ -35,7 +35,7 @@ const OFTEN: &[&str] = &[
     "eval.gallery=split",
 ];
 
-/// The signals that end a program without a last word, by their numbers.
+/// Signal numbers.
 const KILLED: i32 = 9;
 const FILE_TOO_LARGE: i32 = 25;
 
@@ -62,12 +62,12 @@ fn fifty_kills_at_any_moment_lose_nothing() {
     assert_is_unbroken(&space);
 }
 
-/// How a run goes on whose newest checkpoint is of this step.
+/// The flag that continues a run whose newest checkpoint has this step.
 fn go_on(step: usize) -> [&'static str; 1] {
     [if step > 0 { "--resume" } else { "--force" }]
 }
 
-/// More than the small files of a run, less than its weights.
+/// Larger than the small files of a run, smaller than its weights.
 const SMALLEST_KIB: u64 = 16;
 
 /// The size of the largest file of a checkpoint: a limit below it ends each training in its first write.
@@ -76,7 +76,7 @@ fn largest_kib(space: &Space, step: usize) -> u64 {
     fs::metadata(file).map_or(2 * SMALLEST_KIB, |file| file.len() / 1024)
 }
 
-/// Runs a training that dies when it writes more than so much to a file.
+/// Runs a training that the system kills when a file exceeds this size.
 fn dies_when_a_file_exceeds(kib: u64, training: &Program) -> ExitStatus {
     let script = format!("ulimit -c 0; ulimit -f {kib}; exec \"$@\"");
     training.in_bash(&script).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
@@ -90,7 +90,7 @@ fn killed_at(step: usize, mut training: Program, run: &Path) -> ExitStatus {
     process.wait().unwrap()
 }
 
-/// Goes on for a while, then compares the last checkpoint with that of a run that nobody killed.
+/// Continues the run, then compares its last checkpoint with that of an unbroken run.
 fn assert_is_unbroken(space: &Space) {
     let newest = |run: &str| newest_step(&space.path(run));
     let seen = newest("broken");
@@ -104,7 +104,7 @@ fn assert_is_unbroken(space: &Space) {
     assert_same(&space.path("whole").join(&checkpoint), &space.path("broken").join(&checkpoint));
 }
 
-/// A training that ends, with checkpoints of its last two even steps.
+/// Runs a training of 20 steps, which keeps checkpoints 18 and 20.
 fn finished(space: &Space, run: &str, how: &[&str]) -> Outcome {
     training_that_ends(space, run).args(how).output().succeeded()
 }
@@ -113,7 +113,7 @@ fn training_that_ends(space: &Space, run: &str) -> Program {
     space.dsi("train", &[OFTEN, &["train.steps=20"]].concat()).out(run)
 }
 
-/// What a run ends with: the weights, and what was measured with them.
+/// Asserts that both runs ended with the same checkpoint, index and measurements.
 fn assert_same_end(space: &Space) {
     for file in ["checkpoints/step-20", "index"] {
         assert_same(&space.path("whole").join(file), &space.path("broken").join(file));
@@ -148,14 +148,14 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     }
 }
 
-/// A file may become no larger than this: the disk is as good as full.
+/// A limit on the size of a file stands in for a full disk.
 fn a_disk_that_fills_up_leaves_the_checkpoints_before() {
     let space = Space::new();
     finished(&space, "whole", &[]);
     copy(&space.path("whole"), &space.path("broken"));
     fs::remove_dir_all(space.path("broken/checkpoints/step-20")).unwrap();
     let before = contents(&space.path("broken/checkpoints"));
-    // The signal that comes with the limit is ignored, so that the write itself fails.
+    // Ignoring the signal makes the write itself fail.
     let script = format!("trap '' XFSZ; ulimit -f {SMALLEST_KIB}; exec \"$@\"");
     let mut limited = training_that_ends(&space, "broken").args(["--resume"]).in_bash(&script);
     let output = limited.output().unwrap();

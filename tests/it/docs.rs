@@ -1,4 +1,4 @@
-//! The documents: their length, their fences, and that what they name exists.
+//! The documents: their length, their code fences, and that the files and keys they name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,10 +18,10 @@ tests! {
 const README_LINES: usize = 200;
 const README_BYTES: usize = 14_000;
 
-/// What may follow the three backticks of a code block.
+/// The kinds of code blocks.
 const FENCES: &[&str] = &["sh", "sh run", "text", "toml", "json", "rust", "rust,no_run"];
 
-/// The files at the root that are held to the rules of the guide's pages.
+/// The files at the root that follow the rules of the guide's pages.
 const ROOT_PAGES: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
 
 /// A document, its path relative to the repository.
@@ -60,12 +60,12 @@ fn prose(text: &str) -> Vec<&str> {
     lines
 }
 
-/// What stands between backticks outside of code blocks.
+/// The text between backticks outside of code blocks.
 fn code_spans(text: &str) -> Vec<&str> {
     prose(text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// Where the links of a page lead, inline ones and those defined at its end.
+/// The targets of a page's links, inline ones and those defined at its end.
 fn links(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -122,7 +122,7 @@ fn files_that_are_named_exist() {
     }
 }
 
-/// The path, where a code span is one of this repository.
+/// The path, if a code span is a path of this repository.
 fn source_path(span: &str) -> Option<&str> {
     let word = span.split(' ').next()?;
     let of_this = ["src/", "configs/", "scripts/", "tests/"].iter().any(|folder| word.starts_with(folder));

@@ -1,4 +1,5 @@
-//! `dsi train` that trains the encoder with the decoder: what changes, what stays, what the run then searches with.
+//! `dsi train` with a trained encoder: which parameters change, and that the run searches with its own
+//! encoder.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +24,7 @@ tests! {
     cuda_without_its_feature_is_refused_with_the_remedy,
 }
 
-/// The small experiment with a CLIP of its own in the space, whose encoder is trained too.
+/// The small experiment with a copy of the CLIP in the space, which is trained too.
 fn tuned(space: &Space, more: &[&str]) -> Program {
     tuning(space, more).out("run")
 }
@@ -134,7 +135,7 @@ fn runs_that_tune_differently_are_compared_as_two_experiments() {
     assert_eq!(runs, ["[\"1\"]", "[\"none\"]"].map(str::to_owned).into(), "{compared}");
 }
 
-/// What is computed again in the backward pass is what would have been held.
+/// Recomputing blocks in the backward pass gives the same bits as keeping them.
 fn recomputing_changes_no_bit() {
     let space = Space::new();
     for how in ["true", "false"] {
@@ -146,7 +147,7 @@ fn recomputing_changes_no_bit() {
     assert!(weights("true") == weights("false"));
 }
 
-/// What is told to do when a device is out of memory.
+/// The advice that a device without memory gives: smaller batches, accumulated.
 fn a_run_resumes_with_smaller_batches_of_the_same_steps() {
     let space = Space::new();
     let steps = ["train.steps=4", "train.checkpoint_every=2", "train.keep=2", "tune.contrastive=0"];

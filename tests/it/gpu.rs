@@ -1,4 +1,4 @@
-//! What differs by device, on a GPU (`cargo test --features cuda`); ignored where there is none. Gradients of the whole
+//! A GPU against the CPU (`cargo test --features cuda`); ignored without a GPU. Gradients of the whole
 //! model are compared in `model_gradients.rs`.
 
 use std::fs;
@@ -46,8 +46,8 @@ fn assert_near(a: &[f32], b: &[f32], what: &str) {
     a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() <= 1e-5 * size, "{what}: {a} {b}"));
 }
 
-/// A block's result as a node of the graph, the gradients of its input and its parameter, and the parameter after three steps along them,
-/// the last of them by a restored optimiser.
+/// Three training steps of one checkpointed block: its output, the gradients of its input and its parameter,
+/// and the parameter after each step. The last step uses a restored optimiser.
 fn trained(device: &Device, held: Keep) -> Vec<Vec<f32>> {
     let (params, weight) = parameters(device);
     let x: Vec<f32> = (0..10).map(|i| (i as f32).sin()).collect();
@@ -88,7 +88,7 @@ fn checkpointed_blocks_and_the_optimiser_agree_with_the_cpu() {
     }
 }
 
-/// Nothing that rounding decides: rivals from a beam, what an index learns.
+/// Turns off what rounding could decide: beam negatives and the trained alignment.
 const ROUNDED: &[&str] = &[
     "index.align_steps=0",
     "train.beam_negatives=0",
@@ -99,8 +99,8 @@ const ROUNDED: &[&str] = &[
     "train.keep=2",
 ];
 
-/// The main job with everything trained: by the GPU in f32 it is the CPU's, in bf16 nearly so; what was begun there goes on
-/// here.
+/// The main job with a trained encoder: the GPU's losses equal the CPU's in f32 and are close in bf16. A run
+/// that began on the GPU resumes on the CPU.
 fn a_joint_training_on_a_gpu_is_that_of_the_cpu() {
     let space = Space::new();
     let trained = |out: &str, sets: &[&str]| space.dsi("train", &[TUNED, ROUNDED, sets].concat()).out(out);

@@ -1,7 +1,7 @@
-//! How a test is declared, and what happens to one that this machine cannot run.
+//! Declares tests, and ignores those that this machine cannot run.
 //!
-//! A test that needs a GPU, MPI, photographs or the like is reported as ignored where that is missing. `DSI_REQUIRE`
-//! names what must be there (`DSI_REQUIRE=mpi,photos`); what is named there and missing is a failure.
+//! A test that needs a GPU, MPI or photographs is reported as ignored where that is missing. `DSI_REQUIRE` lists
+//! what must not be missing (`DSI_REQUIRE=mpi,photos`): tests that lack it fail.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::fixture::repository;
 
-/// Lists the tests of a file, each a function without arguments; `if` says what one needs.
+/// Lists the tests of a file: functions without arguments, each with what it needs after `if`.
 macro_rules! tests {
     ($($(#[$attribute:meta])* $name:ident $(if $need:expr)?),+ $(,)?) => {
         pub fn tests() -> Vec<libtest_mimic::Trial> {
@@ -26,26 +26,26 @@ macro_rules! tests {
     };
 }
 
-/// What a test may need of the machine it runs on.
+/// What a test needs of its machine.
 #[derive(Clone, Copy)]
 pub enum Need {
     /// A GPU, and a program built with `--features cuda`.
     Gpu,
     /// `mpirun`, and a program built with `--features mpi`.
     Mpi,
-    /// A file of the folder of real data, which is `DSI_SHARED`, else `../shared`.
+    /// A file in the folder of real data: `DSI_SHARED`, or `../shared` by default.
     Photos(&'static str),
-    /// A folder of what `scripts/parity/run.sh` made, in the folder `DSI_PARITY`.
+    /// A folder that `scripts/parity/run.sh` made in the folder `DSI_PARITY`.
     Parity(&'static str),
-    /// Leave to mount a small file system in a namespace of one's own.
+    /// The right to mount a file system in a new namespace.
     Mount,
 }
 
-/// The words that `DSI_REQUIRE` may hold.
+/// The words allowed in `DSI_REQUIRE`.
 const WORDS: [&str; 5] = ["gpu", "mpi", "photos", "parity", "mount"];
 
 impl Need {
-    /// The word for it in `DSI_REQUIRE`.
+    /// Its word in `DSI_REQUIRE`.
     fn word(self) -> &'static str {
         match self {
             Self::Gpu => "gpu",
@@ -56,7 +56,7 @@ impl Need {
         }
     }
 
-    /// Why it is missing on this machine; `None` where it is there.
+    /// Why it is missing on this machine; `None` if it is there.
     fn missing(self) -> Option<String> {
         match self {
             Self::Gpu => device::cuda(0).err().map(|why| why.to_string()),
@@ -94,13 +94,13 @@ fn missing_mount() -> Option<String> {
     MISSING.get_or_init(try_it).clone()
 }
 
-/// A file of the real data that no repository carries.
+/// A file in the folder of real data.
 pub fn shared(file: &str) -> PathBuf {
     let folder = std::env::var_os("DSI_SHARED").map_or_else(|| repository("../shared"), PathBuf::from);
     folder.join(file)
 }
 
-/// A part of what `scripts/parity/run.sh` made.
+/// A folder that `scripts/parity/run.sh` made.
 pub fn parity(part: &str) -> PathBuf {
     PathBuf::from(std::env::var_os("DSI_PARITY").unwrap_or_default()).join(part)
 }
@@ -108,7 +108,7 @@ pub fn parity(part: &str) -> PathBuf {
 /// The words of `DSI_REQUIRE`.
 ///
 /// # Panics
-/// On a word that names no need: what it means would never be checked.
+/// On an unknown word.
 fn required() -> &'static [String] {
     static REQUIRED: OnceLock<Vec<String>> = OnceLock::new();
     REQUIRED.get_or_init(|| {
@@ -119,7 +119,7 @@ fn required() -> &'static [String] {
     })
 }
 
-/// The trial of one test, of a module of this crate; ignored or failing where `need` is missing.
+/// The trial of a test in a module. Without its `need` it is ignored, or fails if `DSI_REQUIRE` names the need.
 pub fn trial(module: &str, name: &str, need: Option<&Need>, test: impl FnOnce() + Send + 'static) -> Trial {
     let module = module.split_once("::").map_or("", |(_crate, path)| path);
     let name = format!("{module}::{name}");

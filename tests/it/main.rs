@@ -1,7 +1,7 @@
-//! The integration tests: the library through its public door, and the real program. They are one program of their own,
-//! so that what takes long to make (small trained runs, in [`fixture`]) is made once for all of them.
+//! The integration tests: the public library and the real program. They form one test program,
+//! so that the small trained runs of [`fixture`] are made once for all of them.
 //!
-//! `cargo test --test it`, or with a part of a name: `cargo test --test it retriever_contract::`.
+//! Run `cargo test --test it`, or a part: `cargo test --test it retriever_contract::`.
 
 #[macro_use]
 mod harness;

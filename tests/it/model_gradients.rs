@@ -1,6 +1,6 @@
-//! The gradients of the joint model, towers and decoder and grounding under the listwise, the margin and the contrastive loss
-//! together, against finite differences in f64: four entries of every parameter. (The fused f32 kernels are held against the
-//! composed operations where they are made.)
+//! The gradients of the joint model, towers and decoder and grounding under the listwise, the margin and the
+//! contrastive loss together, against finite differences in f64: four entries of every parameter. (The fused
+//! f32 kernels are tested against the composed operations in their own files.)
 
 use std::path::Path;
 
@@ -71,12 +71,12 @@ fn tiny() -> ClipConfig {
     }
 }
 
-/// Numbers without a pattern, in [−1, 1).
+/// Irregular numbers in [−1, 1).
 fn numbers(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + salt * 53) % 101) as f32 / 50.5 - 1.0).collect()
 }
 
-/// The same model in any type on any device.
+/// The test model in a number type on a device.
 fn joint(dtype: DType, device: &Device) -> (Joint, Params) {
     let docids: Vec<Docid> = [[0, 1], [0, 2], [1, 0], [2, 2]].map(|c| Docid::new(c.to_vec())).into();
     let docids = DocidSet::new(docids, vec![3, 3]).unwrap();
@@ -99,7 +99,8 @@ fn joint(dtype: DType, device: &Device) -> (Joint, Params) {
     (Joint { clip, dsi, candidate_table, side, dtype, device: device.clone() }, params)
 }
 
-/// QueryShift a parameter off where it starts: heads that start at zero hide what lies before them.
+/// Moves a parameter off its initial value: heads that start at zero give all layers before them a zero
+/// gradient.
 fn nudge(parameter: &Tensor, salt: usize) {
     let by = numbers(parameter.elem_count(), salt);
     let by = Tensor::from_vec(by, parameter.shape(), parameter.device()).unwrap();
@@ -108,7 +109,7 @@ fn nudge(parameter: &Tensor, salt: usize) {
 }
 
 impl Joint {
-    /// Listwise and margin over two captions and two photos, each among all images, with CLIP's own beside them.
+    /// Listwise and margin loss of two captions and two photos over all images, plus the contrastive loss.
     fn loss(&self) -> Tensor {
         let pixels = self.tensor(numbers(2 * 3 * 64, 7), &[2, 3, 8, 8]);
         let captions: [&[u32]; 2] = [&[9, 1, 2, 10], &[9, 3, 10]];
@@ -166,7 +167,7 @@ impl Joint {
     }
 }
 
-/// Parameters whose gradient is zero by nature: the same vector added to every key changes no softmax.
+/// Parameters whose gradient is zero in theory: adding one vector to every key changes no softmax.
 fn is_idle(name: &str) -> bool {
     name.ends_with("k_proj.bias")
 }
@@ -213,7 +214,7 @@ fn furthest(a: &[Named], b: &[Named]) -> (f64, String) {
     pairs.map(apart).max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
 }
 
-/// f32, and 16 bits inside the blocks: as near to f64 as their roundings let them be.
+/// f32, and 16 bits inside the blocks, agree with f64 up to rounding.
 fn fewer_bits_give_nearly_the_same_gradients() {
     assert_near_f64(&Device::Cpu, [(DType::F32, 1e-5), (DType::F16, 0.01)]);
 }

@@ -1,4 +1,5 @@
-//! Several ranks, started by `mpirun`: the same weights as one has, one death is everybody's, and any number may go on.
+//! Several ranks started by `mpirun`: they compute the weights of a single rank and end together, and one
+//! rank can resume their run.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -17,13 +18,13 @@ tests! {
     a_batch_smaller_than_the_ranks_is_refused if Mpi,
 }
 
-/// Nothing that is drawn from a stream of each rank's own: dropout, rivals, patches.
+/// Turns off what each rank draws from its own random stream: dropout, beam negatives, patch dropout.
 const SHARED: &[&str] = &[
     "decoder.dropout=0",
     "train.beam_negatives=0",
     "tune.patch_dropout=0",
     "tune.dropout=0",
-    // What rounding does to a step of AdamW is in proportion to its rate.
+    // The effect of rounding on a step of AdamW is proportional to its learning rate.
     "tune.text_lr=1e-4",
     "tune.image_lr=1e-4",
     "train.steps=20",
@@ -47,8 +48,8 @@ fn over(ranks: usize, command: Program) -> Command {
         "-np",
     ]);
     launched.arg(ranks.to_string());
-    // Two stand close together, which their launcher keeps to itself; three as if each had a machine of its own, with sums that
-    // begin early.
+    // Two ranks run without the launcher's local size; three run as if each were alone on its machine, which
+    // makes the gradient sums overlap with the backward pass.
     match ranks {
         3 => launched.args(["env", "OMPI_COMM_WORLD_LOCAL_SIZE=1"]),
         _ => launched.args(["env", "-u", "OMPI_COMM_WORLD_LOCAL_SIZE"]),
@@ -59,14 +60,14 @@ fn over(ranks: usize, command: Program) -> Command {
     launched
 }
 
-/// Each run embeds the corpus anew: by shares, where it has several ranks.
+/// Each run has its own cache, so that several ranks embed the corpus in shares.
 fn train(space: &Space, run: &str, more: &[&str]) -> Program {
     let cache = format!("encoder.cache={}", space.path(run).with_extension("cache").display());
     space.dsi("train", &[TUNED, SHARED, more, &[&cache]].concat()).out(run)
 }
 
-/// The furthest that two runs' weights are apart after a step. Key biases are left out: their gradient is zero by nature,
-/// and AdamW makes steps of its rounding.
+/// The largest difference between two runs' weights at a step. Key biases are left out: their gradient is
+/// zero in theory, and AdamW amplifies its rounding.
 fn apart(space: &Space, step: usize, runs: [&str; 2]) -> f32 {
     let file = format!("checkpoints/step-{step}/weights.safetensors");
     let [a, b] =
@@ -79,7 +80,8 @@ fn apart(space: &Space, step: usize, runs: [&str; 2]) -> f32 {
     compared.map(far).inspect(|far| assert!(far.is_finite())).fold(0.0, f32::max)
 }
 
-/// The rows of a run's report with their mean reciprocal rank. Weights that differ by rounding may exchange two images.
+/// The rows of a run's report with their mean reciprocal rank. Weights that differ by rounding may swap two
+/// images.
 fn measured(space: &Space, run: &str) -> Vec<(String, f64)> {
     let report = fs::read(space.path(run).join("eval/tiny-test.json")).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
@@ -124,20 +126,20 @@ fn two_and_three_ranks_give_the_weights_of_one() {
 
 fn several_ranks_assign_the_docids_of_one() {
     let space = Space::new();
-    // Docids learned from views too, and learned anew on the way.
+    // Codebooks trained with second views.
     let learned = |run: &str| {
         let cache = format!("encoder.cache={}", space.path(run).with_extension("cache").display());
         space.dsi("train", &["index.family=learned", "index.views=1", "train.steps=2", &cache]).out(run)
     };
     learned("one").output().succeeded();
-    // The same embeddings to the last bit, but views of its own.
+    // The same embeddings bit by bit; the views are embedded again.
     copy(&space.path("one.cache"), &space.path("two.cache"));
     let of_cache = |entry: fs::DirEntry| entry.path();
     let kept = fs::read_dir(space.path("two.cache")).unwrap().map(Result::unwrap).map(of_cache);
     kept.filter(|path| path.is_dir()).for_each(|views| fs::remove_dir_all(views).unwrap());
     let mut launched = over(2, learned("two"));
     assert!(launched.status().unwrap().success());
-    // Over the run that is there: no rank may take the index that the first one throws away.
+    // Over an existing run: no rank may read the index that the first rank deletes.
     let mut again = over(2, learned("two").args(["--force"]));
     assert!(again.status().unwrap().success());
     let docids = |run: &str| fs::read_to_string(space.path(run).join("index/docids.jsonl")).unwrap();

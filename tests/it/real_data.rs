@@ -1,6 +1,7 @@
-//! The main job on data that no repository carries: real photographs, and embeddings made elsewhere.
+//! The main job on real photographs and on embeddings of other encoders, which the repository does not
+//! contain.
 //!
-//! `DSI_SHARED` names their folder (else `../shared`). Tests of what is missing there are reported as ignored.
+//! `DSI_SHARED` names their folder (default: `../shared`). A test is ignored when its files are missing.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +27,8 @@ const FLICKR8K: &str = "flickr8k/dataset_flickr8k.json";
 const FEATURES: &str = "features/flickr8k-minilm";
 const TOKENIZER: &str = "tokenizer";
 
-/// Recall@10 of the generative retriever's captions over the whole corpus, by this stage, and that of chance.
+/// Recall@10 of the generative retriever for captions over the whole corpus at this stage, and recall@10 by
+/// chance.
 fn recall10_and_chance(report: &Value, stage: &str) -> (f64, f64) {
     let of = |row: &&Value| {
         let is = |name: &str, value: &str| row[name] == value;
@@ -43,7 +45,7 @@ fn report(space: &Space, file: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(space.path(file)).unwrap()).unwrap()
 }
 
-/// JPEGs and human captions, from a CLIP of their own to a table.
+/// JPEGs with human captions: pretrain a CLIP, train, evaluate, search.
 fn photographs_go_from_pretraining_to_a_table() {
     let root = shared(FLICKR8K);
     let space = Space::new();
@@ -101,7 +103,8 @@ fn photographs_go_from_pretraining_to_a_table() {
     assert_eq!(found.json().as_array().unwrap().len(), 3);
 }
 
-/// Embeddings of another encoder: no photo is opened, and a grounded decoder is far from chance at once.
+/// Embeddings of another encoder: no photo is opened, and a grounded decoder is far above chance after a few
+/// steps.
 fn ready_made_embeddings_are_searched_better_than_by_chance() {
     let root = shared(FEATURES);
     let space = Space::new();

@@ -1,4 +1,4 @@
-//! The same seed gives the same bits: from run to run, on any number of threads, and through any interruption.
+//! The same seed gives the same bits: in every run, on any number of threads, and after any interruption.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ tests! {
     debris_of_a_crash_does_no_harm,
 }
 
-/// What a run leaves that must not depend on a clock.
+/// Compares the files of two runs that do not depend on the clock.
 fn assert_same_run(left: &Path, right: &Path) {
     for part in ["checkpoints", "index"] {
         assert_same(&left.join(part), &right.join(part));
@@ -40,7 +40,7 @@ fn assert_same_run(left: &Path, right: &Path) {
     assert_eq!(metrics(left), metrics(right));
 }
 
-/// The log without the figures that a clock or the system decides.
+/// The metrics log without timings and memory figures.
 fn metrics(run: &Path) -> Vec<Value> {
     let mut lines = json_lines(&run.join("metrics.jsonl"));
     for line in lines.iter_mut().map(|line| line.as_object_mut().unwrap()) {
@@ -59,7 +59,7 @@ fn the_seed_alone_decides_the_weights() {
             command.0.env("RAYON_NUM_THREADS", threads);
         }
         command.output().succeeded();
-        // The second run is to embed the corpus itself.
+        // Makes the next run embed the corpus again.
         fs::remove_dir_all(space.path("cache")).unwrap();
     }
     assert_same_run(&space.path("a"), &space.path("b"));
@@ -83,7 +83,7 @@ fn the_seed_alone_decides_learned_codebooks() {
     assert!(vectors("a") != vectors("c"), "the seed decides the codebooks");
 }
 
-/// One call of the library's training, which stops after its first step if asked to before it begins.
+/// Trains through the library; with `stop`, only one step.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
     let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
     let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
@@ -126,7 +126,7 @@ fn stopped_after_every_step(more: &[&str]) {
     assert_same(&whole.checkpoints(), &broken.checkpoints());
 }
 
-/// Ctrl-C at whatever step it comes, twice: the run says where it stands, and goes on to the same bits.
+/// Two interruptions by Ctrl-C, each at any step: the run names its step and resumes to the same bits.
 #[cfg(unix)]
 fn an_interrupted_run_is_saved_and_resumed_exactly() {
     let space = Space::new();
@@ -147,7 +147,7 @@ fn an_interrupted_run_is_saved_and_resumed_exactly() {
     assert_same(&space.path("whole").join(&checkpoint), &space.path("broken").join(&checkpoint));
 }
 
-/// The step that an interrupted training says it was saved at.
+/// The step at which an interrupted training was saved, by its message.
 #[cfg(unix)]
 fn assert_saved(outcome: Outcome) -> usize {
     assert_eq!(outcome.code, Some(INTERRUPTED), "{outcome}");
@@ -191,8 +191,8 @@ fn an_earlier_run_is_overwritten_only_on_demand() {
     assert_eq!(metrics(&space.path(run)).last().unwrap()["step"], 3);
 }
 
-/// A power cut in the middle of a write leaves half a folder beside the checkpoints, and log lines that no
-/// checkpoint knows.
+/// A power cut during a write leaves an incomplete temporary folder, and log lines later than the last
+/// checkpoint.
 fn debris_of_a_crash_does_no_harm() {
     let trained = fixture::trained("rq");
     let space = Space::new();

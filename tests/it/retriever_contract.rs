@@ -1,4 +1,4 @@
-//! What every retriever of the table promises; and that a beam as wide as the gallery makes no search error.
+//! The contract of every retriever; and a beam as wide as the gallery finds what exhaustive search finds.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{LazyLock, OnceLock};
@@ -18,7 +18,7 @@ use libtest_mimic::Trial;
 use crate::fixture::{IMAGES, VARIANTS, repository, trained};
 use crate::harness::trial;
 
-/// What every retriever over a model is to do, by name.
+/// A named check of all retrievers over one model.
 type Check = (&'static str, fn(&'static Model));
 
 const CHECKS: [Check; 7] = [
@@ -37,7 +37,7 @@ const CHECKS: [Check; 7] = [
     ("a_beam_as_wide_as_the_gallery_is_exhaustive", a_beam_as_wide_as_the_gallery_is_exhaustive),
 ];
 
-/// A test for each check of each variant.
+/// One test per check and variant.
 pub fn tests() -> Vec<Trial> {
     let of = |(check, test): Check| {
         VARIANTS.map(|(variant, _)| {
@@ -85,11 +85,11 @@ fn gallery(corpus: &Corpus) -> Vec<ImageIdx> {
     [Split::Val, Split::Test].into_iter().flat_map(|split| corpus.images_in(split)).collect()
 }
 
-/// Queries of each kind in a call; together they are more than a retriever decodes at once.
+/// Queries of each kind in one call; three times this is more than one decoding batch.
 const MANY: usize = 25;
 const FEW: usize = 4;
 
-/// Sentences, photos and ready embeddings, `count` of each, and a sentence twice.
+/// `count` captions, photos and embeddings each, and one caption twice, completed.
 fn queries(model: &Model, count: usize) -> Vec<Query> {
     model.run.complete(raw_queries(model.prepared, count)).unwrap()
 }
@@ -208,8 +208,8 @@ fn a_beam_as_wide_as_the_gallery_is_exhaustive(model: &Model) {
     }
 }
 
-/// The same scores in the same order, up to a rounding error relative to their size; images whose scores are
-/// that close may have changed places.
+/// Asserts the same scores in the same order, up to a relative rounding error; images with scores that
+/// close may be swapped.
 #[track_caller]
 fn assert_alike(name: &str, left: &RankedList, right: &RankedList, tolerance: f32) {
     assert_eq!(left.hits().len(), right.hits().len(), "{name}");

@@ -1,4 +1,4 @@
-//! Photos and captions files.
+//! Damaged photos and captions files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ tests! {
     a_foreign_corpus_is_not_overwritten,
 }
 
-/// A folder with the photos and captions of the trained run, to be broken.
+/// A copy of the trained run's photos and captions, to be damaged.
 fn with_photos() -> Space {
     let space = Space::new();
     copy(&trained().path("corpus/images"), &space.path("corpus/images"));
@@ -24,13 +24,13 @@ fn with_photos() -> Space {
     space
 }
 
-/// `dsi COMMAND` on photos and captions of one's own, in the folder `corpus`.
+/// `dsi COMMAND` on the photos and captions in the folder `corpus`.
 fn own_photos(space: &Space, command: &str) -> Program {
     let config = space.write("photos.toml", "[data]\nkind = \"jsonl\"\n");
     space.run(command).config(config).sets(SMALL).sets(&space.folders())
 }
 
-/// Photos of the corpus that cannot be read: the number, what it becomes (none: it is missing), the complaint.
+/// Unreadable photos: their number, their new content (`None`: missing), the error.
 const FAULTS: [(usize, Option<&[u8]>, &str); 5] = [
     (3, Some(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x40"), "cannot be decoded"),
     (11, Some(b"<html>404 not found</html>"), "is not a JPEG"),
@@ -89,7 +89,7 @@ fn photos_that_cannot_be_read_are_skipped_and_counted_on_demand() {
     skipping("index").out("none").output().refused(&["no image", "is left"]);
 }
 
-/// `data.limit` keeps the first images of each split: what lies behind them is not even looked at.
+/// `data.limit` keeps the first images of each split; the others are not read.
 fn photos_beyond_the_limit_may_be_missing() {
     let space = with_photos();
     let limit = ["data.limit=16"]; // 12 of 60 for training, 2 of 10 for each of the others

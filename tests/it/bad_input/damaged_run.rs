@@ -1,4 +1,4 @@
-//! Checkpoints and indexes that are damaged, or belong to something else.
+//! Checkpoints and indexes that are damaged or belong to another run.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ tests! {
     an_index_failing_its_gates_is_not_written,
 }
 
-/// The trained run with its corpus in a folder of its own, to be broken.
+/// A copy of the trained run and its corpus, to be damaged.
 fn own_run() -> Space {
     let space = Space::new();
     for part in ["run", "corpus", "cache"] {
@@ -37,10 +37,10 @@ fn replace(path: &Path, from: &str, to: &str) {
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-/// What is wrong, how a part of a run becomes so, and what the refusal says.
+/// A description, the damage to a part of a run, and parts of the error.
 type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
 
-/// Breaks a trained run in one way after the other; neither `eval` nor `--resume` takes it, and neither changes it.
+/// Damages a copy of a run in each way; `eval` and `--resume` refuse it and change nothing.
 fn broken(part: &str, table: &[Damage]) {
     let space = own_run();
     let run = space.path("run");
@@ -109,13 +109,14 @@ fn a_damaged_checkpoint_is_refused() {
     );
 }
 
-/// The file of this name in each checkpoint: the last one and the best one may be two.
+/// Changes the file of this name in each checkpoint; the last and the best may differ.
 fn in_each(checkpoints: &Path, name: &str, change: impl Fn(&Path)) {
     let steps = fs::read_dir(checkpoints).unwrap().map(|entry| entry.unwrap().path());
     steps.filter(|path| path.is_dir()).for_each(|step| change(&step.join(name)));
 }
 
-/// What the checkpoints say of themselves is enough to go on; whoever only follows a pointer is told that it leads nowhere.
+/// `--resume` needs no pointers, only the checkpoints themselves; `eval` follows a pointer and refuses a
+/// broken one.
 fn damaged_pointers_are_refused_until_training_resumes() {
     let space = own_run();
     let run = space.path("run");
@@ -130,7 +131,7 @@ fn damaged_pointers_are_refused_until_training_resumes() {
     }
 }
 
-/// Both pointers, so that it does not matter which one a command follows.
+/// Writes both pointers, because commands follow either.
 fn both(checkpoints: &Path, name: &str) {
     ["last", "best"].iter().for_each(|pointer| fs::write(checkpoints.join(pointer), name).unwrap());
 }
@@ -245,7 +246,7 @@ fn an_index_of_another_corpus_or_encoder_is_refused() {
     changed.refused(&["holds a run already"]);
 }
 
-/// Beginning anew with a corpus that cannot be read costs nothing; going on under another search is another training.
+/// `--force` with an unreadable corpus deletes nothing; `--resume` refuses another `search.beam`.
 fn a_run_outlives_a_start_that_fails() {
     let space = own_run();
     let run = space.path("run");
@@ -276,6 +277,6 @@ fn an_index_failing_its_gates_is_not_written() {
         assert!(outcome.error().lines().count() > 3, "{outcome}");
         assert!(!space.path("run/index").exists() && !space.path("run/checkpoints").exists());
     }
-    // Nothing was made, so nothing stands in the way of the remedy.
+    // Nothing was written, so the corrected command needs no `--force`.
     space.dsi::<&str>("train", &[]).out("run").output().succeeded();
 }

@@ -1,4 +1,4 @@
-//! Ready-made embeddings.
+//! Bad files of ready-made embeddings.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn numbers(rows: usize, width: usize) -> Matrix {
     Matrix::new(width, (0..rows * width).map(number).collect())
 }
 
-/// A folder of ready-made embeddings that is right.
+/// Writes a valid folder of ready-made embeddings.
 fn write_features(space: &Space, width: usize) {
     let split = |n: usize| ["train", "train", "val", "test"][n % 4];
     let line = |n| {

@@ -1,4 +1,4 @@
-//! Encoders that are none, or whose files do not belong together.
+//! Folders that are no encoder, and encoder files that do not match.
 
 use std::fs;
 
@@ -13,13 +13,13 @@ tests! {
     files_that_do_not_belong_together_are_refused,
 }
 
-/// What is wrong, the files that make it so (`None`: deleted), and what the message must say.
+/// A description, the changed files (`None`: deleted), and parts of the error.
 type Row<'a> = (&'a str, &'a [(&'a str, Option<&'a [u8]>)], &'a [&'a str]);
 
 const HTML: &[u8] = b"<!DOCTYPE html><html><body>Sign in to download</body></html>";
 const WEIGHTS: &str = "model.safetensors";
 
-/// Makes an index of each broken copy of the encoder in `good`.
+/// Asserts that `dsi index` refuses each damaged copy of the encoder in `good`.
 fn refused(space: &Space, table: &[Row]) {
     for (what, files, parts) in table {
         let folder = space.path("clip");
@@ -72,7 +72,7 @@ fn weights_in_other_forms_are_refused_by_name() {
     let (bin, index) = ("pytorch_model.bin", "model.safetensors.index.json");
     let shard = |name: &str| json!({"weight_map": {"logit_scale": name}}).to_string().into_bytes();
     let (outside, missing) = (shard("../secret.safetensors"), shard("model-1.safetensors"));
-    // What `torch.save` wrote before PyTorch 1.6 begins with this pickled number.
+    // Files that `torch.save` wrote before PyTorch 1.6 begin with this pickled number.
     let old = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
     let pickled =
         fs::read(repository("tests/fixture/parity/argmax-pickled/encoder/pytorch_model.bin")).unwrap();

@@ -1,4 +1,4 @@
-//! A disk without room: a small file system of the test's own, in a mount namespace of its own.
+//! A full disk: a small file system that the test mounts in its own namespace.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -18,11 +18,11 @@ tests! {
     a_full_disk_is_named_and_the_run_resumes_with_room if Mount,
 }
 
-/// A checkpoint at every step, so that the first step on the full disk meets its end.
+/// A checkpoint at every step, so that the first step on the full disk fails.
 const EVERY_STEP: [&str; 1] = ["train.checkpoint_every=1"];
 
-/// Puts the run `run` of the folder `$1` on a disk of 4 MiB, of which all but 64 KiB (room for a log, not for a
-/// checkpoint) are filled, and runs the other arguments; then copies what the run became to `after`.
+/// Puts the run `run` of the folder `$1` on a disk of 4 MiB, of which all but 64 KiB (room for a log, not for
+/// a checkpoint) are filled, and runs the other arguments; then copies what the run became to `after`.
 const SCRIPT: &str = r#"
     cd "$1" && shift && mount -t tmpfs -o size=4m none small || exit 77
     cp -r run small/run && head -c 64k /dev/zero > small/spare

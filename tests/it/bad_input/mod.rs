@@ -1,7 +1,7 @@
-//! Bad input gets a clear error and loses nothing: the real program against files and arguments that are wrong.
+//! Bad files and arguments: the program refuses them with a clear error and loses no data.
 //!
-//! Each test is a table: what is wrong, how, and what the message must say. That exit code, stream and shape of an
-//! error are right, and that nothing panics, is looked at by [`fixture::Outcome`] every time.
+//! Each test is a table: a description, the bad input, and parts of the expected error. [`fixture::Outcome`]
+//! checks the exit code, the stream and the shape of each error, and that the program does not panic.
 
 mod arguments;
 mod corpus;
@@ -31,12 +31,12 @@ pub fn tests() -> Vec<Trial> {
     .collect()
 }
 
-/// A trained run with its corpus, shared by the tests that break copies of it.
+/// The trained run whose copies these tests damage.
 fn trained() -> &'static Space {
     fixture::trained("rq")
 }
 
-/// Runs the calls of a table, each to be refused with the parts that follow it.
+/// Asserts that each call of a table is refused with these parts of an error.
 fn refused<const N: usize>(table: [(&str, Program, &[&str]); N]) {
     for (what, call, parts) in table {
         call.output().about(what).refused(parts);

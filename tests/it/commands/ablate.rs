@@ -1,4 +1,4 @@
-//! `dsi ablate` through the real program: a grid of small experiments, stopped, resumed, refused, and put into a table.
+//! `dsi ablate`: a grid of small experiments is run, stopped, resumed, refused, and put into a table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ tests! {
     the_shipped_grids_are_grids,
 }
 
-/// Two trainings and two measurements of each seed: the base, one that differs in training, two in search.
+/// Per seed two trainings and three measurements: the base, a row that differs in training, three in search.
 const GRID: &str = "
 [[row]]
 name = 'without beam negatives'
@@ -40,14 +40,14 @@ search.rerank = [true, false]
 const FOLDERS: [&str; 5] =
     ["base", "without-beam-negatives", "wide", "search.rerank=true", "search.rerank=false"];
 
-/// `dsi ablate` of the small experiment over a grid, with one gallery: the fewer figures, the faster.
+/// `dsi ablate` of the small experiment over a grid, with one gallery to save time.
 fn ablate(space: &Space, grid: &str, more: &[&str]) -> Program {
     let grid = space.write("grid.toml", grid);
     let more = [&["eval.gallery=split"], more].concat();
     space.dsi("ablate", &more).args([Path::new("--grid"), &grid]).out("out")
 }
 
-/// What lies in the folder of an ablation.
+/// The folders inside the folder of an ablation.
 fn folders(space: &Space) -> BTreeSet<String> {
     let entries = fs::read_dir(space.path("out")).unwrap().map(|entry| entry.unwrap());
     entries
@@ -89,7 +89,7 @@ fn a_grid_becomes_runs_and_one_table() {
     assert!(outcome.stdout.contains("tiny test, gallery split: 50 captions, 10 images; seeds 0, 1."));
     assert_of_the_reports(&space);
 
-    // A run of it is what `dsi train` makes, and one that borrows its weights what `dsi eval` reports of them.
+    // A run equals that of `dsi train`; a row with borrowed weights equals the report of `dsi eval`.
     space.dsi("train", &["eval.gallery=split"]).args(["--seed", "1"]).out("alone").output().succeeded();
     for part in ["index", "checkpoints"] {
         assert_same(&space.path("alone").join(part), &space.path("out/base-seed1").join(part));
@@ -100,7 +100,7 @@ fn a_grid_becomes_runs_and_one_table() {
     assert!(!space.path("out/wide-seed1/checkpoints").exists());
     space.run("eval").of("out/wide-seed1").output().refused(&["weights of another run", "weights.json"]);
 
-    // All is done: nothing is touched but the result, which is the same.
+    // Everything is done: only the result is written again, unchanged.
     let before = (contents(&space.path("out")), json(&space));
     let again = ablate(&space, GRID, &[]).args(["--seeds", "0,1"]).output().succeeded();
     assert!(again.stderr.contains("10 done, 0 to go on with, 0 to train, 0 to measure"), "{again}");
@@ -108,7 +108,7 @@ fn a_grid_becomes_runs_and_one_table() {
     assert!(before == (contents(&space.path("out")), json(&space)));
 }
 
-/// `ablation.json` says what the reports of the runs say.
+/// Asserts that `ablation.json` agrees with the reports of the runs.
 fn assert_of_the_reports(space: &Space) {
     let found = json(space);
     assert_eq!((&found["version"], &found["seeds"]), (&1.into(), &serde_json::json!([0, 1])));
@@ -150,7 +150,7 @@ fn stage_gallery_and_json_are_chosen() {
     call(&["--stage", "exact"]).refused_with(2, &["--stage", "rerank"]);
 }
 
-/// One call of the library's training, stopped after its first step: what Ctrl-C leaves, whenever it comes.
+/// Trains one step through the library, which leaves what Ctrl-C leaves.
 fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let more = [&["eval.gallery=split"], more].concat();
     let config = Config::load(&repository("configs/scenes.toml"), &space.overrides(&more)).unwrap();
@@ -188,17 +188,18 @@ fn a_stopped_grid_resumes_and_completes() {
         assert_same(&whole.join(&folder), &space.path("out").join(&folder));
     }
 
-    // Stopped between training and measuring: only that is left. Its borrowers are of the same weights, and are left alone.
+    // Stopped between training and measuring: only measuring is left. Rows with the same weights are not
+    // measured again.
     fs::remove_dir_all(space.path("out/base-seed0/eval")).unwrap();
     let plan = ablate(&space, GRID, &[]).args(["--plan"]).output().succeeded();
     assert!(plan.stderr.contains("4 done, 0 to go on with, 0 to train, 1 to measure"), "{plan}");
     ablate(&space, GRID, &[]).output().succeeded();
 
-    // Another split is measured, and nothing is trained for it.
+    // Another split is measured without training.
     let val = ablate(&space, GRID, &["eval.split=val"]).output().succeeded();
     assert!(val.stderr.contains("0 done, 0 to go on with, 0 to train, 5 to measure"), "{val}");
     assert!(space.path("out/wide-seed0/eval/tiny-test.json").is_file());
-    // A report that another search has overwritten is not taken for the row's.
+    // A report of another search is not taken for the row's.
     space.run("eval").of("out/base-seed0").sets(&["search.beam=3", "eval.split=val"]).output().succeeded();
     let plan = ablate(&space, GRID, &["eval.split=val"]).args(["--plan"]).output().succeeded();
     assert!(plan.stderr.contains("4 done, 0 to go on with, 0 to train, 1 to measure"), "{plan}");
@@ -271,7 +272,7 @@ set.search.beam = 20";
     let found = json(&space);
     assert!(found["rows"][1]["runs"][0]["error"].as_str().unwrap().contains("this index cannot work"));
     assert_eq!(found["rows"][3]["runs"][0]["weights_of"], "base-seed0");
-    // What is done is not done again, and what failed is tried again.
+    // Finished runs are skipped, failed ones are tried again.
     let again = ablate(&space, grid, &[]).args(["--plan"]).output().succeeded();
     assert!(again.stderr.contains("2 done, 0 to go on with, 1 to train, 1 to measure"), "{again}");
 }
@@ -312,7 +313,7 @@ fn a_grid_is_refused_before_anything_runs() {
     assert!(!space.path("out").exists());
 }
 
-/// Every row of the shipped grids can be run.
+/// Every row of the shipped grids has a valid configuration.
 fn the_shipped_grids_are_grids() {
     for (of, grid, runs) in [
         ("scenes", "scenes", "48 runs (16 rows, seeds 0, 1, 2): 0 done, 0 to go on with, 36 to train"),

@@ -12,7 +12,7 @@ tests! {
     runs_are_compared,
 }
 
-/// Runs that differ in their seed alone become one row; a run without a report is named.
+/// Runs that differ only in their seed become one row; a run without a report is named.
 fn runs_are_compared() {
     let (space, report) = (Space::new(), trained_report());
     for run in ["a", "b"] {

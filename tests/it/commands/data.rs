@@ -1,4 +1,4 @@
-//! `dsi data` and the kinds of corpora: how they describe themselves, leaks between splits, tar archives.
+//! `dsi data` and kinds of corpora: descriptions, leaks between splits, tar archives.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +38,7 @@ fn corpus_and_index_describe_themselves() {
     space.dsi::<&str>("train", &[]).out("run").output().succeeded();
 }
 
-/// A photo under two names in two splits stops a training before it starts, in words; a caption only warns.
+/// A photo in two splits stops a training before it starts; a caption in two splits only warns.
 fn leaks_between_splits_are_reported_by_name() {
     let space = Space::new();
     fixture::copy(&trained().path("corpus"), &space.path("corpus"));
@@ -66,7 +66,7 @@ fn leaks_between_splits_are_reported_by_name() {
     assert!(!space.path("train/checkpoints").exists() && !space.path("train/index").exists());
 }
 
-/// The same photos and captions in tar archives, which nothing unpacks.
+/// The same photos and captions in tar archives, read without unpacking.
 fn a_corpus_in_tar_archives_does_the_whole_job() {
     let (space, corpus) = (Space::new(), trained().path("corpus"));
     let mut shards: BTreeMap<String, tar::Builder<Vec<u8>>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `dsi eval`, and what a report holds: its names, sane figures, and TREC files that agree with it.
+//! `dsi eval` and its report: names, plausible figures, and TREC files that agree with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -77,7 +77,7 @@ fn assert_sane(row: &Value) {
         assert!(0.0 <= low && low <= recall && recall <= high && high <= 1.0, "{row}");
     }
     let [mrr, ndcg] = ["mrr10", "ndcg10"].map(|name| number(&row[name]));
-    // A photo has several right captions, and no list of ten is sure to hold them all.
+    // A photo has several right captions, and a list of ten need not hold all.
     let described = row["query"] == "image-to-caption";
     assert!(recall[0] <= mrr && (described || mrr <= ndcg) && ndcg <= recall[2], "{row}");
     assert!((1.0..=images as f64).contains(&number(&row["median_rank"])), "{row}");
@@ -102,14 +102,14 @@ fn assert_sane_difference(row: &Value) {
     }
 }
 
-/// Run and qrels, read as `trec_eval` does (score descending, ties by document), say what the report says.
+/// Run and qrels, read like `trec_eval` (score descending, ties by document), agree with the report.
 fn run_and_qrels_of_every_row_agree_with_the_report() {
     for row in trained_report()["rows"].as_array().unwrap() {
         assert_files_agree(row, &trained().path("run/eval"));
     }
 }
 
-/// Recall by the files of a row, of one fold.
+/// Asserts that the recall from a row's TREC files is that of the report.
 fn assert_files_agree(row: &Value, eval: &Path) {
     let lines = |name: &Value| -> Vec<Vec<String>> {
         let text = fs::read_to_string(eval.join(name.as_str().unwrap())).unwrap();
@@ -155,7 +155,7 @@ fn folds_are_reported_and_too_many_are_refused() {
     eval("eval.folds=11").refused(&["eval.folds = 11", "10 images"]);
 }
 
-/// The same run is measured by its folder and by its data set's name, to the same figures as at its training.
+/// Measuring a run by its folder or its data set's name gives the figures of its training.
 fn eval_repeats_the_report_of_training() {
     let space = Space::new();
     fixture::copy(&trained().path("run"), &space.path("runs/tiny"));

@@ -1,4 +1,4 @@
-//! The commands of the real program, over the small experiment: one file each.
+//! The commands of the program on the small experiment, one file each.
 
 mod ablate;
 mod compare;
@@ -31,13 +31,13 @@ pub fn tests() -> Vec<Trial> {
     files.iter().flat_map(|tests| tests()).collect()
 }
 
-/// Captions a scene has.
+/// Captions per scene.
 pub const CAPTIONS: usize = 5;
 
 /// Lines before the rows of a table.
 pub const TABLE_HEAD: usize = 2;
 
-/// The run that most tests of a command read.
+/// The trained run that most tests read.
 pub fn trained() -> &'static Space {
     fixture::trained("rq")
 }
@@ -63,7 +63,7 @@ pub fn settings(report: &Value) -> Vec<[&str; 4]> {
         .collect()
 }
 
-/// A report without what a clock decides.
+/// A report without timings.
 pub fn timeless(mut report: Value) -> Value {
     for row in report["rows"].as_array_mut().unwrap() {
         row.as_object_mut().unwrap().remove("ms_per_query").unwrap();

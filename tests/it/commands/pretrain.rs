@@ -1,4 +1,4 @@
-//! `dsi pretrain` that starts from another CLIP: what it writes, what it refuses, and that it can be interrupted.
+//! `dsi pretrain` from an existing CLIP: its output, its refusals, and interruptions.
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn own() -> std::path::PathBuf {
     repository("data/scenes-clip")
 }
 
-/// The embeddings that the CLIP in a folder makes of three captions.
+/// The embeddings of three captions by the CLIP in a folder.
 fn embedded(folder: &Path) -> Vec<f32> {
     let encoder = ClipEncoder::open(folder, 8, &Device::Cpu).unwrap();
     let captions = ["a small red cube left of a ball", "two green cones", "a ball"];
@@ -64,8 +64,8 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
 
 fn a_tuned_clip_differs_and_serves_as_an_encoder() {
     let space = Space::new();
-    // Steps that can only be better than the source's own recall are not to be had of so few photos; the last one of
-    // equals is the best.
+    // With so few photos the recall of the source cannot be exceeded; among equals the last step
+    // is the best.
     let outcome = dsi(&space, &tuning(&space, &own(), &[])).out("run").output().succeeded();
     let lines = json_lines(&space.path("run/metrics.jsonl"));
     assert_eq!(lines[0]["step"], 0, "the source is measured first");
@@ -122,7 +122,7 @@ fn untunable_encoders_are_refused() {
     assert_same(&own(), &space.path("tuned"));
 }
 
-/// One call of the library's pretraining, which stops after its first step if asked to before it begins.
+/// Pretrains through the library; with `stop`, only one step.
 fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
     let wish = Stop::default();
     if stop {
@@ -135,7 +135,7 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
 
 fn pretraining_stopped_after_every_step_ends_as_an_unbroken_one() {
     let space = Space::new();
-    // The broken one computes its blocks again, which changes no bit either.
+    // The broken run recomputes its blocks, which changes no bit.
     let load = |out: &str, recompute: bool| {
         let out = format!("pretrain.out={}", space.path(out).display());
         let recompute = format!("pretrain.recompute={recompute}");
@@ -152,7 +152,7 @@ fn pretraining_stopped_after_every_step_ends_as_an_unbroken_one() {
         assert!(stopped.contains(&format!("saved at step {step} of {STEPS}")), "{stopped}");
     }
     tune(&broken_config, &corpus, &broken, true, false).unwrap();
-    // The broken one may have kept other steps beside the last and the best.
+    // The broken run may have kept more checkpoints.
     let (left, right) = (contents(&whole.checkpoints()), contents(&broken.checkpoints()));
     assert!(left.iter().all(|(file, bytes)| right.get(file) == Some(bytes)));
     assert_same(&space.path("whole-clip"), &space.path("broken-clip"));

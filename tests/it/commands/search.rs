@@ -1,4 +1,4 @@
-//! `dsi search`: captions, photos, odd queries, and readers that go away.
+//! `dsi search`: captions, photos, odd queries, and a closed pipe.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ tests! {
     a_closed_pipe_is_no_panic,
 }
 
-/// What a search returned: (rank, image, score) a hit.
+/// The hits of a search: rank, image and score each.
 fn hits(outcome: &Outcome) -> Vec<(u64, String, f64)> {
     let hit = |hit: &Value| {
         assert_eq!(keys(hit), ["rank", "image", "file", "score", "docid"].into());
@@ -52,7 +52,7 @@ fn search_answers_captions_and_photos() {
     found.iter().zip(&lines[TABLE_HEAD..]).for_each(|(hit, line)| assert!(line.contains(&hit.1), "{table}"));
 }
 
-/// Asked together with its mirror image, a photo and its mirror image are the same query.
+/// With `search.mirrored`, a photo and its mirror image are the same query.
 fn a_photo_and_its_mirror_image_are_one_query() {
     let photo = image::open(trained().path("corpus/images/scene-000003.png")).unwrap();
     let space = Space::new();
@@ -101,7 +101,7 @@ fn odd_queries_are_answered_or_refused_in_words() {
     search(&["a cube", "--image", "no-such.png"]).refused_with(2, &["cannot be used with"]);
 }
 
-/// `dsi … | head`: a reader that goes away is no reason to panic.
+/// `dsi … | head`: the program does not panic when the reader closes the pipe.
 fn a_closed_pipe_is_no_panic() {
     let commands = [
         trained().dsi::<&str>("data show", &[]).args(["--json"]),

@@ -1,6 +1,6 @@
-//! What the program says, as snapshots: the help of every command, its tables, and typical errors.
+//! Snapshots of the program's output: the help of every command, its tables, and typical errors.
 //!
-//! Where a text was changed on purpose, `INSTA_UPDATE=always cargo test --test it texts::` writes the snapshots anew.
+//! After an intended change, `INSTA_UPDATE=always cargo test --test it texts::` rewrites the snapshots.
 
 use super::trained;
 use crate::fixture::{Outcome, Space, copy, repository};
@@ -25,7 +25,7 @@ fn help(command: &str) -> String {
     Space::new().program().args(arguments).output().succeeded().stdout
 }
 
-/// The commands below a command, by its help, and those below these.
+/// All subcommands of a command, from its help.
 fn subcommands(command: &str) -> Vec<String> {
     let help = help(command);
     let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
@@ -56,7 +56,7 @@ fn tables() {
     }
 }
 
-/// A text without its decimal numbers, which clocks and processors decide, nor the widths that follow from them.
+/// A text with `#` for decimal numbers, which depend on clock and processor, and without column padding.
 fn without_measures(text: &str) -> String {
     let words = |line: &str| line.split_whitespace().map(measure).collect::<Vec<_>>().join(" ");
     text.lines().map(words).collect::<Vec<_>>().join("\n")
@@ -112,7 +112,7 @@ fn typical_errors() {
     }
 }
 
-/// An error without the folders of this machine.
+/// An error with names in place of this machine's folders.
 fn without_folders(space: &Space, outcome: &Outcome) -> String {
     let folders =
         [(space.path(""), "SPACE/"), (trained().path(""), "TRAINED/"), (repository(""), "REPOSITORY/")];

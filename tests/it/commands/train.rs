@@ -1,4 +1,4 @@
-//! `dsi train`: one command from nothing to a table, for each docid family and loss.
+//! `dsi train`: one command goes from nothing to a table, for each docid family and loss.
 
 use std::fs;
 
@@ -48,13 +48,13 @@ fn every_variant_trains_and_evaluates() {
         assert_eq!(stages, expected, "{name}");
         let rows = report["rows"].as_array().unwrap().iter();
         rows.filter(|row| row["query"] != "image-to-caption").for_each(|row| {
-            // All ten images of the split fit into the beam, so each is found at some rank.
+            // All ten images of the split fit into the beam, so each is found.
             assert_eq!(number(&row["recall"]["10"]), 1.0, "{name} {row}");
         });
     }
 }
 
-/// Nothing to choose a checkpoint by: the last one is taken.
+/// Without a val split the last checkpoint is used.
 fn without_a_val_split_the_last_checkpoint_is_best() {
     let space = Space::new();
     fixture::copy(&trained().path("corpus"), &space.path("corpus"));

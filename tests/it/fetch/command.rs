@@ -45,7 +45,7 @@ fn a_clip_is_fetched_from_the_endpoint_into_the_home() {
     let folder = home.path().join("hub/models--org--tiny/snapshots/c0ffee");
     assert_eq!(stdout.trim_end(), folder.to_str().unwrap());
     assert_eq!(std::fs::read(folder.join("model.safetensors")).unwrap(), b"weights");
-    // The shape has been fetched before, to be looked at.
+    // The configuration is fetched first, to check the model's shape.
     for part in ["model.safetensors (7 bytes)", "11 bytes together", "org/tiny"] {
         assert!(stderr.contains(part), "{stderr}");
     }

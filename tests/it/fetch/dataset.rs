@@ -1,4 +1,4 @@
-//! Fetching a dataset, against servers of the test's own: what they give, refuse, break and withhold.
+//! Fetching a data set from local test servers that answer, refuse, fail or stay silent.
 
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -65,7 +65,7 @@ fn photos() -> Vec<u8> {
     zipped(names.iter().enumerate().map(|(n, name)| (name.as_str(), photo(n))).chain(junk))
 }
 
-/// What an honest server answers, and whether it knows of the file.
+/// The answer of a correct server.
 fn honest(request: &Request) -> Answer {
     match request.file.as_str() {
         "captions.zip" => plain(request, &captions()),
@@ -74,7 +74,7 @@ fn honest(request: &Request) -> Answer {
     }
 }
 
-/// QueryOutcomes otherwise to those who want the photos.
+/// A server with another answer for the photos.
 fn with_photos(other: impl Fn(&Request) -> Answer) -> impl Fn(&Request) -> Answer {
     move |request| {
         if request.file == "photos.zip" && !request.head { other(request) } else { honest(request) }
@@ -119,7 +119,7 @@ fn refusal(dataset: &Dataset, home: &Path) -> String {
     fetch(dataset, home, false).unwrap_err().to_string()
 }
 
-/// The folder holds the captions and the photos, and no rest of an archive.
+/// Asserts that the folder holds captions and photos and no leftovers of an archive.
 fn assert_whole(home: &Path) {
     let out = home.join("tiny");
     let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -152,7 +152,7 @@ fn only_what_is_missing_is_fetched() {
     assert!(server.asked()[before..].iter().all(|line| line.contains("photos.zip")), "{:?}", server.asked());
 }
 
-/// Two bad answers, then good ones: what the patience of the tests allows for.
+/// Two bad answers, then good ones: within the client's three attempts.
 fn transient_errors_are_retried() {
     type Bad = fn(&Request) -> Answer;
     let bad: [(&str, Bad); 6] = [
@@ -180,7 +180,7 @@ fn transient_errors_are_retried() {
 
 fn an_interrupted_transfer_resumes_where_it_ended() {
     let most = photos().len() * 9 / 10;
-    // Each attempt ends there; what was told of the length or not makes no difference.
+    // Each attempt ends there, with or without a Content-Length.
     for announced in [true, false] {
         let home = tempfile::tempdir().unwrap();
         let server = Server::start(with_photos(move |request| {
@@ -215,7 +215,7 @@ fn whole(request: &Request) -> Request {
     Request { start: None, ..request.clone() }
 }
 
-/// Half of another version lies there: the checksum tells, and the whole is fetched.
+/// Half of another version is on the disk: the checksum differs, and the whole file is fetched.
 fn a_partial_file_of_other_content_is_discarded() {
     for length in [50, 1_000_000] {
         let home = tempfile::tempdir().unwrap();

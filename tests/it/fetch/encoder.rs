@@ -1,4 +1,4 @@
-//! Fetching an encoder, against a hub of the test's own on this machine: what it gives, refuses and breaks.
+//! Fetching an encoder from a local test hub.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,7 @@ tests! {
 
 const ID: &str = "org/clip-tiny";
 
-/// The repository: small files come at once, the weights from a second address, as the real hub does it.
+/// The hub's repository. As on the real hub, the weights are redirected to a second address.
 const FILES: [(&str, &[u8]); 4] = [
     ("config.json", b"{\"model_type\": \"clip\"}"),
     ("preprocessor_config.json", b"{\"preprocessor\": 1}"),
@@ -57,7 +57,7 @@ fn hub(server: &Server, home: &Path) -> Hub {
     Hub { endpoint, cache: home.join("hub"), token: None, offline: false, http: http() }
 }
 
-/// Whether a folder holds these files and nothing else.
+/// Asserts that a folder holds exactly these files.
 fn assert_holds(folder: &Path, files: &[(&str, &[u8])]) {
     assert_eq!(fs::read_dir(folder).unwrap().count(), files.len());
     for (name, content) in files {
@@ -265,8 +265,8 @@ fn only_open_clip_folders_may_lack_the_preprocessing() {
     assert!(message.contains("preprocessor_config.json") && message.contains("404"), "{message}");
 }
 
-/// timm's repositories: its own `config.json`, the weights of an image tower under transformers' name, and a CLIP in
-/// open_clip's files beside them.
+/// timm's repositories: a `config.json` of timm, the weights of an image tower under transformers' name, and
+/// a CLIP in open_clip's files.
 fn an_open_clip_config_wins_over_a_foreign_one() {
     let timm: (&str, &[u8]) = ("config.json", b"{\"architecture\": \"vit\", \"pretrained_cfg\": {}}");
     let theirs: [(&str, &[u8]); 4] =
@@ -280,7 +280,7 @@ fn an_open_clip_config_wins_over_a_foreign_one() {
     drop(server);
     assert_eq!(hub.folder(ID, "main").unwrap(), folder, "what it lacks is remembered");
 
-    // Without them there is nothing else to take; its reader refuses it by name.
+    // Without them only the foreign files are left, and reading them fails by name.
     let home = tempfile::tempdir().unwrap();
     let others = [&[timm][..], &FILES[1..]].concat();
     let server = Server::start(repository(owned(&others)));

@@ -1,4 +1,4 @@
-//! Fetching encoders and data sets, against servers of the test's own on this machine.
+//! Fetching encoders and data sets from local test servers.
 
 mod command;
 mod dataset;

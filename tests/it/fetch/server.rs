@@ -1,4 +1,4 @@
-//! A server of the test's own on this machine. It speaks the hub's protocol, and breaks it in every way wanted.
+//! A local HTTP server that speaks the hub's protocol and can break it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,9 +14,9 @@ pub struct Request {
     pub text: String,
     /// The last part of the path.
     pub file: String,
-    /// The first byte asked for, where a part is asked for.
+    /// The first byte of a range request.
     pub start: Option<usize>,
-    /// Asks for the headers alone.
+    /// A HEAD request.
     pub head: bool,
     /// How many requests came before.
     pub count: usize,
@@ -25,12 +25,12 @@ pub struct Request {
 pub struct Answer {
     pub head: Vec<String>,
     pub body: Vec<u8>,
-    /// After the body comes silence, until the client goes.
+    /// Sends nothing after the body and keeps the connection open.
     pub silent: bool,
 }
 
 impl Answer {
-    /// Leaves out a header.
+    /// Removes a header.
     pub fn without(mut self, header: &str) -> Self {
         self.head.retain(|line| !line.starts_with(header));
         self
@@ -41,7 +41,7 @@ impl Answer {
         self
     }
 
-    /// Ends the body after so many bytes.
+    /// Cuts the body to this length.
     pub fn cut(mut self, length: usize) -> Self {
         self.body.truncate(length);
         self
@@ -53,7 +53,7 @@ pub fn status(code: u16) -> Answer {
     Answer { head, body: Vec::new(), silent: false }
 }
 
-/// A file as ordinary servers send it: whole, or from a byte on.
+/// A file as ordinary servers send it: whole, or from a given byte.
 pub fn plain(request: &Request, content: &[u8]) -> Answer {
     let start = request.start.unwrap_or(0);
     if start > 0 && start >= content.len() {
@@ -77,14 +77,14 @@ pub fn file(request: &Request, content: &[u8], commit: &str) -> Answer {
         .with(&format!("X-Repo-Commit: {commit}"))
 }
 
-/// No patience: what fails is tried again at once, what is silent is given up soon.
+/// A client that retries at once and times out quickly.
 pub fn http() -> Http {
     let short = Duration::from_millis(300);
     let none = Duration::from_millis(1);
     Http::new(Pace { connect: short * 10, stall: short, attempts: 3, first_wait: none, longest_wait: short })
 }
 
-/// On a free port of this machine, until it is dropped.
+/// A server on a free local port, stopped when dropped.
 pub struct Server {
     pub address: String,
     pub requests: Arc<Mutex<Vec<String>>>,
@@ -130,7 +130,7 @@ impl Drop for Server {
     }
 }
 
-/// QueryOutcomes one request on one connection; its text, where it was one.
+/// Answers one request on one connection; returns its text if it was a request.
 fn serve(mut stream: TcpStream, count: usize, answer: &impl Fn(&Request) -> Answer) -> Option<String> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut text = Vec::new();
@@ -150,7 +150,7 @@ fn serve(mut stream: TcpStream, count: usize, answer: &impl Fn(&Request) -> Answ
     if !request.head {
         bytes.extend(body);
     }
-    // The client may have heard enough and be gone.
+    // The client may have closed the connection.
     stream.write_all(&bytes).and_then(|()| stream.flush()).ok();
     if silent {
         stream.read_exact(&mut [0]).ok();

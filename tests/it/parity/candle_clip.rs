@@ -1,6 +1,6 @@
-//! Our CLIP against another implementation of it, candle-transformers' own, on the same random weights.
+//! This project's CLIP against that of candle-transformers, on the same random weights.
 //!
-//! (That one serves here as a reference for the forward pass only: most of its tensors would get no gradient.)
+//! (Forward pass only: most tensors of candle-transformers' CLIP get no gradient.)
 
 use std::collections::HashMap;
 
@@ -90,8 +90,8 @@ fn candle_transformers_gives_the_same_embeddings() {
     let images = (ours.embed_images(&pixels).unwrap(), stock.get_image_features(&pixels).unwrap());
     assert!(largest_difference(&images.0, &images.1) < 2e-5);
 
-    // The end token, 49, is the highest id: theirs pools at the largest one. Captions of unequal length are one
-    // batch here, and one call each there.
+    // The end token, 49, is the highest id: candle-transformers pools at the largest id. This project embeds
+    // captions of unequal length in one batch, candle-transformers one by one.
     let captions: [&[u32]; 3] = [&[48, 3, 4, 5, 49], &[48, 49], &[48, 9, 8, 7, 6, 5, 4, 49]];
     let texts = ours.embed_text(&TokenBatch::new(captions.into_iter())).unwrap();
     for (row, ids) in captions.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Embeddings of photos and captions against those that transformers and open_clip computed from the same folders:
-//! each case is an encoder's folder with photos, captions and their embeddings beside it.
+//! Embeddings of photos and captions against those of transformers and open_clip. Each case is a folder with
+//! an encoder, photos, captions and their embeddings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ const BATCH: usize = 8;
 /// `case.json`.
 #[derive(Deserialize)]
 struct Case {
-    /// Paths; those that are relative start at the case.
+    /// Paths; relative ones start at the case's folder.
     photos: Vec<PathBuf>,
     captions: Vec<String>,
-    /// The largest difference that is allowed between two numbers of two unit embeddings.
+    /// The largest allowed difference between two numbers of two unit embeddings.
     bar: f32,
 }
 
@@ -75,7 +75,8 @@ fn every_layout_embeds_as_by_the_library_that_wrote_it() {
     }
 }
 
-/// As in timm's repositories: a `config.json` and a `model.safetensors` of an image tower alone, which are passed over.
+/// timm's repositories also have a `config.json` and a `model.safetensors` of an image tower alone; both are
+/// ignored.
 fn open_clip_files_win_over_a_foreign_config() {
     let (case, folder) = (super::fixture("open-clip"), tempfile::tempdir().unwrap());
     for file in case.join("encoder").read_dir().unwrap().map(|file| file.unwrap().path()) {

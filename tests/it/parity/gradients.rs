@@ -14,7 +14,7 @@ tests! {
     every_parameter_of_clip_has_pytorchs_gradient,
 }
 
-/// As `scripts/parity/gradients.py` has them.
+/// The token ids of `scripts/parity/gradients.py`.
 const CAPTIONS: [&[u32]; 3] = [&[638, 1, 2, 639], &[638, 300, 17, 4, 5, 639], &[638, 9, 639]];
 
 fn pixels(side: usize) -> Tensor {
@@ -34,7 +34,7 @@ fn norm(x: &[f64]) -> f64 {
 fn every_parameter_of_clip_has_pytorchs_gradient() {
     for case in ["quick-gelu", "gelu-sharded"] {
         let folder = fixture(case).join("encoder");
-        // The folder has no tokenizer of its own.
+        // The case's folder has no tokenizer.
         let space = tempfile::tempdir().unwrap();
         for file in folder.read_dir().unwrap().chain(fixture("tokenizer").read_dir().unwrap()) {
             let file = file.unwrap();
@@ -60,7 +60,7 @@ fn compare(case: &str, folder: &Path) {
     for (name, parameter) in whole.params.iter() {
         let (a, b) = (numbers(ours.get(parameter).unwrap()), numbers(&theirs[name]));
         let apart: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        // The same vector added to every key changes no softmax: gradients of zero, up to rounding.
+        // Adding one vector to every key changes no softmax: these gradients are zero up to rounding.
         let whole = if name.ends_with("k_proj.bias") { 1.0 } else { norm(&b) };
         let relative = norm(&apart) / whole;
         assert!(relative.is_finite(), "{case}: {name}");

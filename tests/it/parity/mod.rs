@@ -1,7 +1,7 @@
-//! The encoder against the implementations that its users know: transformers, open_clip, candle's own.
+//! The encoder against the reference implementations: transformers, open_clip, PyTorch, candle-transformers.
 //!
-//! What those computed is read from files: small ones of `tests/fixture/parity`, and the big ones that
-//! `scripts/parity/run.sh` makes in the folder named by `DSI_PARITY`.
+//! Their results are read from files: small ones in `tests/fixture/parity`, and large ones that
+//! `scripts/parity/run.sh` writes to the folder `DSI_PARITY`.
 
 mod candle_clip;
 mod encoder;
@@ -22,12 +22,12 @@ pub fn tests() -> Vec<Trial> {
         .collect()
 }
 
-/// A file of the small material, which `scripts/parity/fixture.py` makes.
+/// A file of `tests/fixture/parity`, which `scripts/parity/fixture.py` writes.
 fn fixture(path: &str) -> PathBuf {
     repository("tests/fixture/parity").join(path)
 }
 
-/// The folders in a folder, by name.
+/// The folders in a folder, sorted by name.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.retain(|path| path.is_dir());

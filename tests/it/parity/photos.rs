@@ -13,7 +13,7 @@ tests! {
     drawn_photos_of_every_kind_are_cropped_as_by_transformers,
 }
 
-/// How far two crops are apart, in levels of 0..255: sum, count and largest.
+/// Absolute differences between two crops, in levels of 0..255: sum, count and maximum.
 #[derive(Default, Clone, Copy)]
 struct Apart {
     sum: u64,
@@ -39,8 +39,8 @@ impl Apart {
     }
 }
 
-/// Compares all photos of a case: `preprocessor_config.json`, `photos.json` (paths, those that are relative
-/// starting at the case) and `crops.bin`.
+/// Compares all photos of a case: `preprocessor_config.json`, `photos.json` (paths; relative ones start at
+/// the case's folder) and `crops.bin`.
 fn compare(case: &Path) {
     let preprocess = Preprocess::from_json(&case.join("preprocessor_config.json")).unwrap();
     let paths: Vec<PathBuf> = serde_json::from_slice(&fs::read(case.join("photos.json")).unwrap()).unwrap();

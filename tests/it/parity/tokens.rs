@@ -1,4 +1,5 @@
-//! Token ids of real captions against those of transformers' CLIP tokenizer, which `scripts/parity/tokens.py` wrote.
+//! Token ids of real captions against those of transformers' CLIP tokenizer, which `scripts/parity/tokens.py`
+//! wrote.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ tests! {
 
 const CONTEXT: usize = 77;
 
-/// Compares all captions of a case, by each form of the tokenizer that the folder has.
+/// Compares all captions of a case with each form of its tokenizer.
 fn compare(case: &Path, tokenizer: &Path) {
     let captions: Vec<String> =
         serde_json::from_slice(&fs::read(case.join("captions.json")).unwrap()).unwrap();

@@ -1,6 +1,6 @@
-//! Inside a folder of `src`, no two files import from each other, on any way around.
+//! The files inside a folder of `src` do not import each other in a circle.
 //!
-//! A file may use what its parent module defines (`super::…`): the two are one module in two files.
+//! A file may use the definitions of its parent module (`super::…`): together they are one module.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ tests! {
     a_circle_is_found,
 }
 
-/// Today's circles. They are to go; no new one may come.
+/// The remaining circles. New ones are refused.
 const EXCEPTIONS: &[&str] = &[
     "encoder/clip/open_clip/mod.rs, encoder/clip/read_weights.rs",
     "encoder/clip/regularization.rs, encoder/clip/transformer.rs",

@@ -1,4 +1,4 @@
-//! The shape of the source: layers, purity, circles of imports, sizes, and who sees the whole configuration.
+//! The structure of the source: layers, purity, import circles, sizes, and uses of the whole configuration.
 
 mod circles;
 mod config_use;
@@ -20,7 +20,7 @@ fn top(path: &str) -> &str {
     path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
 }
 
-/// Asserts that what was found is what is excepted: nothing new, and no exception that is no longer needed.
+/// Asserts that the findings are exactly the exceptions: no new finding, and no obsolete exception.
 #[track_caller]
 fn assert_excepted(rule: &str, found: &[String], exceptions: &[&str]) {
     let new: Vec<_> = found.iter().filter(|each| !exceptions.contains(&each.as_str())).collect();

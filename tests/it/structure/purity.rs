@@ -1,4 +1,4 @@
-//! What must be computable without a tensor library: neither these modules nor what they import from know candle.
+//! Pure modules: neither they nor the modules that they import use candle, the tensor library.
 
 use super::assert_excepted;
 use super::source::{Imports, sources};

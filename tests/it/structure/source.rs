@@ -1,4 +1,4 @@
-//! The project's source files as these tests look at them: code without comments and strings, and what it imports.
+//! Reads the project's source files: code without comments and strings, and imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -146,7 +146,8 @@ pub fn braces(code: &str) -> usize {
 /// A path as an import or an expression has it, in parts: `["crate", "nn", "gradients", "Gradients"]`.
 pub type Parts = Vec<String>;
 
-/// The paths of some code: of its `use` statements, each member of a group for itself, and of its expressions.
+/// The paths of some code: of its `use` statements, each member of a group for itself, and of its
+/// expressions.
 pub fn paths(code: &str) -> Vec<Parts> {
     let (uses, rest) = uses(code);
     let private = uses.iter().filter(|(public, _)| !public).map(|(_, tree)| tree);
@@ -316,7 +317,8 @@ impl<'a> Resolver<'a> {
             }
             rest = others;
         }
-        // A word that is neither a module of this file's nor has a prefix is a local name, or another crate's.
+        // A word that is neither a module of this file's nor has a prefix is a local name, or another
+        // crate's.
         let local = !["crate", "self", "super"].contains(&path[0].as_str()) && at.len() == start;
         if local {
             return None;
