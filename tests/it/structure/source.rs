@@ -29,7 +29,7 @@ pub fn sources() -> Vec<Source> {
     let source = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let path = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
-        let with_tests = stripped(&text);
+        let with_tests = stripped(&text).replace("$crate::", ""); // paths of macros are no imports
         let code = if path.ends_with("tests.rs") { String::new() } else { without_tests(&with_tests) };
         Source { path, text, with_tests, code }
     };
@@ -114,7 +114,8 @@ fn string(rest: &str) -> usize {
 
 /// Code without what only tests have; the lines stay.
 fn without_tests(code: &str) -> String {
-    let Some(start) = code.find("#[cfg(test)]") else { return code.to_owned() };
+    let starts = ["#[cfg(test)]", "#[cfg(all(test,"].iter().filter_map(|mark| code.find(mark));
+    let Some(start) = starts.min() else { return code.to_owned() };
     let end = start + item(&code[start..]);
     let lines = code[start..end].matches('\n').count();
     code[..start].to_owned() + &"\n".repeat(lines) + &without_tests(&code[end..])
