@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, DataKind, EncoderKind, ExtraDocidSource, Family, Loss, TrainableLayers};
+use super::{Config, DataKind, EncoderKind, ExtraDocidSource, Loss, TrainableLayers};
+use crate::docid::families::family::names_where;
 
 /// The keys of `[data]` for the built-in corpus only.
 const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
@@ -189,8 +190,10 @@ fn tuned_terms_need_a_tower(config: &Config) -> Option<String> {
 
 fn reassignment_needs_paths(config: &Config) -> Option<String> {
     let wanted = config.tune.reassign_every > 0;
-    let why = if config.index.family != Family::Learned {
-        "index.family = \"learned\", whose docids are unique whatever the codes"
+    let unique = names_where(|family| family.codes_are_unique());
+    let needs_unique = format!("index.family = {unique}, whose docids are unique whatever the codes");
+    let why = if !config.index.family.codes_are_unique() {
+        needs_unique.as_str()
     } else if config.tune.image == TrainableLayers::None {
         "tune.image: embeddings that stay keep their docids"
     } else if config.index.seconds != ExtraDocidSource::None {
@@ -211,8 +214,9 @@ fn grounding_needs_codebooks(config: &Config) -> Option<String> {
     let family = config.index.family;
     (config.decoder.grounded && !family.has_codebooks()).then(|| {
         format!(
-            "decoder.grounded = true needs the codebooks of index.family = \"rq\" or \"learned\", and the family \
-             is \"{family}\": set decoder.grounded = false"
+            "decoder.grounded = true needs the codebooks of index.family = {}, and the family is \"{family}\": set \
+             decoder.grounded = false",
+            names_where(|family| family.has_codebooks())
         )
     })
 }
@@ -221,8 +225,9 @@ fn seconds_need_codebooks(config: &Config) -> Option<String> {
     let (family, seconds) = (config.index.family, config.index.seconds);
     (seconds != ExtraDocidSource::None && !family.has_codebooks()).then(|| {
         format!(
-            "index.seconds = \"{seconds}\" needs the codebooks of index.family = \"rq\" or \"learned\", and the family is \
-             \"{family}\": set index.seconds = \"none\""
+            "index.seconds = \"{seconds}\" needs the codebooks of index.family = {}, and the family is \"{family}\": \
+             set index.seconds = \"none\"",
+            names_where(|family| family.has_codebooks())
         )
     })
 }
@@ -250,7 +255,7 @@ fn sizes_grow(config: &Config) -> Option<String> {
 fn codebooks_learn_something(config: &Config) -> Option<String> {
     let index = &config.index;
     let weights = index.learned_contrastive + index.learned_ranking + index.learned_reconstruction;
-    (index.family == Family::Learned && index.learned_steps > 0 && weights == 0.0).then(|| {
+    (index.family.trains_codebooks() && index.learned_steps > 0 && weights == 0.0).then(|| {
         "index.learned_contrastive, index.learned_ranking and index.learned_reconstruction are all 0, so the \
          codebooks of index.family = \"learned\" have nothing to learn: set one, or index.learned_steps = 0"
             .into()

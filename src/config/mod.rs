@@ -32,7 +32,6 @@ pub use sections::decoder::Decoder;
 pub use sections::device::{Device, Precision};
 pub use sections::encoder::{Encoder, EncoderKind};
 pub use sections::eval::{Eval, Gallery};
-pub use sections::family::Family;
 pub use sections::index::{ExtraDocidSource, Index};
 pub use sections::lr_schedule::LrSchedule;
 pub use sections::pretrain::Pretrain;

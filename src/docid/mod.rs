@@ -16,7 +16,8 @@
 //! result is a [`DocidSet`]; a search walks it as a [`trie::Trie`]. Before training, [`gates`] and
 //! [`reconstruction`] measure whether the docids can work at all.
 //!
-//! [`families`] says how to add a family.
+//! # How to add a family
+//! One file and one line, see [`families`].
 //!
 //! Everything here is pure: numbers in, numbers out, the same on every number of threads. Work that needs
 //! several processes or gradients comes in through [`families::CodebookTools`].
@@ -45,8 +46,6 @@ pub type Code = u32;
 
 /// The most codes a level may have; the output head of a level has a row for each.
 pub const MAX_CODES: usize = 1 << 20;
-
-pub use crate::config::Family;
 
 /// The name of one image: one code per level. Written `12-3-45`; in JSON `[12,3,45]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

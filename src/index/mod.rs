@@ -25,7 +25,7 @@ use self::aligned_corpus::AlignedCorpus;
 use self::shared_tools::SharedTools;
 use crate::config::{Index, Regime};
 use crate::context::Context;
-use crate::docid::families::{self, FamilyInput, FamilyOutput};
+use crate::docid::families::{FamilyInput, FamilyOutput, FamilySettings};
 use crate::docid::gates::GateReport;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::encoder::view_embeddings::ViewEmbeddings;
@@ -106,17 +106,23 @@ pub fn build(
 
 /// Gives every image its docid by the configured family.
 fn assign_docids(settings: &Settings, aligned: &AlignedCorpus, ctx: &Context) -> Result<FamilyOutput> {
+    let Settings { index, .. } = settings;
+    let family_settings = FamilySettings {
+        codebook_sizes: index.sizes(),
+        codes: index.codes,
+        iterations: index.iterations,
+        encode_beam: index.encode_beam,
+    };
     let input = FamilyInput {
-        settings: settings.index,
+        settings: &family_settings,
         seed: settings.seed,
         images: &aligned.images,
         train_images: &aligned.train_images(),
         train_captions: &aligned.train_captions(),
         captions: &|positions| aligned.captions(positions),
-        tools: &SharedTools(ctx),
+        tools: &SharedTools { settings: index, ctx },
     };
-    let family = families::find(settings.index.family.word());
-    family.expect("invariant: a configuration names a family of the table").assign(&input)
+    index.family.assign(&input)
 }
 
 /// The figures of the docids, which are logged and must pass the gates.

@@ -1,6 +1,7 @@
 //! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by gradients.
 
 use super::train_codebooks::{self, CodebookTrainingData};
+use crate::config::Index;
 use crate::context::Context;
 use crate::docid::Code;
 use crate::docid::families::{CodebookTools, FamilyInput};
@@ -9,8 +10,13 @@ use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::model::share_encoding;
 
-/// The tools of a job that runs in this context.
-pub struct SharedTools<'a>(pub &'a Context);
+/// The tools of an indexing job.
+pub struct SharedTools<'a> {
+    /// The section `[index]`.
+    pub settings: &'a Index,
+    /// Where the job runs, and with whom.
+    pub ctx: &'a Context,
+}
 
 impl CodebookTools for SharedTools<'_> {
     fn fit_once(
@@ -19,20 +25,20 @@ impl CodebookTools for SharedTools<'_> {
         width: usize,
         fit: &mut dyn FnMut() -> Result<Codebooks>,
     ) -> Result<Codebooks> {
-        share_encoding::broadcast_codebooks(codes_per_level, width, &self.0.comm, fit)
+        share_encoding::broadcast_codebooks(codes_per_level, width, &self.ctx.comm, fit)
     }
 
     fn train(&self, start: Codebooks, input: &FamilyInput) -> Result<Codebooks> {
         let data =
             CodebookTrainingData::new(input.images, input.train_images, input.train_captions, input.captions);
-        train_codebooks::train(input.settings, &start, &data, input.seed, self.0)
+        train_codebooks::train(self.settings, &start, &data, input.seed, self.ctx)
     }
 
     fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        share_encoding::encode_all(books, points, beam, &self.0.comm)
+        share_encoding::encode_all(books, points, beam, &self.ctx.comm)
     }
 
     fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        share_encoding::encode_unique(books, points, beam, &self.0.comm)
+        share_encoding::encode_unique(books, points, beam, &self.ctx.comm)
     }
 }

@@ -1,10 +1,10 @@
 //! `[index]`: how docids are made, and the gates that refuse an index.
 
-use super::family::Family;
 use crate::config_schema::limits::{
     BATCH, BEAM, PAIRED_BATCH, RATE, SHARE, STEPS, STEPS_OR_NONE, TEMPERATURE, WEIGHT, WEIGHT_DECAY, WIDTH,
 };
 use crate::config_schema::{choice, section};
+use crate::docid::families::Family;
 
 choice! {
     /// Whether an image has a second docid, made from captions.
@@ -25,7 +25,7 @@ section! {
     /// work.
     Index affects(index, settings) {
         /// How an image gets its docid.
-        family: Family = Rq;
+        family: Family = "rq";
         /// Number of codebooks of `rq` and `learned`: each is one level of the docid.
         levels: usize = 8 in 1..=64;
         /// Number of codes at a level: the codebook size of `rq` and `learned`, the base of `numeric`, the

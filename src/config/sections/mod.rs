@@ -5,7 +5,6 @@ pub mod decoder;
 pub mod device;
 pub mod encoder;
 pub mod eval;
-pub mod family;
 pub mod index;
 pub mod lr_schedule;
 pub mod pretrain;

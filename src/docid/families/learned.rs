@@ -21,6 +21,10 @@ impl DocidFamily for Learned {
         true
     }
 
+    fn trains_codebooks(&self) -> bool {
+        true
+    }
+
     fn codes_are_unique(&self) -> bool {
         true
     }

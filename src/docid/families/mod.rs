@@ -2,23 +2,25 @@
 //!
 //! # How to add a family
 //! 1. Write a file here with a type that implements [`DocidFamily`]: its name, a sentence about it, and
-//!    [`DocidFamily::assign`], which gives every image a docid. Codebooks and other mathematics that several families
-//!    may use lie beside this folder ([`super::rq`], [`super::kmeans_tree`], [`super::suffix`]).
-//! 2. Add the type to [`FAMILIES`].
+//!    [`DocidFamily::assign`], which gives every image a docid. Mathematics that several families may use lies
+//!    beside this folder ([`super::rq`], [`super::kmeans_tree`], [`super::suffix`]).
+//! 2. Declare the module below and add the type to [`FAMILIES`].
 //!
-//! `index.family` then takes the name, messages list it, and the tests of this module hold the family to what all of
-//! them promise.
+//! `index.family` then takes the name, `dsi config` and messages list it, and the tests of this module check
+//! that it keeps what all families promise. A family with settings of its own also adds them to
+//! [`FamilySettings`] and to the section `[index]`.
 
 mod atomic;
+pub mod family;
 mod learned;
 mod numeric;
 mod rq;
 mod tree;
 
+pub use self::family::Family;
 use super::rq::Codebooks;
 use super::suffix::Collisions;
 use super::{Code, DocidSet};
-use crate::config::Index;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::rng::{self, Rng};
@@ -40,6 +42,11 @@ pub trait DocidFamily: Sync {
         false
     }
 
+    /// Whether the codebooks are trained for retrieval after their fit ([`CodebookTools::train`]).
+    fn trains_codebooks(&self) -> bool {
+        false
+    }
+
     /// Whether the codes alone are unique, whatever the embeddings are. Reassignment during training needs that.
     fn codes_are_unique(&self) -> bool {
         false
@@ -52,15 +59,23 @@ pub trait DocidFamily: Sync {
     fn assign(&self, input: &FamilyInput) -> Result<FamilyOutput>;
 }
 
-/// The family of this name.
-pub fn find(name: &str) -> Option<&'static dyn DocidFamily> {
-    FAMILIES.iter().copied().find(|family| family.name() == name)
+/// The settings of all families; each uses those that it needs.
+#[derive(Debug, Clone)]
+pub struct FamilySettings {
+    /// The number of codes of each codebook, the first level first.
+    pub codebook_sizes: Vec<usize>,
+    /// The base of `numeric`, the branching of `tree`.
+    pub codes: usize,
+    /// Iterations of each k-means.
+    pub iterations: usize,
+    /// Beam of the quantiser.
+    pub encode_beam: usize,
 }
 
 /// What a family makes docids from.
 pub struct FamilyInput<'a> {
-    /// The section `[index]` of the configuration.
-    pub settings: &'a Index,
+    /// The settings.
+    pub settings: &'a FamilySettings,
     /// The seed of all random streams.
     pub seed: u64,
     /// Aligned unit rows of all images, in corpus order.
@@ -166,7 +181,7 @@ mod tests {
         let (images, captions) = (noise(60, 6).normalized(), noise(90, 6).normalized());
         let train_images: Vec<usize> = (0..40).collect();
         let train_captions: Vec<(usize, usize)> = (0..40).map(|row| (2 * row, row)).collect();
-        let settings = Index { levels: 3, codes: 8, iterations: 5, ..Index::default() };
+        let settings = FamilySettings { codebook_sizes: vec![8; 3], codes: 8, iterations: 5, encode_beam: 8 };
         let input = FamilyInput {
             settings: &settings,
             seed,
@@ -198,13 +213,5 @@ mod tests {
             let made = assigned(*family, 1);
             assert_eq!(made.docids.levels(), made.family_levels, "{}", family.name());
         }
-    }
-
-    #[test]
-    fn names_are_found_and_differ() {
-        for family in FAMILIES {
-            assert_eq!(find(family.name()).map(DocidFamily::about), Some(family.about()));
-        }
-        assert!(find("no such family").is_none());
     }
 }

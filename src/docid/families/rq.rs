@@ -33,9 +33,9 @@ impl DocidFamily for Rq {
 
 /// Codebooks fitted to the train split: its images, and its captions, because queries lie there too.
 pub fn fitted(input: &FamilyInput) -> Result<Codebooks> {
-    let sizes = input.settings.sizes();
-    let mut fit = || Codebooks::fit(&points(input), &sizes, input.settings.iterations, &mut input.rng());
-    input.tools.fit_once(&sizes, input.images.width(), &mut fit)
+    let sizes = &input.settings.codebook_sizes;
+    let mut fit = || Codebooks::fit(&points(input), sizes, input.settings.iterations, &mut input.rng());
+    input.tools.fit_once(sizes, input.images.width(), &mut fit)
 }
 
 /// Train images, then train captions; every n-th of them, so that at most [`MOST_POINTS`] are left.

@@ -9,7 +9,7 @@ tests! {
 }
 
 /// From the top; modules of one row may not see each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["main", "guide"],
     &["cli"],
     &["ablate"],
@@ -18,8 +18,9 @@ const LAYERS: [&[&str]; 11] = [
     &["retriever"],
     &["model"],
     &["encoder"],
-    &["docid", "nn", "data"],
+    &["nn", "data"],
     &["config"],
+    &["docid"],
     BASE,
 ];
 
