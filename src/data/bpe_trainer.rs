@@ -1,24 +1,24 @@
-//! Learning a byte-pair vocabulary (Sennrich et al. 2016, as GPT-2 and CLIP have it): pure, no I/O.
+//! Learns a byte-pair vocabulary (Sennrich et al. 2016, in the form of GPT-2 and CLIP). Pure: no I/O.
 //!
-//! Words are spelled in 256 byte symbols; the last symbol of a word carries `</w>`. Again and again the most
-//! frequent pair of neighbours becomes one new symbol. The trainer of the `tokenizers` crate is not used
-//! because it walks randomly seeded hash maps: which of two equally frequent pairs wins may differ from run
-//! to run. Here the pair with the lowest symbol numbers wins.
+//! Words start as sequences of byte symbols; the last symbol of a word carries `</w>`. In each round the most frequent
+//! pair of neighbours becomes one new symbol. The trainer of the `tokenizers` crate iterates over randomly seeded hash
+//! maps, so which of two equally frequent pairs wins differs from run to run. Here the pair with the lowest symbol
+//! ids wins.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// What CLIP appends to the last symbol of a word.
+/// The suffix of the last symbol of a word.
 pub const END_OF_WORD: &str = "</w>";
 
-/// Symbols every vocabulary has: each byte inside a word and each byte ending one, so that any text can be
-/// spelled.
+/// Number of symbols in every vocabulary: each byte inside a word and each byte at its end, enough to spell any
+/// text.
 pub const BYTE_SYMBOLS: usize = 512;
 
 /// Two neighbouring symbols.
 type Pair = (u32, u32);
 
-/// A learned vocabulary: what `vocab.json` and `merges.txt` hold, special tokens aside.
+/// A learned vocabulary: the content of `vocab.json` and `merges.txt` without the special tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merges {
     /// All symbols; a symbol's id is its position.
@@ -27,9 +27,8 @@ pub struct Merges {
     pub merges: Vec<(String, String)>,
 }
 
-/// Learns at most `size` symbols (at least [`BYTE_SYMBOLS`]) from words, spelled in the characters that stand
-/// for their bytes ([`byte_characters`]), with how often each occurs. Pairs seen once are not joined: fewer
-/// symbols than `size` come out of a small text.
+/// Learns at most `size` symbols (at least [`BYTE_SYMBOLS`]) from words and their counts. Words are written in
+/// [`byte_characters`]. Pairs that occur once are not joined, so a small text gives fewer symbols than `size`.
 pub fn learn(words: &BTreeMap<String, u64>, size: usize) -> Merges {
     let bytes = byte_characters();
     let plain = bytes.iter().map(char::to_string);
@@ -48,14 +47,14 @@ pub fn learn(words: &BTreeMap<String, u64>, size: usize) -> Merges {
     Merges { symbols, merges }
 }
 
-/// The printable character that stands for each byte, in the order of CLIP's vocabulary: first the bytes that
-/// are printable themselves, then the others as characters from U+0100 on (GPT-2's `bytes_to_unicode`).
+/// A printable character for each byte, in the order of CLIP's vocabulary: first the printable bytes, then the others
+/// as characters from U+0100 on (GPT-2's `bytes_to_unicode`).
 pub fn byte_characters() -> Vec<char> {
     let printable = (b'!'..=b'~').chain(0xa1..=0xac).chain(0xae..=0xff).map(char::from);
     printable.chain('\u{100}'..'\u{144}').collect()
 }
 
-/// The ids of a word's symbols; the last one is that of the byte at the end of a word.
+/// The symbol ids of a word; the last one is the end-of-word symbol of its byte.
 fn spell(word: &str, ids: &HashMap<char, u32>) -> Vec<u32> {
     let mut spelled: Vec<u32> = word.chars().filter_map(|c| ids.get(&c).copied()).collect();
     if let Some(last) = spelled.last_mut() {
@@ -64,7 +63,7 @@ fn spell(word: &str, ids: &HashMap<char, u32>) -> Vec<u32> {
     spelled
 }
 
-/// The words as they are spelled by now, and where each pair of neighbours occurs.
+/// The words in their current symbols, and the words that contain each pair of neighbours.
 struct Text {
     words: Vec<(Vec<u32>, u64)>,
     pairs: HashMap<Pair, Occurrences>,
@@ -73,7 +72,7 @@ struct Text {
 #[derive(Default)]
 struct Occurrences {
     count: u64,
-    /// Rows of the words that have, or had, the pair.
+    /// Positions of the words that contain, or contained, the pair.
     words: BTreeSet<usize>,
 }
 
@@ -87,7 +86,7 @@ impl Text {
         text
     }
 
-    /// The pair seen most often, at least twice; among equals the one with the lowest ids.
+    /// The most frequent pair that occurs at least twice; of equally frequent ones the one with the lowest ids.
     fn most_frequent(&self) -> Option<Pair> {
         let often = self.pairs.iter().filter(|(_, seen)| seen.count > 1);
         often.max_by_key(|(pair, seen)| (seen.count, Reverse(**pair))).map(|(pair, _)| *pair)

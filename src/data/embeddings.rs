@@ -1,9 +1,8 @@
-//! The embeddings of a corpus: one unit vector an image and one a caption, in corpus order.
+//! The embeddings of a corpus: one unit vector per image and one per caption, in corpus order.
 //!
-//! They come from the project's own encoders (through the feature cache) or, for `encoder.kind = "features"`,
-//! from two `.npy` files beside the corpus file: `images.npy` (images × width) and `captions.npy` (captions ×
-//! width). Everything downstream (codebooks, teacher, dense row) takes the inner product for the cosine, so
-//! rows are brought to unit length here, once.
+//! An encoder computes them or, for `encoder.kind = "features"`, they are read from two `.npy` files in the corpus
+//! folder: `images.npy` (images × width) and `captions.npy` (captions × width). All users (codebooks, teacher, dense
+//! retrieval) use the inner product as the cosine, so rows are scaled to unit length here, once.
 
 use std::path::Path;
 
@@ -34,11 +33,11 @@ impl Embeddings {
     }
 }
 
-/// Reads `images.npy` and `captions.npy` from the folder `root`, whose rows are those of `corpus` in order.
+/// Reads `images.npy` and `captions.npy` from the folder `root`; their rows are in the order of `corpus`.
 ///
 /// # Errors
-/// When a file cannot be read ([`npy::read`]), has another number of rows than the corpus, another width than
-/// the other file, or a row without direction (all zeros).
+/// When a file cannot be read ([`npy::read`]), differs from the corpus in its number of rows or from the other file
+/// in its width, or has a row that cannot be scaled to unit length.
 pub fn read_features(root: &Path, corpus: &Corpus) -> Result<Embeddings> {
     let images = read_rows(&root.join("images.npy"), corpus.len(), "images")?;
     let captions = read_rows(&root.join("captions.npy"), corpus.captions().len(), "captions")?;
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_corpus_is_refused() {
+    fn sizes_that_differ_from_the_corpus_are_refused() {
         let ones = |rows, width| Matrix::new(width, vec![1.0; rows * width]);
         let mistake = |images, captions| read_written(images, captions).unwrap_err().to_string();
         assert!(mistake(ones(3, 2), ones(3, 2)).contains("images.npy: has 3 rows, the corpus has 2 images"));

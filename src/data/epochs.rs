@@ -1,4 +1,4 @@
-//! Which items a step trains on: every item once an epoch, in an order drawn anew each epoch.
+//! Chooses the items of each training step: every item once an epoch, in a new random order each epoch.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,13 +6,13 @@ use rand::seq::SliceRandom as _;
 
 use crate::rng;
 
-/// Endless shuffled passes over `0..len`. The items of a step are a function of the seed and the step alone, so
-/// a resumed run needs to know nothing but its step.
+/// Endless shuffled passes over `0..len`. The items of a step depend on the seed and the step alone, so a resumed run
+/// needs no other state than its step.
 pub struct Epochs {
     seed: u64,
     name: &'static str,
     len: usize,
-    /// The epoch used last and its order: four bytes an item.
+    /// The latest epoch and its order: four bytes an item.
     order: Mutex<(u64, Vec<u32>)>,
 }
 
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_item_comes_once_an_epoch_wherever_one_starts() {
+    fn every_item_comes_once_an_epoch_from_any_start() {
         let epochs = Epochs::new(5, "x", 6);
         let drawn: Vec<usize> = (0..3).flat_map(|step| epochs.batch(step, 4)).collect();
         for epoch in drawn.chunks(6) {

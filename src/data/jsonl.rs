@@ -1,4 +1,4 @@
-//! The project's own corpus file: one image a line, easy to write from any language and to read with `head`.
+//! Reads dsi's own corpus file: one JSON object a line for each image.
 //!
 //! `{"image": "images/a.jpg", "split": "train", "captions": ["a dog", "a brown dog"]}`
 //!
@@ -14,7 +14,7 @@ use super::corpus::{Builder, Corpus, Entry, Split};
 use crate::error::{Error, Result};
 use crate::file_io;
 
-/// Two million images of five captions fit.
+/// Bytes of the largest file: room for two million images with five captions each.
 const MAX_BYTES: u64 = 1 << 30;
 const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -25,8 +25,7 @@ struct Image {
     captions: Vec<String>,
 }
 
-/// Reads the file `source`, whose photos lie under the folder `photos`; `None` where there are none
-/// (features).
+/// Reads the file `source`. `photos` is the folder of its photos; `None` for a corpus of features.
 ///
 /// # Errors
 /// When the file cannot be read, a line is not such an object or longer than 1 MiB, or holds an image that
@@ -48,7 +47,7 @@ fn parse(line: &[u8]) -> Result<Entry, String> {
     }
     let Image { image, split, captions } = serde_json::from_slice(line).map_err(|e| {
         let text = e.to_string();
-        // The reader sees each line alone, so its own "line 1" would mislead.
+        // The JSON reader gets one line, so its "line 1" would mislead.
         let what = text.split(" at line ").next().unwrap_or_default();
         format!("{what} (column {}); expected {{\"image\": …, \"split\": …, \"captions\": […]}}", e.column())
     })?;

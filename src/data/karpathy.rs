@@ -1,10 +1,10 @@
-//! Karpathy's JSON: the splits on which Flickr8k, Flickr30k and COCO results are published
+//! Reads Karpathy's JSON: the splits on which Flickr8k, Flickr30k and COCO results are published
 //! (Karpathy & Fei-Fei 2015, *Deep visual-semantic alignments*; files `dataset_flickr8k.json`, …).
 //!
 //! `{"images": [{"filepath": "val2014", "filename": "x.jpg", "split": "test", "sentences": [{"raw": "…"}]}]}`
 //!
-//! The id of an image is its filename; `filepath` (COCO) is a folder between the photo folder and the
-//! filename; `restval` is train. Token lists and numbers in the file are skipped, not stored.
+//! The id of an image is its `filename`; `filepath` (COCO) is a folder between the photo folder and the filename;
+//! `restval` counts as train. Token lists and numbers in the file are skipped.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::published_splits;
 use crate::error::{Error, Result};
 use crate::file_io;
 
-/// The largest known file (COCO's) has 150 MB.
+/// Bytes of the largest file; COCO's, the largest known one, has 150 MB.
 const MAX_BYTES: u64 = 1 << 30;
 
 #[derive(Deserialize)]
@@ -39,11 +39,12 @@ struct Sentence {
     raw: String,
 }
 
-/// Reads the JSON `source`, whose photos lie under the folder `photos`. `name` is what the corpus is called.
+/// Reads the JSON `source`. `photos` is the folder of its photos, `name` the name of the corpus.
 ///
 /// # Errors
-/// When the file cannot be read, is not this JSON (the message has line and column), is that of another dataset
-/// than the [`known`] one of this name, names an unknown split, or holds an image that [`Builder::push`] refuses.
+/// When the file cannot be read, is not this JSON (the message has line and column), belongs to another
+/// [published](published_splits) dataset than `name`, names an unknown split, or holds an image that
+/// [`Builder::push`] refuses.
 pub fn read(source: &Path, photos: &Path, name: &str) -> Result<Corpus> {
     let bytes = file_io::read(source, MAX_BYTES)?;
     let dataset: Dataset = serde_json::from_slice(&bytes)

@@ -1,10 +1,10 @@
-//! The leakage guard: what the val and test splits share with the train split, told by name before training starts.
+//! The leakage guard: reports, before training starts, what the val and test splits share with the train split.
 //!
-//! A *photo* that lies in two splits under two names was learnt with its train captions, and finding it proves nothing:
-//! that stops a training unless the user says otherwise. A *caption* that two photos have ("a dog runs") is common in
-//! honest data, more so the shorter captions are, so it is counted and shown, and stops nothing by default
-//! (`data.on_leak`). Photos are the same when their bytes are; captions when their words are, whatever their case,
-//! spacing and punctuation. Ready-made embeddings have no photos; their captions are looked at all the same.
+//! A *photo* that is in two splits under two names was trained on with its train captions, so finding it proves
+//! nothing: by default it stops the training. A *caption* that two photos share ("a dog runs") is common in honest
+//! data, the more so the shorter captions are: by default it is only counted and shown. `data.on_leak` changes both.
+//! Photos are equal when their bytes are; captions are equal when their words are, regardless of case, spacing and
+//! punctuation. A corpus of features has no photos; only its captions are compared.
 
 use std::collections::HashMap;
 
@@ -14,19 +14,19 @@ use crate::config::OnLeak;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
-/// Leaks named in a message; the rest is counted.
+/// A message names this many leaks and counts the rest.
 const SHOWN: usize = 5;
 
-/// Something of the val or the test split that the train split has too.
+/// An item of the val or test split with an equal item in the train split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leak<T> {
-    /// The caption (its position in the corpus) or the image held out.
+    /// The held-out caption (its position in the corpus) or image.
     pub held_out: T,
-    /// Its equal in the train split; the first, where it has several.
+    /// The first equal item of the train split.
     pub train: T,
 }
 
-/// What was found, in corpus order.
+/// All leaks, in corpus order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Leaks {
     /// Captions, by position.
@@ -35,48 +35,52 @@ pub struct Leaks {
     pub photos: Vec<Leak<ImageIdx>>,
 }
 
-/// Reports what leaks in the log; `photos` has a hash an image, or nothing where the corpus has no photos.
+/// Logs the leaks. `photos` holds one hash per image, or is empty for a corpus of features.
 ///
 /// # Errors
-/// When something leaks that `on_leak` does not allow: with figures, names and the remedy.
+/// When `on_leak` forbids a leak that was found: the message has counts, names and the remedy.
 pub fn guard(on_leak: OnLeak, corpus: &Corpus, photos: &[Option<PhotoHash>]) -> Result<()> {
     let leaks = find(corpus, photos);
-    let told = [
-        (leaks.captions_told(corpus), on_leak == OnLeak::Any),
-        (leaks.photos_told(corpus), on_leak != OnLeak::Warn),
+    let found = [
+        (leaks.describe_captions(corpus), on_leak == OnLeak::Any),
+        (leaks.describe_photos(corpus), on_leak != OnLeak::Warn),
     ];
     let mut refused = Vec::new();
-    for (text, stops) in told.into_iter().filter_map(|(text, stops)| Some((text?, stops))) {
-        if stops { refused.push(text) } else { tracing::warn!("{text}") }
+    for (text, stops) in found {
+        match text {
+            Some(text) if stops => refused.push(text),
+            Some(text) => tracing::warn!("{text}"),
+            None => {}
+        }
     }
     if refused.is_empty() {
         return Ok(());
     }
     Err(Error::input(format!(
-        "held-out data is in the train split:\n  {}\nleave out one of each two or put both into one split; to train all \
-         the same, set data.on_leak = \"warn\"",
+        "held-out data is in the train split:\n  {}\nremove one of each pair or put both into one split; to train \
+         anyway, set data.on_leak = \"warn\"",
         refused.join("\n  ")
     )))
 }
 
-/// The hashes of all photos of a corpus, read in parallel; nothing where it has none.
+/// The hashes of all photos of a corpus, read in parallel; empty for a corpus of features.
 pub fn photo_hashes(corpus: &Corpus) -> Vec<Option<PhotoHash>> {
     let photos: Option<Vec<&Photo>> = corpus.images().map(|image| corpus.photo(image)).collect();
     photos::hashes(&photos.unwrap_or_default())
 }
 
-/// Looks for captions and photos of val and test in train.
+/// Finds the captions and photos of val and test that are also in train.
 pub fn find(corpus: &Corpus, photos: &[Option<PhotoHash>]) -> Leaks {
     let words = |caption: usize| Some(words(corpus.caption(caption))).filter(|words| !words.is_empty());
     let captions = |split| corpus.captions_in(split);
-    // A hash for a caption: half a million of them are no burden.
+    // Hashes instead of the texts keep the memory small for half a million captions.
     let key = |caption: usize| words(caption).map(|words| *blake3::hash(words.as_bytes()).as_bytes());
     let photo = |image: ImageIdx| photos.get(image.row()).copied().flatten();
     let images = |split| corpus.images_in(split);
     Leaks { captions: shared(captions, key), photos: shared(images, photo) }
 }
 
-/// The items of val and test whose key an item of train has.
+/// The items of val and test that share their key with an item of train.
 fn shared<T: Copy, K: Eq + std::hash::Hash>(
     items: impl Fn(Split) -> Vec<T>,
     key: impl Fn(T) -> Option<K>,
@@ -91,30 +95,34 @@ fn shared<T: Copy, K: Eq + std::hash::Hash>(
     held_out.filter_map(|held_out| Some(Leak { held_out, train: *trained.get(&key(held_out)?)? })).collect()
 }
 
-/// Lower-case letters and digits, in words.
+/// The words of a caption in lower case, without punctuation.
 fn words(caption: &str) -> String {
     let words = caption.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
 impl Leaks {
-    fn captions_told(&self, corpus: &Corpus) -> Option<String> {
+    fn describe_captions(&self, corpus: &Corpus) -> Option<String> {
         let split = |leak: &Leak<usize>| corpus.split(corpus.owner(leak.held_out));
         let name = |leak: &Leak<usize>| {
-            let [own, other] = [leak.held_out, leak.train].map(|n| corpus.id(corpus.owner(n)));
-            format!("{:?} of {} {own} and of train {other}", corpus.caption(leak.held_out), split(leak))
+            let [held_out, train] = [leak.held_out, leak.train].map(|n| corpus.id(corpus.owner(n)));
+            format!("{:?} of {} {held_out} and of train {train}", corpus.caption(leak.held_out), split(leak))
         };
         let counts = counts(&self.captions, split, |split| corpus.captions_in(split).len());
-        told(&self.captions, format!("captions of training pairs occur in {counts} captions"), name)
+        describe(&self.captions, format!("captions of training pairs occur in {counts} captions"), name)
     }
 
-    fn photos_told(&self, corpus: &Corpus) -> Option<String> {
+    fn describe_photos(&self, corpus: &Corpus) -> Option<String> {
         let split = |leak: &Leak<ImageIdx>| corpus.split(leak.held_out);
         let name = |leak: &Leak<ImageIdx>| {
             format!("{} {} is train {}", split(leak), corpus.id(leak.held_out), corpus.id(leak.train))
         };
         let counts = counts(&self.photos, split, |split| corpus.images_in(split).len());
-        told(&self.photos, format!("photos of the train split are {counts} photos too, byte for byte"), name)
+        describe(
+            &self.photos,
+            format!("photos of the train split are {counts} photos too, byte for byte"),
+            name,
+        )
     }
 }
 
@@ -126,8 +134,8 @@ fn counts<T>(leaks: &[T], split: impl Fn(&T) -> Split, of: impl Fn(Split) -> usi
     parts.map(|(split, n, all)| format!("{n} of {all} {split}")).collect::<Vec<_>>().join(", ")
 }
 
-/// A line with the first few names; none where there is nothing to tell.
-fn told<T>(leaks: &[T], what: String, name: impl Fn(&T) -> String) -> Option<String> {
+/// One line with the first few names; `None` if there are no leaks.
+fn describe<T>(leaks: &[T], what: String, name: impl Fn(&T) -> String) -> Option<String> {
     let names: Vec<String> = leaks.iter().take(SHOWN).map(name).collect();
     let more = leaks.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
@@ -171,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn photos_are_compared_by_their_bytes_and_unreadable_ones_with_none() {
+    fn photos_are_compared_by_their_bytes_and_unreadable_ones_never_match() {
         let photos = [Some([1; 32]), Some([1; 32]), None, None];
         let found = find(&three(), &photos);
         assert_eq!(found.photos, [Leak { held_out: ImageIdx(1), train: ImageIdx(0) }]);
     }
 
     #[test]
-    fn what_stops_is_the_users_choice_and_is_told_with_names() {
+    fn the_user_chooses_what_stops_and_messages_have_names() {
         let corpus = three();
         let photos = [Some([1; 32]), Some([1; 32]), None, None];
         let refusal = |on_leak, photos| guard(on_leak, &corpus, photos).unwrap_err().to_string();
@@ -198,7 +206,7 @@ mod tests {
     #[test]
     fn long_lists_are_cut() {
         let leaks: Vec<usize> = (0..7).collect();
-        assert_eq!(told(&leaks, "x".into(), usize::to_string).unwrap(), "x: 0; 1; 2; 3; 4; and 2 more");
-        assert_eq!(told(&leaks[..0], "x".into(), usize::to_string), None);
+        assert_eq!(describe(&leaks, "x".into(), usize::to_string).unwrap(), "x: 0; 1; 2; 3; 4; and 2 more");
+        assert_eq!(describe(&leaks[..0], "x".into(), usize::to_string), None);
     }
 }

@@ -1,17 +1,17 @@
-//! From files on disk to checked values: everything a run learns from or is measured on enters here.
+//! Reads and checks everything that a run learns from or is measured on.
 //!
-//! A **corpus** ([`corpus`]) is a list of images with splits and captions. It is read from Karpathy's JSON
-//! ([`karpathy`]), from one JSON object a line ([`jsonl`]) or from tar archives ([`webdataset`]); the default one is drawn by [`scenes`]. Its
-//! **photos** are decoded ([`photos`]) and made the size the encoder wants ([`preprocess`]); its captions
-//! become **tokens** ([`tokens`], whose vocabulary [`bpe`] can learn). Where an encoder made elsewhere has
-//! already done that work, its **embeddings** ([`embeddings`]) come from `.npy` files ([`npy`]).
+//! A **corpus** ([`corpus`]) is a list of images with splits and captions. [`open_corpus`] reads it from Karpathy's
+//! JSON ([`karpathy`]), from a file with one JSON object a line ([`jsonl`]) or from tar archives ([`webdataset`]), or
+//! draws the built-in one (`scenes`). [`photos`] decodes its photos and [`preprocess`] resizes them for the encoder.
+//! [`tokenizer`] turns captions into token ids; [`bpe_trainer`] learns its vocabulary. With ready-made features,
+//! [`embeddings`] reads the vectors of images and captions from `.npy` files ([`npy`]) instead.
 //!
-//! Before any training, [`leaks`] says what the held-out splits share with the train split.
+//! Before any training, [`leaks`] reports what the held-out splits share with the train split, and [`verify`] reports
+//! missing photos. With the feature `fetch`, `fetch` downloads datasets and `hub` downloads CLIPs, both through
+//! `http`.
 //!
-//! Datasets are [`fetch`]ed from their publishers, a CLIP from the [`hub`], both over [`http`]; [`verify`] tells what
-//! a corpus lacks.
-//!
-//! All of these files are outside data: none may panic, exhaust the memory or name a path outside its folder.
+//! All of these files are outside data: no content of a file makes the program panic, exhausts the memory or names a
+//! path outside the file's folder. Errors name the file, the value and what is allowed.
 
 pub mod bpe_trainer;
 pub mod clip_files;
@@ -44,7 +44,7 @@ pub mod webdataset;
 
 #[cfg(test)]
 mod tests {
-    /// What a crash, a bad disk or an enemy makes of a file: some bytes flipped, then the end cut off.
+    /// The file after damage: some bytes flipped, then the end cut off.
     pub fn damaged(bytes: &[u8], flips: &[(usize, u8)], cut: usize) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for &(at, mask) in flips {

@@ -1,8 +1,9 @@
-//! NumPy's `.npy` for matrices: how embeddings made by other tools (clip-retrieval, a Python script) come in.
+//! Reads and writes matrices as NumPy's `.npy`, for embeddings of other tools (clip-retrieval, a Python script).
 //!
-//! Read: versions 1–3, two dimensions, row-major, little-endian half (`<f2`) or single (`<f4`) precision;
-//! written: version 1. Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The
-//! sizes in the header are believed only where they agree with the length of the file.
+//! Reads versions 1 to 3 with two dimensions, in row-major order and little-endian half (`<f2`) or single (`<f4`)
+//! precision; writes version 1. Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The size of the file must agree with the header before memory is allocated. No crate serves here: `candle_core::npy`
+//! and `npyz` allocate what the header claims, candle reads whole files only, and `npyz` brings three parser crates.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
@@ -15,13 +16,13 @@ use crate::file_io;
 use crate::matrix::Matrix;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// NumPy's own limit for a header it does not trust is 10,000 bytes.
+/// NumPy's own limit for an untrusted header.
 const MAX_HEADER: usize = 10_000;
 
-/// How the numbers are stored.
+/// The storage format of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// `<f2`: two bytes a number, three significant digits, up to 65,504.
+    /// `<f2`: two bytes a number, three significant digits, at most 65,504.
     Half,
     /// `<f4`: four bytes a number, exact.
     Single,
@@ -72,13 +73,13 @@ impl Header {
     }
 }
 
-/// A matrix on disk, read row by row: one that need not fit into memory.
+/// A matrix on disk, read row by row; it may be larger than the memory.
 #[derive(Debug)]
 pub struct Rows {
     path: PathBuf,
     reader: BufReader<File>,
     header: Header,
-    /// Position of the first number.
+    /// Byte offset of the first number.
     start: u64,
 }
 
@@ -86,8 +87,8 @@ impl Rows {
     /// Opens a matrix (rows × width, both at least one).
     ///
     /// # Errors
-    /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is
-    /// allowed), or is shorter or longer than its header says.
+    /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is allowed), or
+    /// its size differs from its header.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
@@ -126,7 +127,7 @@ impl Rows {
         Ok(numbers)
     }
 
-    /// Adds the row at the reader's position, which is `row`.
+    /// Appends the row at the reader's position, which is row `row`.
     fn next(&mut self, row: usize, numbers: &mut Vec<f32>) -> Result<()> {
         let (mut bytes, before) = (vec![0; self.header.row_bytes()], numbers.len());
         self.reader.read_exact(&mut bytes).map_err(Error::io("read", &self.path))?;
@@ -152,7 +153,7 @@ pub fn read(path: &Path) -> Result<Matrix> {
     Ok(Matrix::new(width, numbers))
 }
 
-/// The header's text and the position of the first number.
+/// The header's text and the byte offset of the first number.
 fn header_text(reader: &mut impl Read) -> io::Result<(String, u64)> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut start = [0; 8];
@@ -198,13 +199,13 @@ fn parse(header: &str) -> Result<Header, String> {
     }
 }
 
-/// What follows `'key':`.
+/// The text after `'key':`.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = header.split_once(key)?;
     Some(rest.strip_prefix(['\'', '"'])?.trim_start().strip_prefix(':')?.trim_start())
 }
 
-/// Writes a matrix, all or nothing.
+/// Writes a matrix atomically.
 ///
 /// # Errors
 /// When the file cannot be written, or a number is not finite in this precision (the message names the row).
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn unusable_files_are_refused_with_the_reason() {
         let mistake = |dict: &str, bytes: usize| {
             parse_file(&version(1, dict, &vec![0; bytes])).unwrap_err().to_string()
         };
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_half_precision_cannot_hold_is_not_written() {
+    fn numbers_beyond_half_precision_are_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.npy");
         let matrix = Matrix::new(1, vec![1.0, 70_000.0]);

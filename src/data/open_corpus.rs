@@ -1,4 +1,4 @@
-//! The corpus that a configuration means.
+//! Opens the corpus of a configuration with the reader of its kind.
 
 #[cfg(feature = "scenes")]
 use std::path::Path;

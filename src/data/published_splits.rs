@@ -1,17 +1,17 @@
-//! The datasets whose splits are published, so that a corpus of their name can be held against them.
+//! The published split sizes of known datasets; a corpus with such a name is checked against them.
 
 use super::corpus::Split;
 
 /// A published dataset.
 #[derive(Debug)]
 pub struct Known {
-    /// Its name, as Karpathy's files have it too.
+    /// The name, as in Karpathy's files.
     pub name: &'static str,
-    /// Images of the train, val and test split; `restval` counts as train.
+    /// Images of the train, val and test splits; `restval` counts as train.
     images: [usize; 3],
 }
 
-/// Karpathy & Fei-Fei 2015; for COCO with `restval`, as is usual since.
+/// Karpathy & Fei-Fei 2015; COCO's `restval` counts as train, as is usual.
 const KNOWN: [Known; 3] = [
     Known { name: "flickr8k", images: [6_000, 1_000, 1_000] },
     Known { name: "flickr30k", images: [29_000, 1_014, 1_000] },
@@ -19,7 +19,7 @@ const KNOWN: [Known; 3] = [
 ];
 
 impl Known {
-    /// Images of a split.
+    /// Number of images of a split.
     pub fn images(&self, split: Split) -> usize {
         self.images[split as usize]
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_are_counted_in_their_order() {
+    fn sizes_are_in_the_order_of_the_splits() {
         let of = |name: &str| Split::ALL.map(|split| find(name).unwrap().images(split));
         assert_eq!(of("flickr30k"), [29_000, 1_014, 1_000]);
         assert_eq!(of("coco").iter().sum::<usize>(), 123_287);

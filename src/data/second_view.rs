@@ -1,6 +1,6 @@
-//! Second views of photos: cropped, mirrored, recoloured and compressed anew, as a photo comes back from the web.
+//! Second views of photos: cropped, mirrored, recoloured and recompressed, like a copy of the photo on the web.
 //!
-//! What IRGen (2023) asks with: the photo itself is in the gallery, and another view of it must find it.
+//! IRGen (2023) queries with such views: the photo itself is in the gallery, and the view must find it.
 
 use std::io::Cursor;
 
@@ -10,14 +10,14 @@ use rand::Rng as _;
 
 use crate::rng::Rng;
 
-/// Share of each side that a crop keeps at least.
+/// A crop keeps at least this share of each side.
 const LEAST_SIDE: f32 = 0.8;
-/// Brightness, contrast and saturation are multiplied by 1 ± this at most.
+/// Brightness, contrast and saturation are multiplied by at most 1 ± this.
 const MOST_COLOUR: f32 = 0.2;
-/// Qualities of the JPEG.
+/// JPEG qualities.
 const QUALITY: std::ops::RangeInclusive<u8> = 40..=90;
 
-/// Another view of a photo, drawn from `rng`.
+/// A random view of a photo.
 pub fn second_view(photo: &RgbImage, rng: &mut Rng) -> RgbImage {
     let side = |length: u32, rng: &mut Rng| {
         let kept = (length as f32 * rng.random_range(LEAST_SIDE..1.0)).ceil() as u32;
@@ -34,7 +34,7 @@ pub fn second_view(photo: &RgbImage, rng: &mut Rng) -> RgbImage {
     compressed(view, rng.random_range(QUALITY))
 }
 
-/// Contrast about mid-grey, saturation about the pixel's own grey.
+/// Scales brightness, contrast (around mid-grey) and saturation (around the pixel's grey).
 fn recolour(photo: &mut RgbImage, brightness: f32, contrast: f32, saturation: f32) {
     for pixel in photo.pixels_mut() {
         let [r, g, b] = pixel.0.map(f32::from);
@@ -46,7 +46,7 @@ fn recolour(photo: &mut RgbImage, brightness: f32, contrast: f32, saturation: f3
     }
 }
 
-/// The photo as a JPEG of this quality shows it; itself, where it cannot be one.
+/// The photo after JPEG compression at this quality; unchanged if it cannot be encoded.
 fn compressed(photo: RgbImage, quality: u8) -> RgbImage {
     let mut bytes = Cursor::new(Vec::new());
     let encoded = JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(&photo);

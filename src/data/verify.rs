@@ -1,4 +1,4 @@
-//! What a corpus lacks: photos that are missing or cannot be decoded, splits that are not the published ones.
+//! Checks a corpus: photos that are missing or cannot be decoded, split sizes that differ from the published ones.
 
 use rayon::prelude::*;
 
@@ -9,23 +9,23 @@ use crate::config::OnBadImage;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
-/// Missing photos that a message names before it only counts.
+/// A message names this many missing photos and counts the rest.
 const NAMED: usize = 10;
 
-/// The size of a split, and the published one where the dataset is a known one.
+/// The size of a split, and its published size if the dataset is a published one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
     /// The split.
     pub split: Split,
-    /// Its images.
+    /// Number of images.
     pub images: usize,
-    /// Its captions.
+    /// Number of captions.
     pub captions: usize,
-    /// The images it should have.
+    /// The published number of images.
     pub published: Option<usize>,
 }
 
-/// The splits of a corpus called `name`.
+/// The split sizes of a corpus called `name`.
 pub fn counts(corpus: &Corpus, name: &str) -> [Count; 3] {
     let known = published_splits::find(name);
     Split::ALL.map(|split| Count {
@@ -36,7 +36,7 @@ pub fn counts(corpus: &Corpus, name: &str) -> [Count; 3] {
     })
 }
 
-/// The images whose photos are not on the disk, in order.
+/// The images with missing photos, in order.
 pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
     let images: Vec<ImageIdx> = corpus.images().collect();
     images
@@ -45,23 +45,22 @@ pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
         .collect()
 }
 
-/// What is wrong with each photo that is there and cannot be decoded. `done` hears of each one tried.
-pub fn broken(corpus: &Corpus, done: &(dyn Fn() + Sync)) -> Vec<Error> {
+/// One error for each photo that exists and cannot be decoded. `on_photo` is called once for each photo tried.
+pub fn broken(corpus: &Corpus, on_photo: &(dyn Fn() + Sync)) -> Vec<Error> {
     let there: Vec<&Photo> =
         corpus.images().filter_map(|image| corpus.photo(image)).filter(|photo| photo.is_there()).collect();
     let fault = |photo: &&Photo| {
         let fault = photos::read(photo).err();
-        done();
+        on_photo();
         fault
     };
     there.par_iter().filter_map(fault).collect()
 }
 
-/// Refuses a corpus with missing photos, unless those are to be left out: better at once than when an hour of the
-/// others is decoded.
+/// Refuses a corpus with missing photos before any photo is decoded, unless `on_bad` is to skip them.
 ///
 /// # Errors
-/// When photos are missing: they are counted, and the first ones named.
+/// When photos are missing: the message counts them and names the first ones.
 pub fn photos_are_there(corpus: &Corpus, on_bad: OnBadImage) -> Result<()> {
     let missing = missing(corpus);
     if missing.is_empty() || on_bad == OnBadImage::Skip {
@@ -76,7 +75,7 @@ pub fn photos_are_there(corpus: &Corpus, on_bad: OnBadImage) -> Result<()> {
     )))
 }
 
-/// The files of the first of these images, and how many more there are.
+/// The files of the first few images, and the number of the others.
 pub fn named(corpus: &Corpus, images: &[ImageIdx]) -> String {
     let photos = images.iter().filter_map(|&image| corpus.photo(image));
     let mut names: Vec<String> = photos.take(NAMED).map(Photo::to_string).collect();

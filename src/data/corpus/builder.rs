@@ -1,7 +1,7 @@
-//! The door into a corpus: entries as a file describes them, checked one by one.
+//! Checks the entries of a corpus file one by one and builds the [`Corpus`].
 //!
-//! What is refused here would spoil a measurement later and be hard to find then: two images with one name,
-//! an image that no caption can find, a path that reads outside the photo folder.
+//! It refuses what would spoil a measurement and be hard to find later: two images with one name, an image without
+//! captions, a path that leads outside the photo folder.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{Corpus, Image, Photo, Split};
 use crate::error::{Error, Result};
 
-/// One image as a file describes it.
+/// One image as a corpus file describes it.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The image's name, unique in the corpus.
@@ -23,7 +23,7 @@ pub struct Entry {
     pub captions: Vec<String>,
 }
 
-/// Makes a [`Corpus`] out of [`Entry`]s and names the first one that cannot be part of it.
+/// Makes a [`Corpus`] out of [`Entry`]s; the first invalid one is an error that names it.
 #[derive(Debug)]
 pub struct Builder<'a> {
     source: &'a Path,
@@ -34,8 +34,8 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// `source` is the file that is read and `unit` what it counts its entries in (`line`, `image`), both for
-    /// messages; `photos` is the folder of the photos, if there are any.
+    /// `source` is the file that is read and `unit` the word for its entries (`line`, `image`); messages name both.
+    /// `photos` is the folder of the photos, if there are any.
     pub fn new(source: &'a Path, unit: &'static str, photos: Option<&'a Path>) -> Self {
         let corpus = Corpus { images: Vec::new(), captions: Vec::new(), rows: HashMap::new() };
         Self { source, unit, photos, positions: HashMap::new(), corpus }
@@ -51,7 +51,7 @@ impl<'a> Builder<'a> {
         self.push_with(position, entry, photo)
     }
 
-    /// As [`push`](Self::push), with a photo that lies where it is said to; the entry's own path is only checked.
+    /// As [`push`](Self::push), but with the photo's location given; the entry's path is only checked.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_spoil_a_measurement_is_refused_by_name() {
+    fn invalid_entries_are_refused_by_name() {
         let good = entry("a.png", Split::Train, &["a dog"]);
         let twice = refusal(&[good.clone(), entry("b.png", Split::Val, &["b"]), good.clone()]);
         assert_eq!(twice, "c.jsonl: line 3: image `a.png` is already on line 1; every id must be unique");

@@ -1,10 +1,10 @@
-//! The corpus: images in order, each with a split and its captions, and who may learn from which.
+//! The corpus: an ordered list of images, each with a split and captions.
 //!
-//! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl)) fills a [`Builder`], which refuses
-//! what would spoil a measurement later: an image named twice, an image without captions, a blank caption.
-//! Everything downstream addresses images by [`ImageIdx`] and captions by their position in the corpus.
+//! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl), [`webdataset`](super::webdataset)) fills a
+//! [`Builder`], which refuses entries that would spoil a measurement: a duplicate image name, an image without
+//! captions, a blank caption. All other code addresses images by [`ImageIdx`] and captions by their position.
 //!
-//! The first rule of measurement, *test captions are seen by nothing*, is kept by type: what trains takes a
+//! The first rule of measurement, *no training sees test captions*, is kept by types: training code takes a
 //! [`TrainCaption`] or a [`TrainPair`], and only this file makes them, from the train split.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ impl TrainCaption {
     }
 }
 
-/// A caption of the train split and the image it describes: what retrieval is learned from.
+/// A caption of the train split and the image it describes: the training data of retrieval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrainPair {
     caption: TrainCaption,
@@ -70,7 +70,7 @@ struct Image {
 
 #[allow(clippy::len_without_is_empty, reason = "a corpus is never empty")]
 impl Corpus {
-    /// Hash of names, splits and captions: equal corpora have equal ones.
+    /// BLAKE3 (hex) of all names, splits and captions: equal corpora have equal fingerprints.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for image in self.images() {
@@ -86,7 +86,7 @@ impl Corpus {
         self.images.len()
     }
 
-    /// The image's outside name, unique in the corpus.
+    /// The image's name in the corpus file, unique in the corpus.
     pub fn id(&self, image: ImageIdx) -> &str {
         &self.images[image.row()].id
     }
@@ -96,12 +96,12 @@ impl Corpus {
         self.rows.get(id).copied()
     }
 
-    /// Where the photo lies (it need not exist); `None` in a corpus of features, which has no photos.
+    /// The location of the photo, which may be missing on disk; `None` in a corpus of features.
     pub fn photo(&self, image: ImageIdx) -> Option<&Photo> {
         self.images[image.row()].photo.as_ref()
     }
 
-    /// The photo's own file; `None` also where it lies in an archive.
+    /// The photo's file; `None` also if the photo is part of an archive.
     pub fn file(&self, image: ImageIdx) -> Option<&Path> {
         match self.photo(image)? {
             Photo::File(path) => Some(path),
@@ -124,7 +124,7 @@ impl Corpus {
         self.images().filter(|&image| self.split(image) == split).collect()
     }
 
-    /// The images that may be learnt by heart: all, or those of the train split.
+    /// The images that training may memorise: all, or those of the train split.
     pub fn memorised(&self, regime: Regime) -> Vec<ImageIdx> {
         match regime {
             Regime::Transductive => self.images().collect(),
@@ -165,8 +165,8 @@ impl Corpus {
         self.images_in(Split::Train).into_iter().flat_map(pairs).collect()
     }
 
-    /// The images of a smaller corpus: the first ones of each split, `count` together (0 means all), in the
-    /// proportion of the splits. No split that has images loses all of them while `count` allows for it.
+    /// The images of a smaller corpus: the first ones of each split, `count` in all (0 means every image), in the
+    /// proportion of the splits. Every non-empty split keeps an image if `count` is large enough.
     pub fn proportional(&self, count: usize) -> Vec<ImageIdx> {
         if count == 0 || count >= self.len() {
             return self.images().collect();
@@ -186,7 +186,7 @@ impl Corpus {
         kept
     }
 
-    /// The corpus of these images only (strictly ascending); their rows become 0, 1, 2, …
+    /// The corpus reduced to these images (strictly ascending); their rows become 0, 1, 2, …
     ///
     /// # Errors
     /// When no image is left.

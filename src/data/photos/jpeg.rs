@@ -1,15 +1,16 @@
-//! JPEG to the bit as libjpeg-turbo decodes it, which is what Pillow, and so CLIP's training, read photos with.
+//! Decodes JPEG to the bit as libjpeg-turbo does, which Pillow uses and CLIP's training photos went through.
 //!
-//! The decoder of the `image` crate rounds elsewhere: up to 4 levels, 0.33 on average, at 224 pixels a side.
+//! The decoder of the `image` crate rounds differently: at 224 pixels a side it is off by up to 4 levels, 0.33 on
+//! average.
 
 use std::panic;
 
 use image::RgbImage;
 use mozjpeg::{ColorSpace, Decompress};
 
-/// The pixels of a grey or colour JPEG of this width and height. `None` where libjpeg finds another size in it (whose
-/// bounds nobody has checked), cannot make it red, green and blue (CMYK) or finds the file damaged: another decoder
-/// then serves it or says what is wrong.
+/// The pixels of a grey or colour JPEG of this width and height. `None` if libjpeg reads another size (which was not
+/// checked against the limits), cannot convert to RGB (CMYK) or finds the file damaged: the caller then uses another
+/// decoder, which also words the error.
 pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbImage> {
     // libjpeg reports errors by unwinding; no panic hook runs.
     panic::catch_unwind(|| {
@@ -25,15 +26,14 @@ pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbIma
     .flatten()
 }
 
-/// Whether this is a JPEG without its end marker. The decoder fills what is missing with grey and says
-/// nothing, so half a download would be indexed as if it were the photo.
+/// Whether this is a JPEG without its end marker. The decoder silently fills the missing part with grey, so half a
+/// download would be indexed as if it were the photo.
 pub(super) fn is_cut_short(bytes: &[u8]) -> bool {
     const START: [u8; 2] = [0xff, 0xd8];
     const SCAN: u8 = 0xda;
     const END: [u8; 2] = [0xff, 0xd9];
     let Some(mut rest) = bytes.strip_prefix(&START) else { return false };
-    // Segments before the first scan are stepped over by their length: a thumbnail in them has its own end
-    // marker.
+    // Skips the segments before the first scan by their length: a thumbnail in them has an end marker too.
     loop {
         match rest {
             [0xff, 0xff, ..] => rest = &rest[1..],
@@ -43,7 +43,7 @@ pub(super) fn is_cut_short(bytes: &[u8]) -> bool {
                 rest = rest.get(length..).unwrap_or_default();
             }
             [] | [_] | [_, _] | [_, _, _] => return true,
-            // Not a marker: leave it to the decoder, which knows more ways to go on.
+            // Not a marker: the decoder decides.
             _ => return false,
         }
     }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_size_than_the_one_that_was_checked_is_not_decoded() {
+    fn a_size_that_was_not_checked_is_not_decoded() {
         let mut bytes = Cursor::new(Vec::new());
         RgbImage::new(64, 48).write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
         let bytes = bytes.into_inner();

@@ -1,10 +1,10 @@
-//! Photo files, decoded safely: any file a user points at becomes RGB pixels or an error that names it.
+//! Decodes photo files safely: any file becomes RGB pixels or an error that names it.
 //!
-//! The format is read from the content (JPEG, PNG, WebP, GIF, BMP), never from the extension. Grey, palette,
-//! 16-bit and CMYK photos become 8-bit RGB; an alpha channel is dropped, as Pillow's `convert("RGB")` does,
-//! because that is what CLIP was trained on; of an animation the first frame is taken. The orientation that a
-//! camera noted (EXIF) is applied, as transformers' `load_image` does. 16-bit grey is scaled to 8 bits, where
-//! Pillow would clip it to white. Bounds on bytes, sides and memory hold before anything is allocated.
+//! The content decides the format (JPEG, PNG, WebP, GIF, BMP), never the extension. Grey, palette, 16-bit and CMYK
+//! photos become 8-bit RGB. An alpha channel is dropped, as Pillow's `convert("RGB")` does, because CLIP was trained
+//! on such photos; of an animation the first frame counts. The orientation in the EXIF data is applied, as
+//! transformers' `load_image` does. 16-bit grey is scaled to 8 bits; Pillow clips it to white. Limits on bytes, sides
+//! and memory are checked before anything is allocated.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -28,16 +28,16 @@ const MAX_BYTES: u64 = 256 << 20;
 const MAX_SIDE: u32 = 16_384;
 const MAX_DECODED_BYTES: u64 = 512 << 20;
 
-/// Where the bytes of a photo lie.
+/// The location of a photo's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Photo {
-    /// In a file of its own.
+    /// A file.
     File(PathBuf),
-    /// In an archive, as they are.
+    /// A part of an uncompressed archive.
     Slice {
         /// The archive.
         archive: Arc<Path>,
-        /// What the archive calls the photo.
+        /// The photo's name in the archive.
         name: String,
         /// Its first byte in the archive.
         offset: u64,
@@ -47,7 +47,7 @@ pub enum Photo {
 }
 
 impl Photo {
-    /// The path to name it by; only a file of its own can be opened by that.
+    /// The path for messages; only that of a [`Photo::File`] can be opened.
     pub fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -55,7 +55,7 @@ impl Photo {
         }
     }
 
-    /// Whether what holds it is on the disk.
+    /// Whether the file or the archive exists.
     pub fn is_there(&self) -> bool {
         match self {
             Self::File(path) => path.exists(),
@@ -66,7 +66,7 @@ impl Photo {
     /// The bytes, undecoded.
     ///
     /// # Errors
-    /// When they cannot be read, or are more than a photo may have.
+    /// When they cannot be read, or are more than the 256 MiB that are allowed.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let Self::Slice { archive, offset, length, .. } = self else {
             return file_io::read(&self.path(), MAX_BYTES);
@@ -109,13 +109,12 @@ pub fn read(photo: &Photo) -> Result<RgbImage> {
     decode(&photo.bytes()?).map_err(|what| Error::file(photo.path(), what))
 }
 
-/// Reads, decodes and preprocesses photos in parallel: for each one in order its [`Preprocess::apply`]d
-/// bytes, or what is wrong with it.
+/// Reads, decodes and [preprocesses](Preprocess::apply) photos in parallel; the results are in the photos' order.
 pub fn decode_batch<P: Borrow<Photo> + Sync>(photos: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
     photos.par_iter().map(|photo| read(photo.borrow()).map(|photo| preprocess.apply(&photo))).collect()
 }
 
-/// As [`decode_batch`], a second view of each photo, that of the n-th drawn from `draw(n)`.
+/// As [`decode_batch`], but with a [`second_view`] of each photo; `draw(n)` makes the random stream of the n-th.
 pub fn view_batch<P: Borrow<Photo> + Sync>(
     photos: &[P],
     preprocess: &Preprocess,
@@ -130,13 +129,13 @@ pub fn view_batch<P: Borrow<Photo> + Sync>(
 /// BLAKE3 of the bytes of a photo.
 pub type PhotoHash = [u8; 32];
 
-/// The hashes of photos, read in parallel and never all held; none for one that cannot be read.
+/// The hashes of photos, read in parallel, one photo per thread in memory; `None` for an unreadable photo.
 pub fn hashes<P: Borrow<Photo> + Sync>(photos: &[P]) -> Vec<Option<PhotoHash>> {
     let hash = |photo: &P| Some(*blake3::hash(&photo.borrow().bytes().ok()?).as_bytes());
     photos.par_iter().map(hash).collect()
 }
 
-/// Decodes the content of a photo file; the error is a clause without the name of the file.
+/// Decodes the content of a photo file; the error text lacks the file's name.
 ///
 /// # Errors
 /// As [`read`].

@@ -1,9 +1,9 @@
-//! From a photo to the encoder's square: the preprocessing of Hugging Face's `CLIPImageProcessor`.
+//! Turns a photo into the encoder's square input, as Hugging Face's `CLIPImageProcessor` does.
 //!
-//! Resize the shortest edge to `size` (bicubic with antialiasing, as Pillow does it), crop the centre, scale
-//! to 0..1, subtract the mean and divide by the standard deviation of each channel. The settings are those of
-//! `preprocessor_config.json`. The crop is kept in bytes, a quarter of the memory; [`Preprocess::normalize`]
-//! makes the encoder's numbers from it when a batch is built.
+//! Resizes the shortest edge to `size` (bicubic with antialiasing, as Pillow does), crops the centre, scales to 0..1,
+//! subtracts the mean and divides by the standard deviation of each channel. The settings come from
+//! `preprocessor_config.json`. The crop is kept as bytes, a quarter of the memory; [`Preprocess::normalize`] turns it
+//! into the encoder's numbers when a batch is built.
 
 use std::path::Path;
 
@@ -19,26 +19,26 @@ mod settings;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-/// To be raised when a photo and its settings give other bytes than before, in decoding or here: what was
-/// computed from the old ones is then no longer found. (2: exact JPEG decoding and exact resampling.)
+/// Raise this when decoding or preprocessing gives other bytes than before, so that cached embeddings are computed
+/// anew. (2: exact JPEG decoding and exact resampling.)
 const VERSION: u32 = 2;
 
-/// Pillow's number for a resampling filter, its name, and the same filter here.
+/// Pillow's number and name of each resampling filter.
 const FILTERS: [(u8, &str, Filter); 3] =
     [(1, "lanczos", Filter::Lanczos), (2, "bilinear", Filter::Bilinear), (3, "bicubic", Filter::Bicubic)];
 
-/// How a photo becomes the encoder's input.
+/// The conversion of a photo to the encoder's input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     settings: Settings,
     crop: u32,
     filter: Filter,
-    /// Per channel, the number that each byte stands for: (channel, byte).
+    /// The normalised number of each byte value: (channel, byte).
     levels: Vec<[f32; 256]>,
 }
 
 impl Preprocess {
-    /// CLIP's own settings for a square of `side` pixels (1..=4096).
+    /// CLIP's settings for a square of `side` pixels (1..=4096).
     ///
     /// # Errors
     /// When `side` is out of that range.
@@ -46,8 +46,8 @@ impl Preprocess {
         Self::normalizing(side, None, None)
     }
 
-    /// CLIP's own settings for a square of `side` pixels, but for the mean and the standard deviation of the
-    /// channels (in 0..1) where these are given.
+    /// CLIP's settings for a square of `side` pixels, with another mean or standard deviation of the channels (in
+    /// 0..1) if given.
     ///
     /// # Errors
     /// When `side` is out of 1..=4096, a mean is not finite or a deviation not above zero.
@@ -66,8 +66,8 @@ impl Preprocess {
     /// Reads a `preprocessor_config.json`.
     ///
     /// # Errors
-    /// When it cannot be read, is not JSON of the right types, or asks for something that is not done here:
-    /// the message names the key, its value and what is allowed.
+    /// When it cannot be read, is not JSON of the right types, or has an unsupported setting: the message names the
+    /// key, its value and what is allowed.
     pub fn from_json(path: &Path) -> Result<Self> {
         let text = file_io::read_text(path, MAX_BYTES)?;
         let settings = serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
@@ -79,8 +79,7 @@ impl Preprocess {
         serde_json::to_string_pretty(&self.settings).expect("invariant: plain finite settings")
     }
 
-    /// Blake3 (hex) of all settings and the version of this code: two preprocessings with equal fingerprints give
-    /// equal results.
+    /// BLAKE3 (hex) of all settings and the version of this code: equal fingerprints mean equal results.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&VERSION.to_le_bytes()).update(self.to_json().as_bytes());
@@ -118,30 +117,30 @@ impl Preprocess {
         if width == 0 || height == 0 {
             return vec![0; 3 * self.side() * self.side()];
         }
-        // Only what the crop shows is resized: a photo of 16,000 × 1 pixels would be gigabytes otherwise.
+        // Only the cropped part is computed: a photo of 16,000 × 1 pixels would take gigabytes otherwise.
         let across = self.edge(width, self.resized(width, height, |exact| exact.width));
         let down = self.edge(height, self.resized(height, width, |exact| exact.height));
         resize::resize(photo, self.filter, across, down)
     }
 
-    /// Length in pixels of the resized photo along an edge of `edge` pixels, the other being `other`.
+    /// The resized length of an edge of `edge` pixels, when the other edge has `other`.
     fn resized(&self, edge: u32, other: u32, exact: impl Fn(Exact) -> u32) -> u64 {
         match self.settings.size {
             Size::Exact(size) => exact(size).into(),
             Size::Side(side) | Size::Shortest(Shortest { shortest_edge: side }) => {
-                // Python's int(side * long / short); the shorter edge becomes `side`.
+                // As Python's int(side * long / short); the shorter edge becomes `side`.
                 u64::from(side) * u64::from(edge) / u64::from(edge.min(other))
             }
         }
     }
 
-    /// What the centre crop shows of `from` pixels resized to `to`.
+    /// The centre crop of `from` pixels resized to `to`.
     fn edge(&self, from: u32, to: u64) -> Edge {
         Edge { from, to, start: (to - u64::from(self.crop)) / 2, count: self.crop }
     }
 
-    /// Turns the bytes of [`apply`](Self::apply) (row, column, channel) into the encoder's numbers
-    /// (channel, row, column); both hold `3 · side²`.
+    /// Turns the bytes of [`apply`](Self::apply) (row, column, channel) into the encoder's numbers (channel, row,
+    /// column); both slices have length `3 · side²`.
     pub fn normalize(&self, pixels: &[u8], out: &mut [f32]) {
         let area = self.side() * self.side();
         assert!(
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_is_refused_by_key() {
+    fn unsupported_settings_are_refused_by_key() {
         let mistake = |text| parse(text).unwrap_err().to_string();
         assert!(mistake(r#"{"resample": 0}"#).contains("3 (bicubic)"));
         assert!(mistake(r#"{"do_resize": false}"#).contains("do_resize"));

@@ -1,12 +1,16 @@
-//! Resampling to the bit as Pillow does it, whose bytes CLIP was trained on.
+//! Resizes photos to the bit as Pillow does, because CLIP was trained on photos resized by Pillow.
 //!
-//! Two passes, along the rows and then along the columns, with bytes in between; a filter stretched by the scale
-//! where the photo shrinks (antialiasing); weights in fixed point. The nearest library, in floating point and in
-//! one pass order only, is off by up to 10 levels at an edge. The same as Pillow's `src/libImaging/Resample.c`.
+//! A port of Pillow's `src/libImaging/Resample.c`: a pass along the rows, then one along the columns, with bytes in
+//! between; a filter that is stretched when the photo shrinks (antialiasing); 22-bit fixed-point weights.
+//!
+//! The crate `fast_image_resize` (6.1) was measured on 300 photos and on noise, at 32, 224 and 336 pixels. It does the
+//! passes of bytes in the other order: bicubic is off by up to 14 levels, Lanczos by 22. Called once per pass in
+//! Pillow's order, it takes a fifth of the time, but its 16-bit weights leave up to 1% of the bytes of a photo off by
+//! 1 level, and a few by 2. That would change every embedding, so this port stays.
 
 use image::RgbImage;
 
-/// Fractional bits of a weight: with 8 bits of a channel and 2 for sums beyond one, they fill 32.
+/// Fractional bits of a weight: 32 bits less the 8 of a channel and 2 for sums beyond one.
 const BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (BITS - 1);
 const CHANNELS: usize = 3;
@@ -45,25 +49,25 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { x.sin() / x }
 }
 
-/// One edge of a photo: its length in pixels, the length it is resized to, and what of that is wanted.
+/// One edge of a photo: its length, its resized length, and the part of that to compute, in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub(super) from: u32,
     pub(super) to: u64,
-    /// The first pixel of the resized edge that is wanted.
+    /// The first pixel of the resized edge to compute.
     pub(super) start: u64,
-    /// How many of them.
+    /// Number of pixels to compute.
     pub(super) count: u32,
 }
 
-/// The source pixels that one pixel is made of: where they begin, and the weight of each.
+/// The source pixels of one resized pixel: the first one, and the weight of each.
 struct Taps {
     start: usize,
     weights: Vec<i32>,
 }
 
 impl Edge {
-    /// One [`Taps`] for each wanted pixel.
+    /// One [`Taps`] for each pixel to compute.
     fn taps(self, filter: Filter) -> Vec<Taps> {
         if u64::from(self.from) == self.to {
             let same = |x: usize| Taps { start: self.start as usize + x, weights: vec![1 << BITS] };
@@ -86,13 +90,13 @@ impl Edge {
     }
 }
 
-/// The wanted part of a resized photo: red, green and blue bytes, row by row. The photo has at least one pixel.
+/// The given part of a resized photo: red, green and blue bytes, row by row. The photo has at least one pixel.
 pub(super) fn resize(photo: &RgbImage, filter: Filter, across: Edge, down: Edge) -> Vec<u8> {
     let (columns, rows) = (across.taps(filter), down.taps(filter));
-    let shown = rows.first().map_or(0, |taps| taps.start);
+    let first = rows.first().map_or(0, |taps| taps.start);
     let end = rows.last().map_or(0, |taps| taps.start + taps.weights.len());
     let width = CHANNELS * photo.width() as usize;
-    let narrow: Vec<u8> = photo.as_raw()[shown * width..end * width]
+    let narrow: Vec<u8> = photo.as_raw()[first * width..end * width]
         .chunks_exact(width)
         .flat_map(|row| columns.iter().flat_map(|taps| blend_pixels(row, taps)))
         .collect();
@@ -100,7 +104,7 @@ pub(super) fn resize(photo: &RgbImage, filter: Filter, across: Edge, down: Edge)
     let mut sums = vec![0; width];
     let mut resized = Vec::with_capacity(width * rows.len());
     for taps in &rows {
-        blend_rows(&narrow[(taps.start - shown) * width..], taps, &mut sums);
+        blend_rows(&narrow[(taps.start - first) * width..], taps, &mut sums);
         resized.extend(sums.iter().map(|&sum| byte(sum)));
     }
     resized

@@ -1,10 +1,10 @@
-//! `preprocessor_config.json` as Hugging Face writes it, and what of it is done here.
+//! The keys of Hugging Face's `preprocessor_config.json`, and the values that are supported.
 
 use serde::{Deserialize, Serialize};
 
 const MAX_SIDE: u32 = 4096;
 
-/// Side lengths in pixels as Hugging Face writes them.
+/// Side lengths in pixels, in Hugging Face's three notations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected n, {\"shortest_edge\": n} or {\"height\": n, \"width\": n}")]
 pub(super) enum Size {
@@ -26,7 +26,7 @@ pub(super) struct Exact {
     pub(super) width: u32,
 }
 
-/// `preprocessor_config.json`; a key that is missing has CLIP's value.
+/// `preprocessor_config.json`; a missing key has CLIP's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Settings {
@@ -64,7 +64,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The side of the final square, after everything that is not done here was refused.
+    /// The side of the final square; an error names the first unsupported setting.
     pub(super) fn crop_side(&self) -> Result<u32, String> {
         let needed = [
             ("do_convert_rgb", self.do_convert_rgb),

@@ -1,5 +1,5 @@
-//! CLIP's tokenizer as a `tokenizer.json`: what Hugging Face's converter makes of the older `vocab.json` +
-//! `merges.txt`.
+//! Converts CLIP's older tokenizer files, `vocab.json` and `merges.txt`, to a `tokenizer.json`, as Hugging Face's
+//! converter does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,12 +11,12 @@ use super::MAX_BYTES;
 use crate::error::{Error, Result};
 use crate::file_io;
 
-/// Begins every text.
+/// The token that begins every text.
 pub(super) const START: &str = "<|startoftext|>";
-/// Ends every text; also what stands for a symbol that is not in the vocabulary.
+/// The token that ends every text; it also replaces a symbol that is not in the vocabulary.
 pub(super) const END: &str = "<|endoftext|>";
 
-/// Reads the lines of `merges.txt`: two symbols and a space between them, most important first.
+/// Reads `merges.txt`: two symbols a line, separated by a space, most important first.
 pub(super) fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
     let text = file_io::read_text(path, MAX_BYTES)?;
     let lines =

@@ -1,9 +1,9 @@
-//! From a caption to CLIP's token ids, and back from captions to a vocabulary.
+//! Turns captions into CLIP's token ids, and learns a vocabulary from captions.
 //!
-//! The tokenizer is Hugging Face's: `tokenizer.json`, or the older `vocab.json` + `merges.txt`, which become
-//! the same thing. Lower case, one kind of space, words split by CLIP's pattern, byte pairs. Truncation and
-//! the start and end tokens are done here and not left to settings in a file; a query that *spells*
-//! `<|endoftext|>` gets ordinary tokens, for CLIP reads its text embedding off the first end token.
+//! The `tokenizers` crate reads `tokenizer.json`; the older pair `vocab.json` + `merges.txt` is converted to one. Text is
+//! lower-cased, its whitespace unified, split into words by CLIP's pattern, and encoded as byte pairs. Truncation and
+//! the start and end tokens are done here, whatever the file says. The text `<|endoftext|>` in a query becomes
+//! ordinary tokens, because CLIP takes its text embedding at the first end token.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,12 +51,12 @@ impl Tokens {
         Self::from_parts(&vocabulary, &merges).map_err(|what| Error::file(&path, what))
     }
 
-    /// Learns a vocabulary of at most `size` tokens from captions: every byte (256 inside a word, 256 at its
-    /// end), joined pairs, and last the start and the end token, so that the end token has the highest id, as
-    /// in CLIP. Few captions may give fewer tokens: see [`vocab_size`](Self::vocab_size).
+    /// Learns a vocabulary of at most `size` tokens from captions: every byte (256 inside a word, 256 at its end),
+    /// joined pairs, and the start and end tokens. As in CLIP, the end token has the highest id. Few captions may give
+    /// fewer tokens: see [`vocab_size`](Self::vocab_size).
     ///
     /// # Errors
-    /// When `size` has no room for the bytes and the two special tokens.
+    /// When `size` is too small for the bytes and the two special tokens.
     pub fn train<'a>(captions: impl IntoIterator<Item = &'a str>, size: usize) -> Result<Self> {
         let least = BYTE_SYMBOLS + 2;
         if size < least {
@@ -98,8 +98,7 @@ impl Tokens {
                 "a context of {context} tokens is too short; at least 3 are needed"
             )));
         }
-        // Each word is at least one token, so the words that are cut off here would be cut off below. A text
-        // of any length therefore costs no more than a full context does.
+        // Each word is at least one token, so words beyond the context are cut here, before a long text costs time.
         let words = text.split_whitespace().take(context).map(|word| {
             let end = word.char_indices().nth(MAX_WORD_CHARACTERS).map_or(word.len(), |(end, _)| end);
             &word[..end]
@@ -114,7 +113,7 @@ impl Tokens {
         Ok([self.start].into_iter().chain(inner).chain([self.end]).collect())
     }
 
-    /// Id of the token that ends every text: where CLIP reads its text embedding.
+    /// Id of the token that ends every text; CLIP takes its text embedding there.
     pub fn end_id(&self) -> u32 {
         self.end
     }
@@ -124,7 +123,7 @@ impl Tokens {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// CLIP's pipeline over a vocabulary and its merges.
+    /// CLIP's tokenizer with a vocabulary and its merges.
     fn from_parts(vocabulary: &BTreeMap<String, u32>, merges: &[(String, String)]) -> Result<Self, String> {
         if let Some((left, right)) = merges.iter().find(|(a, b)| !vocabulary.contains_key(&format!("{a}{b}")))
         {
@@ -155,7 +154,7 @@ impl Tokens {
         Ok(Self { tokenizer, start, end })
     }
 
-    /// The words of a caption, each byte as its printable character.
+    /// The words of a caption, with each byte as its printable character.
     fn words(&self, caption: &str) -> Result<Vec<String>, String> {
         let split = || {
             let mut text = NormalizedString::from(caption);
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_cannot_be_served_are_refused_and_long_ones_cut() {
+    fn blank_texts_are_refused_and_long_ones_cut() {
         let tokens = small();
         for blank in ["", " \t\n"] {
             assert!(tokens.encode(blank, 77).unwrap_err().to_string().contains("blank"));

@@ -1,12 +1,12 @@
-//! WebDataset: tar archives in which a photo and its captions share a name up to the first dot
-//! (github.com/webdataset/webdataset; `img2dataset` writes such).
+//! Reads WebDatasets: tar archives in which a photo and its captions share a name up to the first dot
+//! (github.com/webdataset/webdataset; `img2dataset` writes them).
 //!
 //! `train-000.tar`: `a.jpg`, `a.txt`, `b.jpg`, `b.json`, …
 //!
-//! The archives are walked once, from header to header; photos stay where they are and are read in place. A `.txt`
-//! has a caption a line; a `.json` has `caption` or `captions`, a text or a list of texts, and goes before the
-//! `.txt`. Other files are passed over. The split is a word of the archive's name or of its folder's: `train-0.tar`,
-//! `val/0.tar`.
+//! Opening the corpus reads the archives' headers once; photos are later read from their place in the archive. A
+//! `.txt` holds one caption a line; a `.json` holds `caption` or `captions`, a text or a list of texts, and takes
+//! precedence. Other files are ignored. A word in the name of the archive or of its folder gives the split:
+//! `train-0.tar`, `val/0.tar`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,9 +22,9 @@ use crate::error::{Error, Result};
 
 /// Bytes of the longest captions file.
 const LONGEST: u64 = 1 << 20;
-/// The endings of photos.
+/// The file extensions of photos.
 const PHOTOS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
-/// The endings of captions.
+/// The file extensions of captions.
 const CAPTIONS: [&str; 2] = ["txt", "json"];
 /// The words that stand for a split.
 const WORDS: [(&str, Split); 6] = [
@@ -36,11 +36,11 @@ const WORDS: [(&str, Split); 6] = [
     ("test", Split::Test),
 ];
 
-/// Reads the archives in a folder, and in the folders in it, in the order of their names.
+/// Reads the archives in a folder and in its direct subfolders, sorted by path.
 ///
 /// # Errors
-/// When there is none, one has no split, is cut short or no tar, or a photo has no captions, or captions no photo:
-/// the message names archive and entry.
+/// When there is no archive, an archive has no split, is truncated or no tar, a photo has no captions, or captions
+/// have no photo: the message names the archive and the entry.
 pub fn read(folder: &Path) -> Result<Corpus> {
     let shards = shards(folder)?;
     if shards.is_empty() {
@@ -78,12 +78,12 @@ fn shards(folder: &Path) -> Result<BTreeSet<PathBuf>> {
         .collect())
 }
 
-/// The split that the name of an archive, or of its folder below `root`, says.
+/// The split given by the path of an archive below `root`.
 fn split(shard: &Path, root: &Path) -> Result<Split> {
     let name = shard.strip_prefix(root).unwrap_or(shard).to_string_lossy().to_ascii_lowercase();
-    let said =
+    let find =
         |(word, split)| name.split(|c: char| !c.is_alphabetic()).any(|part| part == word).then_some(split);
-    let found: Vec<Split> = WORDS.into_iter().filter_map(said).collect();
+    let found: Vec<Split> = WORDS.into_iter().filter_map(find).collect();
     match found.first() {
         Some(split) if found.iter().all(|other| other == split) => Ok(*split),
         _ => {
@@ -95,7 +95,7 @@ fn split(shard: &Path, root: &Path) -> Result<Split> {
     }
 }
 
-/// The files of one name.
+/// The files that share one name.
 struct Sample {
     key: String,
     photo: Option<(String, Photo)>,
@@ -104,7 +104,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// Takes the captions in a file of this ending.
+    /// Adds the captions of a file with the extension `end`.
     fn captions(&mut self, end: &str, text: &str) -> Result<(), String> {
         match end {
             "json" => self.json = Some(captions(text).map_err(|e| format!("cannot be read: {e}"))?),
@@ -113,7 +113,7 @@ impl Sample {
         Ok(())
     }
 
-    /// Name, captions and photo, unless one is missing.
+    /// Name, captions and photo; an error if one is missing.
     fn complete(self, shard: &Path) -> Result<(String, Vec<String>, Photo)> {
         let Self { key, photo, text, json } = self;
         let captions = json.filter(|captions| !captions.is_empty()).or(text);
@@ -130,7 +130,7 @@ impl Sample {
     }
 }
 
-/// The samples of an archive, in its order.
+/// The samples of an archive, in the order of their first files.
 fn samples(shard: &Path) -> Result<Vec<Sample>> {
     let broken =
         |e: std::io::Error| Error::file(shard, format!("is not a tar archive that can be read: {e}"));
@@ -166,7 +166,7 @@ fn samples(shard: &Path) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// What the files of a sample share, and the ending, where it is one that counts.
+/// The shared name of a sample and the lower-case extension, if the extension is one of photos or captions.
 fn key(name: &str) -> Option<(&str, String)> {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = file + name[file..].find('.').filter(|&dot| dot > 0)?;
@@ -187,7 +187,7 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// The captions of a JSON file; none where it is about other things.
+/// The captions of a JSON file; empty if it has no such key.
 fn captions(text: &str) -> Result<Vec<String>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -197,11 +197,11 @@ fn captions(text: &str) -> Result<Vec<String>, serde_json::Error> {
         None(()),
     }
     #[derive(Deserialize)]
-    struct About {
+    struct Metadata {
         #[serde(default, alias = "caption")]
         captions: Option<Captions>,
     }
-    Ok(match serde_json::from_str::<About>(text)?.captions {
+    Ok(match serde_json::from_str::<Metadata>(text)?.captions {
         Some(Captions::One(caption)) => vec![caption],
         Some(Captions::Many(captions)) => captions,
         Some(Captions::None(())) | None => Vec::new(),

@@ -1,4 +1,4 @@
-//! Archives made here, whole and broken.
+//! Sound and broken archives.
 
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn refusal(name: &str, entries: &[(&str, &[u8])]) -> String {
 }
 
 #[test]
-fn photos_are_read_in_place_with_the_captions_beside_them() {
+fn photos_are_read_in_place_with_their_captions() {
     let (a, b, c) = (png(10), png(20), png(30));
     let long = format!("{}/c.png", "deep".repeat(40)); // more than a tar header has room for
     let train: [(&str, &[u8]); 5] = [
