@@ -1,10 +1,10 @@
-//! Which files a CLIP on disk or on the hub consists of, in one place for who fetches and who reads them.
+//! The file layouts of a CLIP, on disk or on the hub, for the code that fetches and the code that reads them.
 //!
-//! Two libraries write CLIPs: Hugging Face's transformers (`config.json` and weights whole or in shards) and
-//! open_clip, LAION's (`open_clip_config.json`). Where a folder has several forms of a thing, the first counts. A
-//! third, timm, writes a `config.json` too, and under transformers' names the weights of an image tower alone; its
-//! repositories of CLIPs have open_clip's files beside those. So the kind of `config.json` decides. And OpenAI's first
-//! release is one file, `ViT-B-32.pt` and so on, whose tensors tell the shape.
+//! Two libraries write CLIPs: Hugging Face's transformers (`config.json`, and weights in one file or in shards) and
+//! LAION's open_clip (`open_clip_config.json`). If a folder has several forms of a file, the first one in the tables
+//! below counts. A third library, timm, also writes a `config.json`, and weights of an image tower under
+//! transformers' names; its CLIP repositories have open_clip's files too. So the content of `config.json` decides. OpenAI's
+//! first release is a single file (`ViT-B-32.pt`, …); its tensors give the model's shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::file_io;
 
-/// Bytes of the longest index of shards; that of a model with ten thousand tensors has one million.
+/// Bytes of the largest index of shards; an index of ten thousand tensors has one million.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
-/// Bytes of the longest shape of a model.
+/// Bytes of the largest model configuration.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// Shards of a model at most.
+/// The largest number of shards.
 const MAX_SHARDS: usize = 256;
 
-/// How the tensors of a weights file are stored.
+/// The storage format of a weights file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// One safetensors file.
@@ -31,18 +31,18 @@ pub enum Form {
     Pickle,
 }
 
-/// A file that holds weights, or lists the shards that do.
+/// A file with weights, or with the list of their shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
-    /// Its name in the folder.
+    /// The name in the folder.
     pub file: &'static str,
-    /// The form of this file, or of its shards.
+    /// The format of this file, or of its shards.
     pub form: Form,
-    /// Whether it is an index: JSON whose `weight_map` gives the shard of each tensor.
+    /// Whether this is an index: JSON with a `weight_map` from tensors to shards.
     pub sharded: bool,
 }
 
-/// The forms that transformers writes weights in.
+/// The weight files of transformers, in order of preference.
 pub const WEIGHTS: [Weights; 4] = [
     Weights { file: "model.safetensors", form: Form::Safetensors, sharded: false },
     Weights { file: "model.safetensors.index.json", form: Form::Safetensors, sharded: true },
@@ -50,7 +50,7 @@ pub const WEIGHTS: [Weights; 4] = [
     Weights { file: "pytorch_model.bin.index.json", form: Form::Pickle, sharded: true },
 ];
 
-/// The forms that open_clip writes weights in.
+/// The weight files of open_clip, in order of preference.
 pub const OPEN_CLIP_WEIGHTS: [Weights; 2] = [
     Weights { file: "open_clip_model.safetensors", form: Form::Safetensors, sharded: false },
     Weights { file: "open_clip_pytorch_model.bin", form: Form::Pickle, sharded: false },
@@ -64,20 +64,20 @@ pub const OPENAI_WEIGHTS: [Weights; 4] = [
     Weights { file: "ViT-L-14-336px.pt", form: Form::Pickle, sharded: false },
 ];
 
-/// The shape of the model, as transformers writes it.
+/// The model's shape, in transformers' format.
 pub const CONFIG: &str = "config.json";
-/// The shape of the model and how photos are prepared for it, as open_clip writes it.
+/// The model's shape and preprocessing, in open_clip's format.
 pub const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
-/// How photos are prepared, as transformers writes it.
+/// The preprocessing of photos, in transformers' format.
 pub const PREPROCESSOR: &str = "preprocessor_config.json";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// The tokenizer in its older form: the vocabulary.
+/// The vocabulary of the older tokenizer format.
 pub const VOCABULARY: &str = "vocab.json";
-/// The other half of the older form.
+/// The merges of the older tokenizer format.
 pub const MERGES: &str = "merges.txt";
 
-/// Who wrote a CLIP, and so which of its files count first.
+/// The library that wrote a CLIP; it decides which files take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
     /// Hugging Face's transformers.
@@ -88,8 +88,8 @@ pub enum Library {
     OpenAi,
 }
 
-/// Who wrote the CLIP in a folder: open_clip, where its shape is there and a CLIP's [`CONFIG`] is not; OpenAI, where
-/// neither is and a file of its release is.
+/// The library that wrote the CLIP in a folder: open_clip if its configuration exists and no [`CONFIG`] of a CLIP
+/// does; OpenAI if there is no configuration but a file of its release; otherwise transformers.
 pub fn library(folder: &Path) -> Library {
     let has = |file: &str| folder.join(file).exists();
     if has(OPEN_CLIP_CONFIG) && !is_of_a_clip(&folder.join(CONFIG)) {
@@ -101,8 +101,7 @@ pub fn library(folder: &Path) -> Library {
     }
 }
 
-/// Whether a [`CONFIG`] is one that transformers writes for a model of two towers; what it then says of them is its
-/// reader's to judge.
+/// Whether a [`CONFIG`] is one of transformers for a model with two towers. Its content is not checked further.
 pub fn is_of_a_clip(config: &Path) -> bool {
     let value = || serde_json::from_slice::<Value>(&file_io::read(config, MAX_CONFIG_BYTES).ok()?).ok();
     let keys = ["text_config", "vision_config", "text_config_dict", "vision_config_dict"];
@@ -112,8 +111,8 @@ pub fn is_of_a_clip(config: &Path) -> bool {
     })
 }
 
-/// The weights of a folder: the first of its library's forms, or of the other's, that it has; else the first of all,
-/// whose absence its reader reports.
+/// The weights of a folder: the first existing file in its library's order, then in the other library's. If there is
+/// none, the first of all, so that the reader reports it as missing.
 pub fn weights(folder: &Path) -> Weights {
     let (first, second) = match library(folder) {
         Library::Transformers => (&WEIGHTS[..], &OPEN_CLIP_WEIGHTS[..]),
@@ -124,7 +123,7 @@ pub fn weights(folder: &Path) -> Weights {
     *all.find(|weights| folder.join(weights.file).exists()).unwrap_or(&first[0])
 }
 
-/// The path of what states the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's weights.
+/// The file that gives the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's weights.
 pub fn config(folder: &Path) -> PathBuf {
     folder.join(match library(folder) {
         Library::Transformers => CONFIG,
@@ -133,10 +132,10 @@ pub fn config(folder: &Path) -> PathBuf {
     })
 }
 
-/// The shards that an index names.
+/// The shards in an index.
 ///
 /// # Errors
-/// When it cannot be read, is no index, or names too many shards, none, or one that leads out of the folder.
+/// When it cannot be read, is no index, or names no shards, too many, or one outside the folder.
 pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
     #[derive(Deserialize)]
     struct Index {
@@ -148,8 +147,8 @@ pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
             Error::file(index, format!("is not a list of a model's shards: {e}; {remedy}"))
         })?;
     let shards: BTreeSet<String> = weight_map.into_values().collect();
-    if let Some(evil) = shards.iter().find(|shard| !is_plain(shard)) {
-        return Err(Error::file(index, format!("names `{evil}`, which is no plain file name")));
+    if let Some(unsafe_name) = shards.iter().find(|shard| !is_plain(shard)) {
+        return Err(Error::file(index, format!("names `{unsafe_name}`, which is no plain file name")));
     }
     if shards.is_empty() || shards.len() > MAX_SHARDS {
         let what = format!("names {} shards; 1 to {MAX_SHARDS} are allowed", shards.len());
@@ -158,8 +157,8 @@ pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
     Ok(shards)
 }
 
-/// Whether a name from outside (a shard, a commit, a part of a hub id) is safe as one part of a path and of an
-/// address: it cannot lead out of the folder.
+/// Whether an outside name (a shard, a commit, a part of a hub id) is safe as one component of a path or a URL: it
+/// cannot leave the folder.
 pub fn is_plain(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with(['-', '.']) && !name.contains("..") && name.chars().all(allowed)

@@ -1,13 +1,13 @@
-//! Whether what is about to be written fits on the disk; sizes in words.
+//! Checks that a download fits on the disk, and formats sizes.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Refuses to begin what would fill the disk that holds `folder`, or will hold it once it is made.
+/// Checks that the disk of `folder`, which need not exist yet, has `needed` bytes free.
 ///
 /// # Errors
-/// When fewer than `needed` bytes are free: both sizes are named. A disk that does not tell is trusted.
+/// When it has fewer: the message names both sizes. A disk that does not report its free space passes.
 pub fn check(folder: &Path, needed: u64) -> Result<()> {
     let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
@@ -24,7 +24,7 @@ pub fn check(folder: &Path, needed: u64) -> Result<()> {
     }
 }
 
-/// A number of bytes as people say it, in powers of ten as shops and hubs do.
+/// A number of bytes in decimal units: `13.5 GB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
     match UNITS.iter().find(|(_, unit)| bytes as f64 >= *unit) {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_refused_with_both_sizes() {
+    fn too_small_a_disk_is_refused_with_both_sizes() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("not/yet/made");
         check(&inside, 1).unwrap();
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_said_as_people_say_them() {
+    fn sizes_have_decimal_units() {
         assert_eq!(
             [999, 1_000, 36_745_453, 13_510_573_713].map(size),
             ["999 bytes", "1.0 kB", "36.7 MB", "13.5 GB"]

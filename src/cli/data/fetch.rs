@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::print_stdout;
 use super::verify::Found;
-use crate::data::fetch::dataset_sources::{self, Dataset, Makes};
-use crate::data::fetch::{Fetcher, dataset_sources::Source};
+use crate::data::fetch::dataset_sources::{self, Dataset, Output};
+use crate::data::fetch::{Fetcher, dataset_sources::DatasetFile};
 use crate::data::hub::Hub;
 use crate::data::{karpathy, verify};
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ impl Fetch {
         hub.http.progress = Progress::Stderr;
         if let Some(id) = self.name.strip_prefix("clip:") {
             if self.out.is_some() {
-                bail!("a CLIP goes into the hub's cache: set HF_HOME instead of --out");
+                bail!("a CLIP goes into the hub's cache: set HF_HOME alternatives of --out");
             }
             let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
             let folder = hub.folder(id, revision)?;
@@ -64,7 +64,8 @@ impl Fetch {
     fn dataset(&self, hub: &Hub, dataset: &Dataset) -> Result<()> {
         let out = self.out.clone().unwrap_or_else(|| PathBuf::from("runs/data").join(dataset.name));
         let fetched = Fetcher { hub, out: &out, keep: self.keep_archives }.fetch(dataset)?;
-        let captions = |file: &Source| if let Makes::File(path) = file.makes { Some(path) } else { None };
+        let captions =
+            |file: &DatasetFile| if let Output::File(path) = file.output { Some(path) } else { None };
         let Some(captions) = dataset.files.iter().find_map(captions) else { return Ok(()) };
         let corpus = karpathy::read(&out.join(captions), &out.join("images"), dataset.name)?;
         if !fetched {

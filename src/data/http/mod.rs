@@ -1,14 +1,12 @@
-//! Files over HTTP, for the hub and for other hosts: retried where that helps, resumed where it was cut, checked
-//! before it gets its name.
+//! Downloads files over HTTP: retries transient failures, resumes broken transfers and checks the result.
 //!
-//! A file grows beside its place, as `NAME.part`, and is renamed when it has its length and its checksum. What an
-//! earlier attempt or an earlier process has left there is gone on from. A token goes to the server it is meant
-//! for and to no other.
+//! A file grows as `NAME.part` next to its final path and is renamed once its length and checksum are right. A later
+//! attempt, or a later process, resumes from that part. A token is sent to its own server only.
 
 mod checksum;
 mod partial_file;
 mod request;
-mod retry_delay;
+mod retry_policy;
 
 use std::fmt;
 use std::io::Read;
@@ -20,41 +18,41 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 pub use checksum::Checksum;
-pub use partial_file::part_of;
-pub use request::Told;
-pub use retry_delay::Pace;
+pub use partial_file::partial_path;
+pub use request::FileInfo;
+pub use retry_policy::RetryPolicy;
 
-use self::partial_file::Part;
-use self::request::{ask, text};
+use self::partial_file::PartialFile;
+use self::request::{header_text, request};
 use crate::error::Error;
 use crate::progress::Progress;
 
-/// Bytes read at once.
+/// Bytes per read.
 const CHUNK: usize = 1 << 17;
-/// An attempt that brings this many bytes was no failure, whatever ended it.
-const PROGRESS: u64 = 1 << 20;
+/// An attempt that brings this many bytes does not count as a failure.
+const MIN_PROGRESS: u64 = 1 << 20;
 
-/// Why a file did not come.
+/// Why a download failed.
 #[derive(Debug)]
 pub enum Fault {
-    /// The server refused; `wait`: what it asks for before the next attempt (`Retry-After`, in seconds).
+    /// The server refused.
     Status {
-        /// HTTP's status.
+        /// The HTTP status.
         code: u16,
-        /// The wait it asks for.
+        /// The delay that the server requests (`Retry-After`).
         wait: Option<Duration>,
     },
-    /// No connection, or one that ended or fell silent too early.
+    /// There was no connection, or it ended or stalled too early.
     Lost(String),
-    /// The answer is not what such a server gives, or not the file that is wanted.
+    /// The response is invalid, or not the expected file.
     Answer(String),
-    /// This machine's disk.
+    /// Reading or writing on the local disk failed.
     Local(Error),
 }
 
 impl Fault {
-    /// Whether the same question may have another answer later.
-    pub fn may_pass(&self) -> bool {
+    /// Whether the same request may succeed later.
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             Self::Lost(_) => true,
@@ -62,7 +60,7 @@ impl Fault {
         }
     }
 
-    /// The status the server refused with.
+    /// The HTTP status, if the server refused.
     pub fn status(&self) -> Option<u16> {
         if let Self::Status { code, .. } = self { Some(*code) } else { None }
     }
@@ -73,7 +71,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Status { code, wait: None } => write!(f, "http status {code}"),
             Self::Status { code, wait: Some(wait) } => {
-                write!(f, "http status {code}, come back in {} s", wait.as_secs())
+                write!(f, "http status {code}, retry after {} s", wait.as_secs())
             }
             Self::Lost(what) | Self::Answer(what) => f.write_str(what),
             Self::Local(error) => write!(f, "{error}"),
@@ -81,15 +79,15 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A file on a server, and where it is to lie.
-pub struct Wanted<'a> {
-    /// What to call it on the progress bar.
+/// A file on a server and its path on the local disk.
+pub struct Download<'a> {
+    /// Its name on the progress bar.
     pub name: &'a str,
-    /// Its address.
+    /// Its URL.
     pub url: &'a str,
-    /// What proves to that server, and to no other, that the user may have it.
+    /// The access token, sent to the URL's server only.
     pub token: Option<&'a str>,
-    /// Its place on this disk.
+    /// The final path on the local disk.
     pub path: &'a Path,
     /// Its length in bytes, if known.
     pub size: Option<u64>,
@@ -97,97 +95,97 @@ pub struct Wanted<'a> {
     pub checksum: Option<&'a Checksum>,
 }
 
-/// A client with patience.
+/// An HTTP client that retries.
 pub struct Http {
     agent: Agent,
-    pace: Pace,
+    policy: RetryPolicy,
     /// Whether downloads draw a bar.
     pub progress: Progress,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self::new(Pace::default())
+        Self::new(RetryPolicy::default())
     }
 }
 
 impl Http {
-    /// A client of this patience.
-    pub fn new(pace: Pace) -> Self {
+    /// A client with this policy.
+    pub fn new(policy: RetryPolicy) -> Self {
         let config = Agent::config_builder()
-            .timeout_connect(Some(pace.connect))
-            .timeout_resolve(Some(pace.connect))
-            .timeout_recv_response(Some(pace.stall))
-            .timeout_per_read(Some(pace.stall))
+            .timeout_connect(Some(policy.connect))
+            .timeout_resolve(Some(policy.connect))
+            .timeout_recv_response(Some(policy.stall))
+            .timeout_per_read(Some(policy.stall))
             .max_redirects(0)
             .http_status_as_error(false)
-            .accept_encoding("identity") // a packed answer has another length, and cannot be resumed
+            .accept_encoding("identity") // a compressed response has another length and cannot be resumed
             .user_agent(concat!("dsi/", env!("CARGO_PKG_VERSION")));
-        Self { agent: config.build().into(), pace, progress: Progress::Hidden }
+        Self { agent: config.build().into(), policy, progress: Progress::Hidden }
     }
 
-    /// What the server tells about a file, without the file.
+    /// The server's description of a file (a HEAD request).
     ///
     /// # Errors
-    /// When it refuses or cannot be reached.
-    pub fn head(&self, url: &str, token: Option<&str>) -> Result<Told, Fault> {
+    /// When the server refuses or cannot be reached.
+    pub fn head(&self, url: &str, token: Option<&str>) -> Result<FileInfo, Fault> {
         let mut failures = 0;
         loop {
-            match ask(&self.agent, url, token, None) {
-                Ok((_, told)) => return Ok(told),
-                Err(fault) => self.pause(url, &mut failures, fault)?,
+            match request(&self.agent, url, token, None) {
+                Ok((_, info)) => return Ok(info),
+                Err(fault) => self.wait_or_fail(url, &mut failures, fault)?,
             }
         }
     }
 
-    /// Downloads a file to its place, going on from what lies there as `NAME.part`.
+    /// Downloads a file to its path, resuming from `NAME.part`.
     ///
     /// # Errors
-    /// When the server refuses, is lost too often, or sends something else than what is wanted; when another
-    /// process downloads the same file; when the disk does not take it.
-    pub fn download(&self, wanted: &Wanted) -> Result<(), Fault> {
-        let mut part = Part::open(wanted.path)?;
-        let bar = self.progress.bytes(wanted.size, wanted.name.to_owned());
+    /// When the server refuses, the connection fails too often, the content is not the expected one, another process
+    /// downloads the same file, or the disk cannot be written.
+    pub fn download(&self, download: &Download) -> Result<(), Fault> {
+        let mut part = PartialFile::open(download.path)?;
+        let bar = self.progress.bytes(download.size, download.name.to_owned());
         let (mut failures, mut resumed) = (0, part.length > 0);
         loop {
             let before = part.length;
-            if let Err(fault) = self.go_on(wanted, &mut part, &bar) {
-                failures = if part.length >= before + PROGRESS { 0 } else { failures };
-                self.pause(wanted.name, &mut failures, fault)?;
+            if let Err(fault) = self.attempt(download, &mut part, &bar) {
+                failures = if part.length >= before + MIN_PROGRESS { 0 } else { failures };
+                self.wait_or_fail(download.name, &mut failures, fault)?;
                 continue;
             }
-            match part.finish(wanted, self.progress) {
-                // What was resumed may have been the beginning of an older version.
+            match part.finish(download, self.progress) {
+                // The resumed part may be the beginning of an older version: try once more from the start.
                 Err(Fault::Answer(_)) if resumed => resumed = false,
                 done => return done,
             }
         }
     }
 
-    fn pause(&self, what: &str, failures: &mut u32, fault: Fault) -> Result<(), Fault> {
+    fn wait_or_fail(&self, what: &str, failures: &mut u32, fault: Fault) -> Result<(), Fault> {
         *failures += 1;
-        let Some(wait) = self.pace.wait(*failures, &fault) else { return Err(fault) };
-        tracing::warn!("{what}: {fault}; trying again in {:.0} s", wait.as_secs_f64());
-        std::thread::sleep(wait);
+        let Some(delay) = self.policy.delay(*failures, &fault) else { return Err(fault) };
+        tracing::warn!("{what}: {fault}; trying again in {:.0} s", delay.as_secs_f64());
+        std::thread::sleep(delay);
         Ok(())
     }
 
-    /// One attempt at the rest of a file.
-    fn go_on(&self, wanted: &Wanted, part: &mut Part, bar: &ProgressBar) -> Result<(), Fault> {
-        if wanted.size.is_some_and(|size| size == part.length) {
+    /// One attempt to download the rest of a file.
+    fn attempt(&self, download: &Download, part: &mut PartialFile, bar: &ProgressBar) -> Result<(), Fault> {
+        if download.size.is_some_and(|size| size == part.length) {
             return Ok(());
         }
-        if wanted.size.is_some_and(|size| size < part.length) {
+        if download.size.is_some_and(|size| size < part.length) {
             part.clear()?;
         }
-        let answer = match ask(&self.agent, wanted.url, wanted.token, Some(part.length)) {
+        let answer = match request(&self.agent, download.url, download.token, Some(part.length)) {
             Err(Fault::Status { code: 416, .. }) if part.length > 0 => {
                 part.clear()?;
-                return Err(Fault::Lost("what is here of it does not fit what the server has".into()));
+                return Err(Fault::Lost("the partial download does not match the server's file".into()));
             }
             answer => answer?.0,
         };
-        let end = end(&answer, wanted, part)?;
+        let end = total_length(&answer, download, part)?;
         bar.set_position(part.length);
         end.into_iter().for_each(|end| bar.set_length(end));
         let limit = end.map_or(u64::MAX, |end| (end - part.length).saturating_add(1));
@@ -205,7 +203,7 @@ impl Http {
     }
 }
 
-fn receive(mut body: impl Read, part: &mut Part, bar: &ProgressBar) -> Result<(), Fault> {
+fn receive(mut body: impl Read, part: &mut PartialFile, bar: &ProgressBar) -> Result<(), Fault> {
     let mut chunk = vec![0; CHUNK];
     loop {
         match body.read(&mut chunk).map_err(|e| Fault::Lost(e.to_string()))? {
@@ -218,28 +216,32 @@ fn receive(mut body: impl Read, part: &mut Part, bar: &ProgressBar) -> Result<()
     }
 }
 
-/// Where the file ends, as far as it is known; what cannot be the wanted file is refused.
-fn end(answer: &Response<Body>, wanted: &Wanted, part: &mut Part) -> Result<Option<u64>, Fault> {
-    if text(answer, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+/// The total length of the file, if known. A response that cannot be the expected file is an error.
+fn total_length(
+    answer: &Response<Body>,
+    download: &Download,
+    part: &mut PartialFile,
+) -> Result<Option<u64>, Fault> {
+    if header_text(answer, "content-type").is_some_and(|kind| kind.starts_with("text/html")) {
         return Err(Fault::Answer(
-            "a web page came instead of the file: does the network ask for a login?".into(),
+            "a web page came instead of the file: does the network require a login?".into(),
         ));
     }
     let total = match answer.status().as_u16() {
         200 => {
             part.clear()?;
-            text(answer, "content-length").and_then(|t| t.parse().ok())
+            header_text(answer, "content-length").and_then(|t| t.parse().ok())
         }
         206 => {
-            let range = text(answer, "content-range").and_then(content_range);
+            let range = header_text(answer, "content-range").and_then(content_range);
             let Some((_, total)) = range.filter(|(start, _)| *start == part.length) else {
-                return Err(Fault::Answer("another part of the file came than was asked for".into()));
+                return Err(Fault::Answer("another part of the file came than was requested".into()));
             };
             total
         }
-        code => return Err(Fault::Answer(format!("http status {code}, which no file comes with"))),
+        code => return Err(Fault::Answer(format!("http status {code}, which is not the status of a file"))),
     };
-    match (wanted.size, total) {
+    match (download.size, total) {
         (Some(size), Some(total)) if size != total => {
             Err(Fault::Answer(format!("the server has a file of {total} bytes, and {size} are expected")))
         }

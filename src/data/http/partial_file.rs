@@ -1,34 +1,34 @@
-//! A file that is not whole yet: it grows as `NAME.part`, held by one process, until it gets its name.
+//! An incomplete download: a file that grows as `NAME.part`, locked by one process, and is renamed when complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Fault, Wanted};
+use super::{Download, Fault};
 use crate::error::Error;
 use crate::file_io;
 use crate::progress::Progress;
 
-/// The part of a file that has come so far.
-pub struct Part {
-    /// Bytes of it.
+/// The downloaded part of a file.
+pub struct PartialFile {
+    /// Its length in bytes.
     pub length: u64,
     file: File,
     path: PathBuf,
 }
 
-/// Where the part of the file `path` lies.
-pub fn part_of(path: &Path) -> PathBuf {
+/// The path of the incomplete download of `path`.
+pub fn partial_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".part");
     name.into()
 }
 
-impl Part {
-    /// Opens what an earlier attempt left, or begins.
+impl PartialFile {
+    /// Opens the part that an earlier attempt left, or creates it.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let path = part_of(path);
+        let path = partial_path(path);
         let open = || -> Result<Self, Error> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -41,7 +41,7 @@ impl Part {
                     let what = "another process downloads it: try again when that is done";
                     return Err(Error::file(&path, what));
                 }
-                // Some network disks have no locks; a checksum still tells when two wrote at once.
+                // Some network disks have no locks; the checksum still detects two writers.
                 Err(TryLockError::Error(_)) | Ok(()) => {}
             }
             let length = file.metadata().map_err(Error::io("read", &path))?.len();
@@ -50,24 +50,24 @@ impl Part {
         open().map_err(Fault::Local)
     }
 
-    /// Writes the next bytes.
+    /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.file.write_all(bytes).map_err(Error::io("write", &self.path)).map_err(Fault::Local)?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// Begins anew.
+    /// Empties the part.
     pub fn clear(&mut self) -> Result<(), Fault> {
         self.file.set_len(0).map_err(Error::io("write", &self.path)).map_err(Fault::Local)?;
         self.length = 0;
         Ok(())
     }
 
-    /// Checks the whole file and gives it its name; a wrong one is emptied.
-    pub fn finish(&mut self, wanted: &Wanted, progress: Progress) -> Result<(), Fault> {
-        if let Some(expected) = wanted.checksum {
-            let bar = progress.bytes(Some(self.length), format!("checking {}", wanted.name));
+    /// Checks the complete file and renames it; a wrong one is emptied.
+    pub fn finish(&mut self, download: &Download, progress: Progress) -> Result<(), Fault> {
+        if let Some(expected) = download.checksum {
+            let bar = progress.bytes(Some(self.length), format!("checking {}", download.name));
             self.file.rewind().map_err(Error::io("read", &self.path)).map_err(Fault::Local)?;
             let found = expected.of(&self.file, &|n| bar.inc(n));
             let found = found.map_err(Error::io("read", &self.path)).map_err(Fault::Local)?;
@@ -78,9 +78,9 @@ impl Part {
         }
         let name = || -> std::io::Result<()> {
             self.file.sync_all()?;
-            fs::rename(&self.path, wanted.path)?;
-            file_io::sync_folder(wanted.path.parent().unwrap_or(Path::new(".")))
+            fs::rename(&self.path, download.path)?;
+            file_io::sync_folder(download.path.parent().unwrap_or(Path::new(".")))
         };
-        name().map_err(Error::io("write", wanted.path)).map_err(Fault::Local)
+        name().map_err(Error::io("write", download.path)).map_err(Fault::Local)
     }
 }

@@ -1,7 +1,7 @@
-//! One question to a server, and the redirects that lead to its answer.
+//! Sends one request and follows its redirects.
 //!
-//! The hub redirects to other hosts, and a token is for the hub alone: so redirects are followed here, one by one.
-//! None leads from HTTPS to plain HTTP.
+//! The hub redirects to other hosts and a token is for the hub only, so redirects are followed here, one by one. A
+//! redirect from HTTPS to plain HTTP is refused.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use ureq::{Agent, Body};
 
 use super::Fault;
 
-/// Redirects that are followed; the hub needs two.
-const HOPS: usize = 8;
+/// Number of redirects that are followed; the hub needs two.
+const MAX_REDIRECTS: usize = 8;
 
-/// What a server tells about a file before it sends it. The hub's own headers go before the general ones.
+/// A file's description in the response headers. The hub's own headers take precedence over the general ones.
 #[derive(Debug, Default)]
-pub struct Told {
-    /// The commit it belongs to (`x-repo-commit`).
+pub struct FileInfo {
+    /// The commit (`x-repo-commit`).
     pub commit: Option<String>,
-    /// Its entity tag, without quotes (`x-linked-etag`, else `etag`).
+    /// The entity tag without quotes (`x-linked-etag`, else `etag`).
     pub tag: Option<String>,
-    /// Its length in bytes (`x-linked-size`, else `content-length`).
+    /// The length in bytes (`x-linked-size`, else `content-length`).
     pub size: Option<u64>,
     linked: (Option<String>, Option<u64>),
 }
 
-/// Asks for a file from byte `start` on, or for its headers alone, and follows redirects.
-pub fn ask(
+/// Requests a file from byte `start` on, or only its headers if `start` is `None`, and follows redirects.
+pub fn request(
     agent: &Agent,
     url: &str,
     token: Option<&str>,
     start: Option<u64>,
-) -> Result<(Response<Body>, Told), Fault> {
+) -> Result<(Response<Body>, FileInfo), Fault> {
     let home: Uri = url.parse().map_err(|e| Fault::Answer(format!("`{url}` is no address: {e}")))?;
-    let (mut at, mut told) = (home.clone(), Told::default());
-    for _ in 0..HOPS {
+    let (mut at, mut info) = (home.clone(), FileInfo::default());
+    for _ in 0..MAX_REDIRECTS {
         let mut request = if start.is_some() { agent.get(&at) } else { agent.head(&at) };
         if let Some(token) = token.filter(|_| origin(&at) == origin(&home)) {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -42,28 +42,29 @@ pub fn ask(
         if let Some(start) = start.filter(|&start| start > 0) {
             request = request.header(header::RANGE, format!("bytes={start}-"));
         }
-        let answer = request.call().map_err(lost)?;
+        let answer = request.call().map_err(transport_fault)?;
         let status = answer.status();
-        told.hear(&answer, origin(&at) == origin(&home));
+        info.update(&answer, origin(&at) == origin(&home));
         if status.is_client_error() || status.is_server_error() {
-            let wait = text(&answer, "retry-after").and_then(|t| t.parse().ok()).map(Duration::from_secs);
+            let wait =
+                header_text(&answer, "retry-after").and_then(|t| t.parse().ok()).map(Duration::from_secs);
             return Err(Fault::Status { code: status.as_u16(), wait });
         }
         if !status.is_redirection() {
-            return Ok((answer, told));
+            return Ok((answer, info));
         }
-        // Of a large file the hub has told everything; where it is kept, a question without it may be refused.
-        if start.is_none() && told.linked.0.is_some() && told.linked.1.is_some() {
-            return Ok((answer, told));
+        // The hub's own headers describe a large file completely; the storage host may refuse a HEAD request.
+        if start.is_none() && info.linked.0.is_some() && info.linked.1.is_some() {
+            return Ok((answer, info));
         }
         at = redirected(&at, &answer)?;
     }
-    Err(Fault::Answer(format!("more than {HOPS} redirects")))
+    Err(Fault::Answer(format!("more than {MAX_REDIRECTS} redirects")))
 }
 
-/// Where a redirect leads to.
+/// The target of a redirect.
 fn redirected(from: &Uri, answer: &Response<Body>) -> Result<Uri, Fault> {
-    let next = text(answer, "location").and_then(|location| join(from, location));
+    let next = header_text(answer, "location").and_then(|location| join(from, location));
     let next = next.ok_or_else(|| Fault::Answer("a redirect leads nowhere".into()))?;
     if from.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
         return Err(Fault::Answer("a redirect leads from https to an open connection".into()));
@@ -71,13 +72,14 @@ fn redirected(from: &Uri, answer: &Response<Body>) -> Result<Uri, Fault> {
     Ok(next)
 }
 
-impl Told {
-    /// Takes what the headers say. `home`: they are of the server that was asked, not of one it pointed to.
-    fn hear(&mut self, answer: &Response<Body>, home: bool) {
-        let tag = |name| text(answer, name).map(|t| t.trim_start_matches("W/").replace('"', ""));
-        let number = |name| text(answer, name).and_then(|t| t.parse::<u64>().ok());
+impl FileInfo {
+    /// Adds the response headers. `home`: the response comes from the first server, not from a redirect's target.
+    fn update(&mut self, answer: &Response<Body>, home: bool) {
+        let tag = |name| header_text(answer, name).map(|t| t.trim_start_matches("W/").replace('"', ""));
+        let number = |name| header_text(answer, name).and_then(|t| t.parse::<u64>().ok());
         if home {
-            self.commit = self.commit.take().or_else(|| text(answer, "x-repo-commit").map(str::to_owned));
+            self.commit =
+                self.commit.take().or_else(|| header_text(answer, "x-repo-commit").map(str::to_owned));
             self.linked =
                 (self.linked.0.take().or(tag("x-linked-etag")), self.linked.1.or(number("x-linked-size")));
             self.tag = self.linked.0.clone().or(tag("etag")).or(self.tag.take());
@@ -87,8 +89,8 @@ impl Told {
     }
 }
 
-/// A header as text.
-pub fn text<'a>(answer: &'a Response<Body>, name: &str) -> Option<&'a str> {
+/// The text of a header.
+pub fn header_text<'a>(answer: &'a Response<Body>, name: &str) -> Option<&'a str> {
     answer.headers().get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -96,7 +98,7 @@ fn origin(uri: &Uri) -> (Option<&str>, Option<&str>, Option<u16>) {
     (uri.scheme_str(), uri.host(), uri.port_u16())
 }
 
-/// The address that a redirect at `base` means.
+/// The absolute URL of a redirect at `base`.
 fn join(base: &Uri, location: &str) -> Option<Uri> {
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
     let absolute = match location {
@@ -108,7 +110,7 @@ fn join(base: &Uri, location: &str) -> Option<Uri> {
     (matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()).then_some(uri)
 }
 
-fn lost(error: ureq::Error) -> Fault {
+fn transport_fault(error: ureq::Error) -> Fault {
     use ureq::Error::{ConnectionFailed, HostNotFound, Io, Protocol, Timeout};
     match error {
         Timeout(_) => Fault::Lost(format!("the server does not answer in time ({error})")),

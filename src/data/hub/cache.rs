@@ -1,14 +1,14 @@
-//! The cache of one repository, as Python's `huggingface_hub` lays it out: `blobs/TAG` has the content,
-//! `snapshots/COMMIT/FILE` links to it, `refs/REVISION` names the commit, `.no_exist/COMMIT/FILE` says that the
-//! commit has no such file.
+//! The cache of one repository, in the layout of Python's `huggingface_hub`: `blobs/TAG` has the content,
+//! `snapshots/COMMIT/FILE` links to it, `refs/REVISION` names the commit, and `.no_exist/COMMIT/FILE` marks a file that
+//! the commit lacks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo, Repo};
 
-use super::Remote;
-use crate::data::http::{Checksum, Fault, Http, Wanted};
+use super::RemoteFile;
+use crate::data::http::{Checksum, Download, Fault, Http};
 use crate::error::{Error, Result};
 
 /// The cached files of one repository at one revision.
@@ -18,36 +18,36 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Those of `repo`.
+    /// The cache of `repo`.
     pub fn new(cache: &Cache, repo: &Repo) -> Self {
         Self { folder: cache.path().join(repo.folder_name()), repo: cache.repo(repo.clone()) }
     }
 
-    /// A file of the commit that the revision was last seen at, or, where the revision is a commit, of that.
+    /// A file of the commit that the revision last pointed to, or of the revision itself if it is a commit.
     pub fn get(&self, file: &str) -> Option<PathBuf> {
         self.repo.get(file)
     }
 
-    /// Whether that commit was seen to have no such file.
-    pub fn lacks(&self, snapshot: &Path, file: &str) -> bool {
-        self.absent(snapshot, file).exists()
+    /// Whether the cache remembers that the snapshot's commit has no such file.
+    pub fn is_known_missing(&self, snapshot: &Path, file: &str) -> bool {
+        self.missing_marker(snapshot, file).exists()
     }
 
     /// Remembers that the commit of a snapshot folder has no such file.
-    pub fn note_lack(&self, snapshot: &Path, file: &str) -> Result<()> {
-        crate::file_io::write_atomic(&self.absent(snapshot, file), |_| Ok(()))
+    pub fn remember_missing(&self, snapshot: &Path, file: &str) -> Result<()> {
+        crate::file_io::write_atomic(&self.missing_marker(snapshot, file), |_| Ok(()))
     }
 
-    fn absent(&self, snapshot: &Path, file: &str) -> PathBuf {
+    fn missing_marker(&self, snapshot: &Path, file: &str) -> PathBuf {
         let commit = snapshot.file_name().unwrap_or_default();
         self.folder.join(".no_exist").join(commit).join(file)
     }
 
-    /// Downloads a file where its content is not here yet, links it into its snapshot, and moves the revision to
-    /// that commit.
+    /// Downloads a file if its content is not cached, links it into its snapshot, and points the revision to its
+    /// commit.
     pub fn put(
         &self,
-        remote: &Remote,
+        remote: &RemoteFile,
         http: &Http,
         url: &str,
         token: Option<&str>,
@@ -56,8 +56,8 @@ impl Cached {
         let is_whole = |length: u64| remote.size.is_none_or(|size| size == length);
         if !fs::metadata(&blob).is_ok_and(|blob| is_whole(blob.len())) {
             let checksum = Checksum::of_tag(&remote.tag);
-            let Remote { file: name, size, .. } = remote;
-            http.download(&Wanted {
+            let RemoteFile { file: name, size, .. } = remote;
+            http.download(&Download {
                 name,
                 url,
                 token,
@@ -76,15 +76,15 @@ impl Cached {
     }
 }
 
-/// Makes `file` in the snapshot stand for the content: a link that survives a move of the cache, or where the
-/// system has no links the content itself.
+/// Puts the content into the snapshot as `file`: a relative link, so that the cache can be moved, or a copy on a system
+/// without links.
 fn link(blob: &Path, snapshot: &Path, file: &str) -> Result<()> {
     fs::create_dir_all(snapshot).map_err(Error::io("create", snapshot))?;
     let path = snapshot.join(file);
     if path.exists() {
         return Ok(());
     }
-    fs::remove_file(&path).ok(); // a link to content that is gone
+    fs::remove_file(&path).ok(); // a dangling link
     let name = blob.file_name().unwrap_or_default();
     #[cfg(unix)]
     let made = std::os::unix::fs::symlink(Path::new("../../blobs").join(name), &path);

@@ -1,10 +1,9 @@
-//! A CLIP as a folder: one of this disk as it is, or one of the Hugging Face hub, downloaded once.
+//! Downloads CLIPs and dataset files from the Hugging Face hub into its local cache.
 //!
-//! `encoder.path` of the configuration comes in, a folder for the readers of the encoder goes out. Which files
-//! make a CLIP is said in `clip`; nothing is parsed here but the list of a model's shards: a file that is not what
-//! its name says is its reader's to refuse. The cache is laid out as Python's `huggingface_hub` does it (through
-//! `hf-hub`), so what one has downloaded serves the other. The transfer is [`http`](super::http)'s: `hf-hub`'s own
-//! waits for a silent server for ever, never checks what came, and cannot be told otherwise.
+//! `clip_model` lists the files of a CLIP. Only `config.json` and the index of shards are parsed here; the readers of
+//! the encoder check all other files. The cache has the layout of Python's `huggingface_hub` (through the crate
+//! `hf-hub`), so both programs share downloads. The transfer uses [`http`](super::http), because that of `hf-hub` has
+//! no time-out for a stalled server and checks no checksum.
 
 mod cache;
 mod clip_model;
@@ -16,20 +15,20 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use self::cache::Cached;
 use super::clip_files::is_plain;
-use super::http::{Fault, Http, Told};
+use super::http::{Fault, FileInfo, Http};
 use crate::error::{Error, Result};
 
-/// Where models come from and where they are kept.
+/// The hub's address, the local cache and the client.
 pub struct Hub {
-    /// The address before `/org/name/resolve/…`, without a slash at its end.
+    /// The URL before `/org/name/resolve/…`, without a slash at its end.
     pub endpoint: String,
     /// The folder that holds `models--org--name`.
     pub cache: PathBuf,
-    /// What a gated or private model asks for; `None`: the file `token` beside the cache, where there is one.
+    /// The access token for gated and private models; `None` means the file `token` next to the cache, if it exists.
     pub token: Option<String>,
-    /// Whether the network is left alone: what is not cached is then missing.
+    /// Whether to use the cache only and no network.
     pub offline: bool,
-    /// What fetches the files.
+    /// The client that downloads the files.
     pub http: Http,
 }
 
@@ -56,16 +55,16 @@ impl Hub {
         })
     }
 
-    /// The snapshot folder of the model `id` at `revision`. Complete in the cache, it needs no network.
+    /// The snapshot folder of the model `id` at `revision`, downloaded if the cache is incomplete.
     ///
     /// # Errors
-    /// When `id` is no `org/name`, `revision` is not usable as a path, the hub refuses or lacks a file or cannot
-    /// be reached, the disk has no room, or the transfer ends early too often. The message says what to do.
+    /// When `id` is no `org/name`, `revision` is not usable as a path, the hub refuses or lacks a file or cannot be
+    /// reached, the disk is too small, or the transfer fails too often. The message has the remedy.
     pub fn folder(&self, id: &str, revision: &str) -> Result<PathBuf> {
         if id.split('/').count() != 2 || !id.split('/').all(is_plain) || id.contains("--") {
             let allowed = format!(
                 "give a folder with {}, or an id like openai/clip-vit-base-patch32",
-                clip_model::named()
+                clip_model::file_names()
             );
             return Err(Error::input(format!("`{id}` is neither a local folder nor a hub id; {allowed}")));
         }
@@ -73,23 +72,23 @@ impl Hub {
             let allowed = "give a branch, tag or commit like main or refs/pr/15";
             return Err(Error::input(format!("`{revision}` is not a revision of `{id}`; {allowed}")));
         }
-        clip_model::Model { id, revision, source: Source::model(self, id, revision) }.folder()
+        clip_model::Model { id, revision, repository: Repository::model(self, id, revision) }.folder()
     }
 
-    /// The file of a dataset that some program has already downloaded into the cache.
+    /// A dataset's file in the cache.
     pub fn cached(&self, dataset: &str, revision: &str, file: &str) -> Option<PathBuf> {
-        Source::dataset(self, dataset, revision).cached.get(file)
+        Repository::dataset(self, dataset, revision).cached.get(file)
     }
 
-    /// The address of a file of a dataset, and the token for it.
+    /// The URL of a dataset's file, and the access token.
     pub fn dataset_file(&self, dataset: &str, revision: &str, file: &str) -> (String, Option<String>) {
-        let source = Source::dataset(self, dataset, revision);
-        (source.url(revision, file), source.token)
+        let repository = Repository::dataset(self, dataset, revision);
+        (repository.url(revision, file), repository.token)
     }
 }
 
-/// One repository at one revision: on the hub and in the cache.
-struct Source<'a> {
+/// One repository at one revision, on the hub and in the cache.
+struct Repository<'a> {
     hub: &'a Hub,
     /// Its path on the hub: `org/name`, or `datasets/org/name`.
     path: String,
@@ -98,15 +97,15 @@ struct Source<'a> {
     token: Option<String>,
 }
 
-/// A file that the hub has and the cache has not.
-struct Remote {
+/// A file on the hub that is not cached.
+struct RemoteFile {
     file: String,
     commit: String,
     tag: String,
     size: Option<u64>,
 }
 
-impl<'a> Source<'a> {
+impl<'a> Repository<'a> {
     fn model(hub: &'a Hub, id: &str, revision: &str) -> Self {
         Self::new(hub, id.to_owned(), Repo::with_revision(id.into(), RepoType::Model, revision.into()))
     }
@@ -126,31 +125,30 @@ impl<'a> Source<'a> {
         format!("{}/{}/resolve/{}/{file}", self.hub.endpoint, self.path, revision.replace('/', "%2F"))
     }
 
-    /// What the hub has under this name. Paths are made of what it calls the commit and the content, so both are
-    /// looked at closely.
-    fn ask(&self, file: &str) -> Result<Remote, Fault> {
+    /// The hub's description of a file. The commit and the tag become parts of paths, so unsafe ones are refused.
+    fn remote_file(&self, file: &str) -> Result<RemoteFile, Fault> {
         let url = self.url(&self.revision, file);
-        let Told { commit, tag, size, .. } = self.hub.http.head(&url, self.token.as_deref())?;
+        let FileInfo { commit, tag, size, .. } = self.hub.http.head(&url, self.token.as_deref())?;
         let plain = |text: Option<String>| text.filter(|text| is_plain(text));
         match (plain(commit), plain(tag)) {
-            (Some(commit), Some(tag)) => Ok(Remote { file: file.into(), commit, tag, size }),
+            (Some(commit), Some(tag)) => Ok(RemoteFile { file: file.into(), commit, tag, size }),
             _ => Err(Fault::Answer("the header x-repo-commit or etag is missing or invalid".into())),
         }
     }
 
-    /// Downloads a file of the commit that was told, whatever the branch has become since.
-    fn download(&self, remote: &Remote) -> Result<PathBuf, Fault> {
+    /// Downloads a file of the described commit, even if the branch has moved since.
+    fn download(&self, remote: &RemoteFile) -> Result<PathBuf, Fault> {
         let url = self.url(&remote.commit, &remote.file);
         self.cached.put(remote, &self.hub.http, &url, self.token.as_deref())
     }
 }
 
-/// What the user can do about a fault at a file of the hub.
+/// The remedy for a fault with a file of the hub.
 pub fn remedy(file: &str, fault: &Fault) -> &'static str {
     match fault {
         Fault::Status { code: 401 | 403, .. } => {
             "set HF_TOKEN to a token that may read it and accept its licence on its page, \
-             or correct the id: some hubs answer so for one that does not exist"
+             or correct the id: some hubs answer like this when it does not exist"
         }
         Fault::Status { code: 404, .. } if file.contains("model.safetensors") => {
             "the id or revision does not exist or has no weights of these names: \
@@ -158,16 +156,16 @@ pub fn remedy(file: &str, fault: &Fault) -> &'static str {
         }
         Fault::Status { code: 404, .. } => "the id, the revision or the file does not exist: correct them",
         Fault::Status { code: 429, .. } => {
-            "the hub has had too many questions: try again later, with HF_TOKEN set for a larger allowance, \
+            "the hub got too many requests: try again later, set HF_TOKEN for a higher limit, \
              or download the folder yourself and give its path"
         }
         Fault::Answer(_) => {
-            "a hub does not answer so: check HF_ENDPOINT, and whether the network asks for a login"
+            "this is not the answer of a hub: check HF_ENDPOINT, and whether the network requires a login"
         }
         Fault::Local(Error::Io { reason, .. }) if reason.kind() == io::ErrorKind::StorageFull => {
-            "make room, and try again: what has come is kept"
+            "free some space and try again: the download resumes"
         }
-        Fault::Local(_) => "see that the folder can be written and has room",
+        Fault::Local(_) => "make sure that the folder is writable and has space",
         _ => "try again, or download the folder yourself and give its path",
     }
 }

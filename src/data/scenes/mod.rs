@@ -1,50 +1,49 @@
-//! The embedded corpus: captioned scenes, drawn to order, so that everything runs without a download.
+//! The built-in corpus: captioned scenes, drawn from a seed, so that everything runs without a download.
 //!
 //! ```text
-//! seed, index ─ scene ─┬─ render (backdrop, solid, paint) ─→ images/scene-000000.png
-//!                      └─ caption → fact → grammar ────────→ corpus.jsonl   (folder)
+//! seed, index ─ scene ─┬─ render (background, shape_outlines, colours) ─→ images/scene-000000.png
+//!                      └─ caption → caption_facts → caption_text ───────→ corpus.jsonl   (write_folder)
 //! ```
 //!
-//! It is real data in the manner of CLEVR (Johnson et al. 2017): image files and free captions, read back
-//! through the same door as anyone's corpus. Objects share their attributes often, and captions leave much
-//! unsaid, so that retrieval is neither trivial nor perfect.
+//! It is a corpus like CLEVR (Johnson et al. 2017): image files and free captions, read by the same reader as any
+//! other corpus. Objects often share attributes and captions omit much, so retrieval is neither trivial nor perfect.
 
-mod backdrop;
+mod background;
 pub mod caption;
-mod fact;
-mod folder;
-mod grammar;
-mod paint;
+mod caption_facts;
+mod caption_text;
+mod colours;
 pub mod render;
 pub mod scene;
-mod solid;
+mod shape_outlines;
+mod write_folder;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::rng;
-pub use folder::write;
 use scene::Scene;
+pub use write_folder::write;
 
-/// Which corpus to draw.
+/// The parameters of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The seed of all scenes and captions.
     pub seed: u64,
-    /// Images to train on; scenes 0 to `train`.
+    /// Images of the train split: the first scenes.
     pub train: usize,
-    /// Images to choose on; the scenes after those.
+    /// Images of the val split: the scenes after those.
     pub val: usize,
-    /// Images to report on; the last scenes.
+    /// Images of the test split: the last scenes.
     pub test: usize,
     /// Width and height of each image in pixels.
     pub side: u32,
 }
 
-/// The most images: their names have six digits.
+/// The largest number of images: their names have six digits.
 const MOST: usize = 1_000_000;
-/// From the least side that shows the textures to the largest that anyone needs.
+/// Allowed sides in pixels; smaller ones do not show the textures.
 const SIDES: std::ops::RangeInclusive<u32> = 16..=1024;
 
 impl Spec {
@@ -62,23 +61,23 @@ impl Spec {
         }
     }
 
-    /// Refuses a corpus that cannot be drawn.
+    /// Checks the ranges of the parameters.
     fn check(&self) -> Result<()> {
         if !(1..=MOST).contains(&self.count()) {
             let count = self.count();
-            return Err(Error::input(format!("scenes: {count} images asked for, 1 to {MOST} are possible")));
+            return Err(Error::input(format!("scenes: {count} images; 1 to {MOST} are allowed")));
         }
         if !SIDES.contains(&self.side) {
             let (side, least, most) = (self.side, SIDES.start(), SIDES.end());
             return Err(Error::input(format!(
-                "scenes: side = {side} pixels, {least} to {most} are possible"
+                "scenes: side = {side} pixels, {least} to {most} are allowed"
             )));
         }
         Ok(())
     }
 }
 
-/// The scene at `index` of a seed, with its captions. It depends on nothing else.
+/// The scene at `index` of a seed, with its captions; both depend on nothing else.
 pub fn sample(seed: u64, index: u64) -> (Scene, [String; 5]) {
     let mut rng = rng::stream(seed, "scene", index);
     let scene = Scene::sample(&mut rng);
@@ -96,7 +95,7 @@ mod tests {
         assert!(spec.check().is_ok());
         for (spec, figure) in [
             (Spec { train: 0, val: 0, test: 0, ..spec }, "0 images"),
-            (Spec { train: usize::MAX, ..spec }, "images asked for"),
+            (Spec { train: usize::MAX, ..spec }, "images; 1 to"),
             (Spec { side: 0, ..spec }, "side = 0"),
             (Spec { side: 5_000, ..spec }, "side = 5000"),
         ] {
@@ -105,20 +104,20 @@ mod tests {
         }
     }
 
-    /// Whoever changes this changes everyone's corpus: raise the version in `folder` with it.
+    /// A change here changes everyone's corpus: then raise the version in `write_folder`.
     #[test]
     fn the_first_scene_stays_as_it_is() {
         let (scene, captions) = sample(0, 0);
-        let told = [
+        let expected = [
             "two little plain blue cones on the grass",
             "we see two blue cones on the grass",
             "there is a blue cone behind another blue cone on the grass",
             "two objects: two small blue cones on the grass",
             "a picture of a small plain blue cone on the right, on the grass",
         ];
-        assert_eq!(captions, told);
+        assert_eq!(captions, expected);
         let pixels = blake3::hash(&render::render(&scene, 64)).to_hex();
-        // Elsewhere the rasteriser's vector instructions may round otherwise.
+        // On other architectures the rasteriser's vector instructions may round differently.
         if cfg!(target_arch = "x86_64") {
             assert_eq!(pixels.as_str(), "f004491d9c6a3d7a242d2f318b064acd995ba265a3b2f477576a3931ce3c8e3d");
         }

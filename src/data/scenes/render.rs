@@ -1,24 +1,24 @@
-//! A scene as pixels: the background, then every object from the farthest to the nearest.
+//! Draws a scene: the background, then every object from the farthest to the nearest.
 //!
-//! Vector drawing with anti-aliasing, so any side works and 128 pixels look as good as 64.
+//! The drawing is made of vectors with anti-aliasing, so every side in pixels works.
 
 use image::RgbImage;
 use tiny_skia::{FillRule, Mask, Path, Pixmap, Stroke, Transform};
 
-use super::backdrop;
-use super::paint::{Rgb, ink, light, shadow, surface};
+use super::background;
+use super::colours::{Rgb, ink, light, shadow, surface};
 use super::scene::{Object, Scene, Texture};
-use super::solid::{Face, faces, finish, rect};
+use super::shape_outlines::{Face, faces, finish, rect};
 
-/// The width of the dark line around a face, in its object's widths.
+/// The width of the dark line around a face; the object's width is 1.
 const LINE: f32 = 0.035;
 
-/// Paints a scene on a square of `side` pixels (at least 1). The same scene gives the same pixels.
+/// Draws a scene on a square of `side` pixels (at least 1). The same scene gives the same pixels.
 pub fn render(scene: &Scene, side: u32) -> RgbImage {
     let mut picture =
         Pixmap::new(side, side).expect("invariant: a side of at least one pixel, and not of millions");
     let unit = Transform::from_scale(side as f32, side as f32);
-    backdrop::paint(scene.background, unit, &mut picture);
+    background::paint(scene.background, unit, &mut picture);
     let mut objects: Vec<&Object> = scene.objects.iter().collect();
     objects.sort_by(|a, b| a.y.total_cmp(&b.y));
     for object in objects {
@@ -28,7 +28,7 @@ pub fn render(scene: &Scene, side: u32) -> RgbImage {
     RgbImage::from_raw(side, side, rgb).expect("invariant: three bytes a pixel")
 }
 
-/// One object with its shadow.
+/// Paints one object with its shadow.
 fn paint(object: &Object, unit: Transform, picture: &mut Pixmap) {
     let span = object.look.size.span();
     let place = unit.pre_translate(object.x, object.y).pre_scale(span, span);
@@ -40,7 +40,7 @@ fn paint(object: &Object, unit: Transform, picture: &mut Pixmap) {
     }
 }
 
-/// Colour, texture, light and line of one face.
+/// Paints the colour, texture, light and line of one face.
 fn paint_face(face: &Face, object: &Object, place: Transform, picture: &mut Pixmap) {
     let (ground, pattern) = surface(object.look.colour);
     let outline = &face.outline;
@@ -89,15 +89,15 @@ mod tests {
         render(&scene, 64)
     }
 
-    /// How many pixels differ plainly.
+    /// Number of pixels that differ clearly.
     fn difference(a: &RgbImage, b: &RgbImage) -> usize {
-        let plainly =
+        let clearly =
             |(a, b): &(&image::Rgb<u8>, &image::Rgb<u8>)| (0..3).any(|c| a.0[c].abs_diff(b.0[c]) > 40);
-        a.pixels().zip(b.pixels()).filter(plainly).count()
+        a.pixels().zip(b.pixels()).filter(clearly).count()
     }
 
     #[test]
-    fn every_attribute_of_the_smallest_object_is_seen() {
+    fn every_attribute_of_the_smallest_object_is_visible() {
         let all: Vec<_> = Shape::ALL
             .iter()
             .flat_map(|&shape| Colour::ALL.iter().map(move |&colour| (shape, colour)))

@@ -1,15 +1,14 @@
-//! What is in a scene: one to four objects on a ground, each of a size, a texture, a colour and a shape.
+//! The content of a scene: one to four objects on a ground, each with a size, a texture, a colour and a shape.
 //!
-//! This is the truth that `render` paints and `caption` tells. Attributes are drawn so that scenes are easily
-//! confused (an object often repeats what stands beside it, so "three red cubes" happen), yet each scene has
-//! its own arrangement. In the manner of CLEVR (Johnson et al. 2017).
+//! `render` draws it and `caption` describes it. Objects often repeat attributes of the object before, so scenes are
+//! easily confused ("three red cubes"), but each scene has its own arrangement, as in CLEVR (Johnson et al. 2017).
 
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
 use crate::rng::Rng;
 
-/// An enum whose every value has the words a caption may call it by, the plainest first.
+/// Defines an enum with the words of captions for each value, the plainest first.
 macro_rules! lexicon {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $value:ident: $($word:literal)|+,)+ }) => {
         $(#[$about])*
@@ -30,7 +29,7 @@ macro_rules! lexicon {
 pub(super) use lexicon;
 
 lexicon! {
-    /// How large an object is; [`Size::span`] gives the length.
+    /// The size of an object; [`Size::span`] gives the length.
     Size {
         /// About a fifth of the picture.
         Small: "small" | "little",
@@ -40,7 +39,7 @@ lexicon! {
 }
 
 lexicon! {
-    /// What is drawn on an object's surface.
+    /// The pattern on an object's surface.
     Texture {
         /// Nothing.
         Plain: "plain" | "smooth",
@@ -74,7 +73,7 @@ lexicon! {
 }
 
 lexicon! {
-    /// The solid an object is; plurals add an "s".
+    /// The shape of an object; plurals add an "s".
     Shape {
         /// A cube, seen from the upper right.
         Cube: "cube" | "block",
@@ -92,7 +91,7 @@ lexicon! {
 }
 
 lexicon! {
-    /// Where the objects stand; the words are whole phrases.
+    /// The background; the words are whole phrases.
     Background {
         /// A green meadow under a blue sky.
         Grass: "on the grass" | "on a green meadow",
@@ -108,7 +107,7 @@ lexicon! {
 }
 
 impl Size {
-    /// Width and height of the object, where the picture's side is 1.
+    /// Width and height of the object; the picture's side is 1.
     pub fn span(self) -> f32 {
         match self {
             Self::Small => 0.24,
@@ -133,36 +132,36 @@ pub struct Look {
 /// One object and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Object {
-    /// What it looks like.
+    /// Its attributes.
     pub look: Look,
-    /// Its middle, from 0 (left edge of the picture) to 1 (right edge).
+    /// The x of its middle, from 0 (left edge of the picture) to 1 (right edge).
     pub x: f32,
-    /// Its foot, from 0 (upper edge of the picture) to 1 (lower edge); larger is nearer to the viewer.
+    /// The y of its foot, from 0 (upper edge of the picture) to 1 (lower edge); larger is nearer to the viewer.
     pub y: f32,
 }
 
 /// One picture's content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// One to four objects, no two in the same place.
+    /// One to four objects that do not hide each other.
     pub objects: Vec<Object>,
-    /// Where they stand.
+    /// The background.
     pub background: Background,
 }
 
-/// How many objects a scene is to have, and how often in a hundred scenes.
+/// Numbers of objects, each with its weight in percent.
 const COUNTS: [(usize, u32); 4] = [(1, 4), (2, 28), (3, 38), (4, 30)];
-/// How often an object is the last one's twin, which makes groups.
+/// Probability that an object looks like the one before, which makes groups.
 const TWIN: f64 = 0.2;
-/// How often a single attribute is the last object's, which makes confusable scenes.
+/// Probability that an attribute is that of the object before, which makes scenes easy to confuse.
 const INHERIT: f64 = 0.2;
-/// Throws at a free place before an object is left out.
-const THROWS: usize = 200;
-/// The least distance between an object and the edge of the picture.
+/// Random places tried before an object is omitted.
+const TRIES: usize = 200;
+/// The smallest distance between an object and the edge of the picture.
 const EDGE: f32 = 0.02;
-/// Where on the picture an object's foot may be.
+/// The range of y for an object's foot.
 const GROUND: std::ops::Range<f32> = 0.5..0.96;
-/// The share of a nearer object's height by which two feet on one spot of x must be apart.
+/// The smallest distance in y between the feet of two objects at the same x, as a share of the nearer one's height.
 const CLEARANCE: f32 = 0.85;
 
 impl Scene {
@@ -195,29 +194,29 @@ impl Look {
     }
 }
 
-/// The last object's value now and then, otherwise any.
+/// The value of the object before, with probability [`INHERIT`], otherwise a random one.
 fn inherit<T: Copy>(last: Option<T>, all: &[T], rng: &mut Rng) -> T {
     last.filter(|_| rng.random_bool(INHERIT)).unwrap_or_else(|| any(all, rng))
 }
 
-/// One of a list, each as likely.
+/// A random element of a list.
 pub(super) fn any<T: Copy>(all: &[T], rng: &mut Rng) -> T {
     *all.choose(rng).expect("invariant: a lexicon has values")
 }
 
-/// Throws an object at the ground until it hides none of the others, or none is hidden by it.
+/// Tries random places for an object until it hides no other object; `None` if all tries fail.
 fn place(look: Look, others: &[Object], rng: &mut Rng) -> Option<Object> {
     let margin = look.size.span() / 2.0 + EDGE;
-    (0..THROWS)
+    (0..TRIES)
         .map(|_| Object { look, x: rng.random_range(margin..1.0 - margin), y: rng.random_range(GROUND) })
         .find(|object| others.iter().all(|other| apart(object, other)))
 }
 
-/// Whether two objects stand side by side, or one so far behind the other that it is seen almost whole.
+/// Whether two objects stand side by side, or so far behind each other that both are almost fully visible.
 fn apart(a: &Object, b: &Object) -> bool {
     let nearer = if a.y > b.y { a } else { b };
-    let beside = (a.look.size.span() + b.look.size.span()) / 2.0;
-    (a.x - b.x).abs() > beside || (a.y - b.y).abs() > CLEARANCE * nearer.look.size.span()
+    let side_by_side = (a.look.size.span() + b.look.size.span()) / 2.0;
+    (a.x - b.x).abs() > side_by_side || (a.y - b.y).abs() > CLEARANCE * nearer.look.size.span()
 }
 
 #[cfg(test)]
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn few_objects_find_no_place() {
+    fn few_objects_are_omitted() {
         let wanted: u32 = COUNTS.iter().map(|&(count, weight)| count as u32 * weight).sum();
         let found = scenes(2_000).map(|scene| scene.objects.len()).sum::<usize>() as f32 / 2_000.0;
         assert!(found > 0.95 * wanted as f32 / 100.0, "{found} objects a scene");

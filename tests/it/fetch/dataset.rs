@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dsi::data::corpus::Split;
 use dsi::data::fetch::Fetcher;
-use dsi::data::fetch::dataset_sources::{Dataset, Makes, Place, Source};
+use dsi::data::fetch::dataset_sources::{Dataset, DatasetFile, Location, Output};
 use dsi::data::http::Checksum;
 use dsi::data::hub::Hub;
 use dsi::data::{karpathy, verify};
@@ -85,14 +85,14 @@ fn sha256(bytes: &[u8]) -> Option<Checksum> {
     Some(Checksum::Sha256("".into()).of(bytes, &|_| ()).unwrap())
 }
 
-fn source(name: &'static str, bytes: &[u8], place: String, makes: Makes) -> Source {
-    Source {
+fn source(name: &'static str, bytes: &[u8], place: String, output: Output) -> DatasetFile {
+    DatasetFile {
         name,
-        instead: &["photos.tar.gz"],
-        places: vec![Place::Web(place.leak())],
+        alternatives: &["photos.tar.gz"],
+        locations: vec![Location::Web(place.leak())],
         size: Some(bytes.len() as u64),
         checksum: sha256(bytes),
-        makes,
+        output,
         page: "the page of the tiny dataset",
     }
 }
@@ -100,8 +100,8 @@ fn source(name: &'static str, bytes: &[u8], place: String, makes: Makes) -> Sour
 /// A dataset of six photos on this server.
 fn tiny(server: &Server) -> Dataset {
     let captions =
-        source("captions.zip", &captions(), server.url("captions.zip"), Makes::File("dataset_tiny.json"));
-    let photos = source("photos.zip", &photos(), server.url("at/photos.zip"), Makes::Photos("images"));
+        source("captions.zip", &captions(), server.url("captions.zip"), Output::File("dataset_tiny.json"));
+    let photos = source("photos.zip", &photos(), server.url("at/photos.zip"), Output::Photos("images"));
     Dataset { name: "tiny", terms: "the terms", files: vec![captions, photos] }
 }
 
@@ -230,10 +230,10 @@ fn a_partial_file_of_other_content_is_discarded() {
 fn a_refused_file_is_named_and_may_be_placed_by_hand() {
     type Bad = fn(&Request) -> Answer;
     let bad: [(&str, Bad); 7] = [
-        ("http status 401; it is no longer given there", |_| status(401)),
+        ("http status 401; it is no longer available there", |_| status(401)),
         ("http status 403; it is no longer", |_| status(403)),
         ("http status 404; it is no longer", |_| status(404)),
-        ("http status 429, come back in 3600 s; try again", |_| status(429).with("Retry-After: 3600")),
+        ("http status 429, retry after 3600 s; try again", |_| status(429).with("Retry-After: 3600")),
         ("a web page came instead of the file", |request| {
             plain(request, b"<html>log in</html>").with("Content-Type: text/html; charset=utf-8")
         }),
@@ -269,7 +269,7 @@ fn only_the_publishers_archive_is_accepted() {
     fs::create_dir_all(&out).unwrap();
     fs::write(out.join("photos.zip"), zipped([("a.jpg", photo(0))])).unwrap();
     let message = refusal(&tiny(&server), home.path());
-    assert!(message.contains("photos.zip: is not the archive that is known"), "{message}");
+    assert!(message.contains("photos.zip: is not the published archive"), "{message}");
     fs::remove_file(out.join("photos.zip")).unwrap();
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for n in 0..IMAGES {
@@ -287,8 +287,8 @@ fn the_next_source_is_tried_when_one_fails() {
     let (server, home) = (Server::start(honest), tempfile::tempdir().unwrap());
     let gone = Server::start(|_| status(404));
     let mut dataset = tiny(&server);
-    dataset.files[1].places.insert(0, Place::Web(gone.url("photos.zip").leak()));
-    dataset.files[0].places = vec![Place::Hub("org/tiny", "c0ffee", "captions.zip")];
+    dataset.files[1].locations.insert(0, Location::Web(gone.url("photos.zip").leak()));
+    dataset.files[0].locations = vec![Location::Hub("org/tiny", "c0ffee", "captions.zip")];
     let hub = hub(&format!("http://{}", server.address), false, home.path());
     Fetcher { hub: &hub, out: &home.path().join("tiny"), keep: false }.fetch(&dataset).unwrap();
     assert_whole(home.path());
@@ -305,7 +305,7 @@ fn an_archive_that_leads_outside_is_refused() {
     let content = evil.clone();
     let server = Server::start(with_photos(move |request| plain(request, &content)));
     let mut dataset = tiny(&server);
-    dataset.files[1] = source("photos.zip", &evil, server.url("photos.zip"), Makes::Photos("images"));
+    dataset.files[1] = source("photos.zip", &evil, server.url("photos.zip"), Output::Photos("images"));
     let message = refusal(&dataset, home.path());
     assert!(message.contains("`../../evil.jpg` leads outside the folder"), "{message}");
     assert!(!home.path().join("evil.jpg").exists() && !home.path().join("tiny/images").exists());

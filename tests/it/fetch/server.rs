@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dsi::data::http::{Http, Pace};
+use dsi::data::http::{Http, RetryPolicy};
 
 #[derive(Clone)]
 pub struct Request {
@@ -81,7 +81,13 @@ pub fn file(request: &Request, content: &[u8], commit: &str) -> Answer {
 pub fn http() -> Http {
     let short = Duration::from_millis(300);
     let none = Duration::from_millis(1);
-    Http::new(Pace { connect: short * 10, stall: short, attempts: 3, first_wait: none, longest_wait: short })
+    Http::new(RetryPolicy {
+        connect: short * 10,
+        stall: short,
+        attempts: 3,
+        first_wait: none,
+        longest_wait: short,
+    })
 }
 
 /// A server on a free local port, stopped when dropped.

@@ -1,9 +1,8 @@
-//! Archives from elsewhere, unpacked into one folder or not at all.
+//! Unpacks downloaded archives (zip, tar and tar.gz) into one folder, completely or not at all.
 //!
-//! Zip, tar and tar.gz. Only what is wanted is taken: photos, or one file. Folders in the archive do not matter, a
-//! file goes by its last name. An archive with a path that leads outside (`../`, `/…`), a link or two photos of one
-//! name is refused whole, and so is one that swells beyond reason. What is unpacked grows beside its place and is
-//! renamed at the end.
+//! Only photos, or one file, are unpacked; folders in the archive do not matter. An archive is refused if it has a path
+//! that leads outside (`../`, `/…`), a link, two photos of one name, or expands too much. The files grow in a staging
+//! folder next to the target, which is renamed at the end.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,51 +12,51 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use indicatif::ProgressBar;
 
-use super::dataset_sources::Makes;
+use super::dataset_sources::Output;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::progress::Progress;
 
-/// Bytes of the largest photo, and of the largest other file (COCO's captions have 150 MB).
-const LARGEST: [u64; 2] = [256 << 20, 1 << 30];
-/// An archive may hold this many times its own bytes, and a gigabyte besides: photos do not pack at all.
-const SWELL: u64 = 4;
-/// Photos of the largest archive.
-const MOST: usize = 2_000_000;
-/// The endings of photos.
-const PHOTOS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
+/// Bytes of the largest photo, and of the largest other file; COCO's captions have 150 MB.
+const MAX_BYTES: [u64; 2] = [256 << 20, 1 << 30];
+/// An archive may expand to this many times its size plus a gigabyte; photos do not compress.
+const MAX_EXPANSION: u64 = 4;
+/// The largest number of photos.
+const MAX_FILES: usize = 2_000_000;
+/// The file extensions of photos.
+const PHOTO_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 
-/// Takes out of the archive what it is to make and puts that at `place`; the number of files.
+/// Unpacks the `output` of an archive to `target`, and returns the number of files.
 ///
 /// # Errors
-/// When the archive cannot be read, has an entry that is refused (named), or lacks what is wanted.
-pub fn unpack(archive: &Path, makes: Makes, place: &Path, progress: Progress) -> Result<usize> {
-    let growing = beside(place);
+/// When the archive cannot be read, has a refused entry (the message names it), or lacks the output.
+pub fn unpack(archive: &Path, output: Output, target: &Path, progress: Progress) -> Result<usize> {
+    let staging = staging_folder(target);
     let remove = |path: &Path| match fs::remove_dir_all(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
         _ => Ok(()),
     };
-    remove(&growing)?;
-    fs::create_dir_all(&growing).map_err(Error::io("create", &growing))?;
+    remove(&staging)?;
+    fs::create_dir_all(&staging).map_err(Error::io("create", &staging))?;
     let length = fs::metadata(archive).map_err(Error::io("read", archive))?.len();
-    let mut taker = Taker {
+    let mut unpacker = Unpacker {
         archive,
-        makes,
-        folder: &growing,
-        room: length.saturating_mul(SWELL).saturating_add(1 << 30),
+        output,
+        folder: &staging,
+        budget: length.saturating_mul(MAX_EXPANSION).saturating_add(1 << 30),
         names: HashSet::new(),
         bar: progress.bytes(Some(length), format!("unpacking {}", name_of(archive))),
     };
-    let taken = taker.entries().and_then(|()| taker.finish(place));
-    let count = taker.names.len();
-    drop(taker);
-    remove(&growing)?;
-    taken.map(|()| count)
+    let result = unpacker.entries().and_then(|()| unpacker.finish(target));
+    let count = unpacker.names.len();
+    drop(unpacker);
+    remove(&staging)?;
+    result.map(|()| count)
 }
 
-/// Where it grows: a folder, also for a file.
-fn beside(place: &Path) -> PathBuf {
-    let mut name = place.as_os_str().to_owned();
+/// The staging folder of a target.
+fn staging_folder(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
     name.push(".unpacking");
     name.into()
 }
@@ -66,17 +65,17 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Goes through an archive and takes what is wanted into a folder.
-struct Taker<'a> {
+/// Reads an archive and writes the chosen entries into a folder.
+struct Unpacker<'a> {
     archive: &'a Path,
-    makes: Makes,
+    output: Output,
     folder: &'a Path,
-    room: u64,
+    budget: u64,
     names: HashSet<String>,
     bar: ProgressBar,
 }
 
-impl Taker<'_> {
+impl Unpacker<'_> {
     fn entries(&mut self) -> Result<()> {
         let file = File::open(self.archive).map_err(Error::io("read", self.archive))?;
         let name = name_of(self.archive);
@@ -95,7 +94,7 @@ impl Taker<'_> {
             let name = entry.name().map_err(|e| self.broken(&e))?.into_owned();
             let kind = if entry.is_dir() { Kind::Folder } else { Kind::of(!entry.is_symlink()) };
             self.bar.set_position(entry.data_start().unwrap_or(0));
-            self.take(&name, kind, entry.size(), entry)?;
+            self.unpack_entry(&name, kind, entry.size(), entry)?;
         }
         Ok(())
     }
@@ -112,13 +111,13 @@ impl Taker<'_> {
                 () => Kind::of(header.is_file() || header.is_contiguous()),
             };
             let size = entry.size();
-            self.take(&name, kind, size, entry)?;
+            self.unpack_entry(&name, kind, size, entry)?;
         }
         Ok(())
     }
 
     fn broken(&self, what: &dyn std::fmt::Display) -> Error {
-        let what = format!("cannot be unpacked: {what}; delete it, and it is fetched anew");
+        let what = format!("cannot be unpacked: {what}; delete it to download it again");
         Error::file(self.archive, what)
     }
 
@@ -127,8 +126,8 @@ impl Taker<'_> {
         Error::file(self.archive, format!("is refused: its entry `{entry}` {what}"))
     }
 
-    /// Refuses an entry, passes it over, or takes it.
-    fn take(&mut self, entry: &str, kind: Kind, size: u64, content: impl Read) -> Result<()> {
+    /// Refuses an entry, skips it, or unpacks it.
+    fn unpack_entry(&mut self, entry: &str, kind: Kind, size: u64, content: impl Read) -> Result<()> {
         if !is_inside(entry) {
             return Err(self.refuse(entry, "leads outside the folder"));
         }
@@ -136,70 +135,70 @@ impl Taker<'_> {
             return Err(self.refuse(entry, "is a link or a device; only files and folders are allowed"));
         }
         let name = entry.rsplit('/').next().unwrap_or_default();
-        // What macOS adds to its archives: a hidden file for each photo, of the same ending.
+        // macOS adds a hidden file with the same extension for each photo.
         let hidden = entry.split('/').any(|part| part.starts_with('.') && part != "." || part == "__MACOSX");
-        if kind == Kind::Folder || hidden || !self.makes.wants(name) {
+        if kind == Kind::Folder || hidden || !self.output.includes(name) {
             return Ok(());
         }
-        if self.names.len() == MOST {
+        if self.names.len() == MAX_FILES {
             return Err(self.refuse(entry, "is one too many"));
         }
         if !self.names.insert(name.to_owned()) {
             return Err(self.refuse(entry, "has the name of another one"));
         }
-        let largest = LARGEST[usize::from(matches!(self.makes, Makes::File(_)))];
-        let limit = largest.min(self.room);
+        let largest = MAX_BYTES[usize::from(matches!(self.output, Output::File(_)))];
+        let limit = largest.min(self.budget);
         if size > limit {
             return Err(self.refuse(entry, "is too large"));
         }
         self.write(entry, name, limit, content)
     }
 
-    /// What the archive says of sizes is not believed: more than `limit` bytes are refused when they come.
+    /// Writes an entry. Sizes in the archive are not trusted: the bytes are counted against `limit`.
     fn write(&mut self, entry: &str, name: &str, limit: u64, content: impl Read) -> Result<()> {
         let path = self.folder.join(name);
         let mut file = File::create(&path).map_err(Error::io("write", &path))?;
-        let mut content = Faithful { inner: content.take(limit + 1), fault: None };
+        let mut content = ErrorRecorder { inner: content.take(limit + 1), fault: None };
         let copied = io::copy(&mut content, &mut file);
         match (copied, content.fault) {
             (_, Some(fault)) => Err(self.broken(&format!("{name}: {fault}"))),
             (Err(e), None) => Err(Error::io("write", &path)(e)),
             (Ok(n), None) if n > limit => Err(self.refuse(entry, "is too large")),
             (Ok(n), None) => {
-                self.room -= n;
+                self.budget -= n;
                 Ok(())
             }
         }
     }
 
-    /// Puts what was taken in its place.
-    fn finish(&self, place: &Path) -> Result<()> {
+    /// Moves the unpacked files to the target.
+    fn finish(&self, target: &Path) -> Result<()> {
         if self.names.is_empty() {
-            let wanted = match self.makes {
-                Makes::File(path) => path,
-                Makes::Photos(_) => "photos",
+            let wanted = match self.output {
+                Output::File(path) => path,
+                Output::Photos(_) => "photos",
             };
             return Err(Error::file(self.archive, format!("has no {wanted}; is it the right archive?")));
         }
-        if let Some(folder) = place.parent() {
+        if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
-        let from = match self.makes {
-            Makes::File(path) => self.folder.join(last(path)),
-            Makes::Photos(_) => self.folder.to_owned(),
+        let from = match self.output {
+            Output::File(path) => self.folder.join(last(path)),
+            Output::Photos(_) => self.folder.to_owned(),
         };
-        fs::remove_dir(place).ok(); // an empty folder, made by hand
-        fs::rename(&from, place).map_err(Error::io("write", place))?;
-        file_io::sync_folder(place.parent().unwrap_or(Path::new("."))).map_err(Error::io("write", place))
+        fs::remove_dir(target).ok(); // an empty folder of the user
+        fs::rename(&from, target).map_err(Error::io("write", target))?;
+        file_io::sync_folder(target.parent().unwrap_or(Path::new("."))).map_err(Error::io("write", target))
     }
 }
 
-impl Makes {
-    fn wants(self, name: &str) -> bool {
+impl Output {
+    fn includes(self, name: &str) -> bool {
         match self {
             Self::File(path) => name == last(path),
             Self::Photos(_) => name.rsplit_once('.').is_some_and(|(stem, end)| {
-                !stem.is_empty() && PHOTOS.contains(&end.to_ascii_lowercase().as_str())
+                !stem.is_empty() && PHOTO_EXTENSIONS.contains(&end.to_ascii_lowercase().as_str())
             }),
         }
     }
@@ -222,7 +221,7 @@ impl Kind {
     }
 }
 
-/// Whether a path stays in its folder on every system.
+/// Whether a path stays in its folder on every operating system.
 fn is_inside(entry: &str) -> bool {
     let drive = entry.as_bytes().get(1) == Some(&b':');
     !entry.is_empty()
@@ -232,13 +231,13 @@ fn is_inside(entry: &str) -> bool {
         && !entry.split('/').any(|part| part == "..")
 }
 
-/// Remembers that it was the archive that failed, not the disk.
-struct Faithful<R> {
+/// Records a read error, to tell a broken archive from a full disk.
+struct ErrorRecorder<R> {
     inner: R,
     fault: Option<String>,
 }
 
-impl<R: Read> Read for Faithful<R> {
+impl<R: Read> Read for ErrorRecorder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect_err(|e| self.fault = Some(e.to_string()))
     }

@@ -1,4 +1,4 @@
-//! What is taken, and what is refused.
+//! Accepted and refused archives.
 
 use std::io::{Cursor, Write as _};
 
@@ -31,7 +31,7 @@ fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// By hand, for the library would not write what is wrong with some of them.
+/// Writes the headers directly: the library refuses to write some invalid ones.
 fn tarred(entries: &[(&str, &[u8])], kind: tar::EntryType) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in entries {
@@ -51,37 +51,37 @@ fn gzipped(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// What the archive of this name and content makes, and the folder it was made in.
-fn unpacked(name: &str, bytes: &[u8], makes: Makes) -> (Result<usize>, tempfile::TempDir) {
+/// Unpacks an archive of this name and content, and returns the result and its folder.
+fn unpacked(name: &str, bytes: &[u8], output: Output) -> (Result<usize>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join(name);
     fs::write(&archive, bytes).unwrap();
-    (unpack(&archive, makes, &folder.path().join("out").join(makes.path()), Progress::Hidden), folder)
+    (unpack(&archive, output, &folder.path().join("out").join(output.path()), Progress::Hidden), folder)
 }
 
 #[test]
 fn photos_come_out_of_all_kinds_of_archives_into_one_folder() {
     let tar = tarred(&SOUND, tar::EntryType::Regular);
     for (name, bytes) in [("x.zip", zipped(&SOUND)), ("x.tar.gz", gzipped(&tar)), ("x.tar", tar)] {
-        let (count, folder) = unpacked(name, &bytes, Makes::Photos("images"));
+        let (count, folder) = unpacked(name, &bytes, Output::Photos("images"));
         assert_eq!(count.unwrap(), 2, "{name}");
         let images = folder.path().join("out/images");
         assert_eq!(fs::read(images.join("b.JPG")).unwrap(), b"BB");
         assert_eq!(fs::read_dir(&images).unwrap().count(), 2);
         assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 1);
     }
-    let (_, folder) = unpacked("x.zip", &zipped(&SOUND), Makes::File("notes.txt"));
+    let (_, folder) = unpacked("x.zip", &zipped(&SOUND), Output::File("notes.txt"));
     assert_eq!(fs::read(folder.path().join("out/notes.txt")).unwrap(), b"no photo");
 }
 
 #[test]
-fn what_leads_outside_is_refused_and_leaves_nothing() {
+fn paths_outside_are_refused_and_leave_nothing() {
     for evil in ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "..\\a.jpg", "C:/a.jpg", "a\\b.jpg", "../x.txt"] {
         let entries: [(&str, &[u8]); 2] = [("good.jpg", b"G"), (evil, b"E")];
         for (name, bytes) in
             [("x.zip", zipped(&entries)), ("x.tar", tarred(&entries, tar::EntryType::Regular))]
         {
-            let (result, folder) = unpacked(name, &bytes, Makes::Photos("images"));
+            let (result, folder) = unpacked(name, &bytes, Output::Photos("images"));
             let message = result.unwrap_err().to_string();
             let shown: String = evil.escape_debug().collect();
             assert!(message.contains(&shown) && message.contains("leads outside"), "{name} {message}");
@@ -92,8 +92,8 @@ fn what_leads_outside_is_refused_and_leaves_nothing() {
 }
 
 #[test]
-fn links_twins_and_strangers_are_refused() {
-    let refusal = |name, bytes: &[u8]| unpacked(name, bytes, Makes::Photos("i")).0.unwrap_err().to_string();
+fn links_duplicates_and_foreign_files_are_refused() {
+    let refusal = |name, bytes: &[u8]| unpacked(name, bytes, Output::Photos("i")).0.unwrap_err().to_string();
     for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Fifo] {
         assert!(refusal("x.tar", &tarred(&[("a.jpg", b"")], kind)).contains("`a.jpg` is a link"));
     }
@@ -111,13 +111,13 @@ fn links_twins_and_strangers_are_refused() {
     assert!(refusal("x.tar", &tar[..2000]).contains("x.tar: cannot be unpacked"));
 }
 
-/// Zeros pack a thousandfold.
+/// Zeros compress a thousandfold.
 #[test]
-fn an_archive_that_swells_is_refused() {
+fn an_archive_that_expands_too_much_is_refused() {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("a.jpg", SimpleFileOptions::default()).unwrap();
-    io::copy(&mut io::repeat(0).take(LARGEST[0] + 1), &mut zip).unwrap();
-    let (result, _) = unpacked("x.zip", &zip.finish().unwrap().into_inner(), Makes::Photos("i"));
+    io::copy(&mut io::repeat(0).take(MAX_BYTES[0] + 1), &mut zip).unwrap();
+    let (result, _) = unpacked("x.zip", &zip.finish().unwrap().into_inner(), Output::Photos("i"));
     assert!(result.unwrap_err().to_string().contains("`a.jpg` is too large"));
 }
 
@@ -127,6 +127,6 @@ proptest! {
     fn damaged_archives_never_panic(kind in 0usize..3, flips: Vec<(usize, u8)>, cut: usize) {
         let tar = tarred(&SOUND, tar::EntryType::Regular);
         let (name, bytes) = [("x.zip", zipped(&SOUND)), ("x.tgz", gzipped(&tar)), ("x.tar", tar)][kind].clone();
-        let _ = unpacked(name, &damaged(&bytes, &flips, cut % 64), Makes::Photos("images"));
+        let _ = unpacked(name, &damaged(&bytes, &flips, cut % 64), Output::Photos("images"));
     }
 }

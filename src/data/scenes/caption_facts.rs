@@ -1,14 +1,14 @@
-//! What a caption may state about a scene, and whether that is so.
+//! The facts that a caption can state about a scene, and whether they hold.
 //!
-//! A caption is chosen as a list of facts and only then put into words, so its truth can be checked against
-//! any scene: that is how the tests know the score of a perfect reader.
+//! A caption is first a list of facts and then a text, so it can be checked against any scene. The tests use this to
+//! compute the score of a perfect reader.
 
 use super::scene::{Background, Colour, Look, Object, Scene, Shape, Size, Texture, lexicon};
 
-/// The least difference in x or y that a caption puts into words (the picture's side is 1).
+/// The smallest difference in x or y that a caption mentions (the picture's side is 1).
 const CLEAR: f32 = 0.12;
 
-/// Which attributes of objects a caption mentions.
+/// The attributes of objects that a caption mentions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Detail {
     pub size: bool,
@@ -17,7 +17,7 @@ pub(super) struct Detail {
     pub shape: bool,
 }
 
-/// An object as far as a caption describes it: what is `None` goes unsaid.
+/// A description of an object; an attribute that is `None` is not mentioned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Noun {
     pub size: Option<Size>,
@@ -27,7 +27,7 @@ pub(super) struct Noun {
 }
 
 lexicon! {
-    /// How one object stands to another.
+    /// The position of one object relative to another.
     Relation {
         /// Smaller x.
         LeftOf: "to the left of" | "left of",
@@ -41,7 +41,7 @@ lexicon! {
 }
 
 lexicon! {
-    /// In which third of the picture an object stands.
+    /// The third of the picture in which an object stands.
     Place {
         /// The left third.
         Left: "on the left" | "on the left side",
@@ -52,16 +52,16 @@ lexicon! {
     }
 }
 
-/// One thing that a caption states.
+/// One statement of a caption.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fact {
     /// At least one such object: "a red cube".
     Some(Noun),
     /// Exactly so many such objects: "two red cubes".
     Exactly(usize, Noun),
-    /// Such an object stands so to such another.
-    Beside(Noun, Relation, Noun),
-    /// Such an object stands there.
+    /// One such object is in this relation to another.
+    Related(Noun, Relation, Noun),
+    /// Such an object stands in this place.
     At(Noun, Place),
     /// The background.
     Setting(Background),
@@ -71,7 +71,7 @@ impl Noun {
     /// Any object at all.
     pub const ANY: Self = Self { size: None, texture: None, colour: None, shape: None };
 
-    /// Describes a look in so much detail.
+    /// Describes a look in this detail.
     pub fn new(look: &Look, detail: Detail) -> Self {
         Self {
             size: detail.size.then_some(look.size),
@@ -90,14 +90,14 @@ impl Noun {
             && self.shape.is_none_or(|shape| shape == look.shape)
     }
 
-    /// How many objects of a scene it fits.
+    /// Number of objects of a scene that it fits.
     pub fn count(&self, scene: &Scene) -> usize {
         scene.objects.iter().filter(|object| self.fits(object)).count()
     }
 }
 
 impl Relation {
-    /// Whether `a` stands so to `b`, and clearly.
+    /// Whether `a` is clearly in this relation to `b`.
     pub fn holds(self, a: &Object, b: &Object) -> bool {
         match self {
             Self::LeftOf => b.x - a.x > CLEAR,
@@ -109,7 +109,7 @@ impl Relation {
 }
 
 impl Place {
-    /// Whether the object stands there, and clearly: between the thirds lies no man's land.
+    /// Whether the object clearly stands there; between the thirds no place holds.
     pub fn holds(self, object: &Object) -> bool {
         match self {
             Self::Left => object.x < 0.35,
@@ -120,15 +120,15 @@ impl Place {
 }
 
 impl Fact {
-    /// Whether it is true of a scene. Only the tests ask: captions are true as they are made.
+    /// Whether it is true of a scene; for tests, because captions are true by construction.
     #[cfg(test)]
     pub fn holds(&self, scene: &Scene) -> bool {
         let objects = &scene.objects;
         match self {
             Self::Some(noun) => noun.count(scene) > 0,
             Self::Exactly(count, noun) => noun.count(scene) == *count,
-            // No object is beside itself, since every relation asks for a distance.
-            Self::Beside(noun, relation, other) => objects
+            // Every relation needs a distance, so no object is related to itself.
+            Self::Related(noun, relation, other) => objects
                 .iter()
                 .any(|a| noun.fits(a) && objects.iter().any(|b| other.fits(b) && relation.holds(a, b))),
             Self::At(noun, place) => objects.iter().any(|object| noun.fits(object) && place.holds(object)),
@@ -160,10 +160,10 @@ mod tests {
             (Fact::Exactly(2, red), true),
             (Fact::Exactly(1, red), false),
             (Fact::Exactly(1, ball), true),
-            (Fact::Beside(ball, Relation::LeftOf, cube), true),
-            (Fact::Beside(cube, Relation::LeftOf, ball), false),
-            (Fact::Beside(cube, Relation::Behind, red), true),
-            (Fact::Beside(ball, Relation::LeftOf, ball), false),
+            (Fact::Related(ball, Relation::LeftOf, cube), true),
+            (Fact::Related(cube, Relation::LeftOf, ball), false),
+            (Fact::Related(cube, Relation::Behind, red), true),
+            (Fact::Related(ball, Relation::LeftOf, ball), false),
             (Fact::At(ball, Place::Left), true),
             (Fact::At(cube, Place::Middle), false),
             (Fact::Setting(Background::Snow), true),

@@ -1,23 +1,23 @@
-//! Facts put into English: synonyms, plurals, openings, the background before or after.
+//! Turns facts into English: synonyms, plurals, openings, the background first or last.
 //!
-//! The second half of `caption`. Nothing here knows the scene: what is not among the facts cannot be said.
+//! This is the second half of `caption`. It does not see the scene, only the facts.
 
 use rand::Rng as _;
 
-use super::fact::{Fact, Noun};
+use super::caption_facts::{Fact, Noun};
 use super::scene::any;
 use crate::rng::Rng;
 
-/// How often a thing is called by its plainest word.
+/// Probability of the plainest word.
 const PLAINEST: f64 = 0.5;
-/// The counts that scenes have.
+/// The number words.
 const NUMBERS: [&str; 5] = ["no", "one", "two", "three", "four"];
-/// What stands before the first object when the background does not; `there` agrees in number.
+/// The text before the first object if the background is not there; "there" gets a verb that agrees in number.
 const OPENINGS: [&str; 6] = ["", "", "there", "a picture of", "a scene with", "we see"];
 
 /// One sentence that states the facts, in their order. A fact about all objects, if any, comes first; the
 /// background, if any, last.
-pub(super) fn tell(facts: &[Fact], rng: &mut Rng) -> String {
+pub(super) fn sentence(facts: &[Fact], rng: &mut Rng) -> String {
     let (setting, things) = match facts {
         [things @ .., Fact::Setting(background)] => (Some(word(background.words(), rng)), things),
         things => (None, things),
@@ -35,7 +35,7 @@ pub(super) fn tell(facts: &[Fact], rng: &mut Rng) -> String {
     sentence.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Some words before the first object, or none.
+/// A random opening, possibly empty.
 fn opening(there: &'static str, rng: &mut Rng) -> &'static str {
     match any(&OPENINGS, rng) {
         "there" => there,
@@ -43,20 +43,20 @@ fn opening(there: &'static str, rng: &mut Rng) -> &'static str {
     }
 }
 
-/// What there is: "three objects: two red cubes and a ball".
+/// The objects: "three objects: two red cubes and a ball".
 fn body(things: &[Fact], rng: &mut Rng) -> String {
-    let (whole, parts) = match things {
+    let (total, parts) = match things {
         [Fact::Exactly(count, Noun::ANY), parts @ ..] => (Some(*count), parts),
         parts => (None, parts),
     };
     let phrases: Vec<String> = parts.iter().map(|fact| phrase(fact, rng)).collect();
-    let parts_told: usize =
+    let parts_counted: usize =
         parts.iter().map(|fact| if let Fact::Exactly(n, _) = fact { *n } else { 1 }).sum();
     let listed = enumerate(&phrases);
-    match whole {
+    match total {
         None => listed,
         Some(1) => format!("{}, {listed}", any(&["a single object", "only one object"], rng)),
-        Some(count) if count == parts_told => format!("{}: {listed}", counted(count, &Noun::ANY, rng)),
+        Some(count) if count == parts_counted => format!("{}: {listed}", counted(count, &Noun::ANY, rng)),
         Some(count) => {
             let among = any(&["including", "among them"], rng);
             format!("{}, {among} {listed}", counted(count, &Noun::ANY, rng))
@@ -77,7 +77,7 @@ fn phrase(fact: &Fact, rng: &mut Rng) -> String {
     match fact {
         Fact::Some(noun) => single(noun, rng),
         Fact::Exactly(count, noun) => counted(*count, noun, rng),
-        Fact::Beside(noun, relation, other) => {
+        Fact::Related(noun, relation, other) => {
             let relation = word(relation.words(), rng);
             let first = single(noun, rng);
             let second =
@@ -103,7 +103,7 @@ fn counted(count: usize, noun: &Noun, rng: &mut Rng) -> String {
     format!("{number} {}{plural}", described(noun, rng))
 }
 
-/// The adjectives in English order, then the noun; an unsaid shape is an "object".
+/// The adjectives in English order, then the noun; an omitted shape is an "object".
 fn described(noun: &Noun, rng: &mut Rng) -> String {
     let said = [
         noun.size.map(|size| size.words()),
@@ -114,22 +114,22 @@ fn described(noun: &Noun, rng: &mut Rng) -> String {
     said.into_iter().flatten().map(|words| word(words, rng)).collect::<Vec<_>>().join(" ")
 }
 
-/// One of the words for a thing, more often than not the plainest.
+/// One of the words for a thing, most often the plainest.
 fn word(words: &'static [&'static str], rng: &mut Rng) -> &'static str {
     if rng.random_bool(PLAINEST) { words[0] } else { any(words, rng) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fact::{Place, Relation};
+    use super::super::caption_facts::{Place, Relation};
     use super::super::scene::{Background, Colour, Shape, Size};
     use super::*;
     use crate::rng::stream;
     use std::collections::BTreeSet;
 
-    /// Everything that is said of these facts in many tries.
-    fn tellings(facts: &[Fact]) -> BTreeSet<String> {
-        (0..2_000).map(|index| tell(facts, &mut stream(0, "grammar", index))).collect()
+    /// All sentences for these facts in many draws.
+    fn sentences(facts: &[Fact]) -> BTreeSet<String> {
+        (0..2_000).map(|index| sentence(facts, &mut stream(0, "grammar", index))).collect()
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
                 vec![Fact::Exactly(2, cone), Fact::Some(orange)],
                 "there are two big red cones and an orange thing",
             ),
-            (vec![Fact::Beside(cone, Relation::Behind, orange)], "a large red cone behind an orange object"),
+            (vec![Fact::Related(cone, Relation::Behind, orange)], "a large red cone behind an orange object"),
             (
                 vec![Fact::At(cone, Place::Left), Fact::Setting(Background::Night)],
                 "a large red cone on the left, at night",
@@ -164,8 +164,8 @@ mod tests {
                 "in the desert, there is a large red cone",
             ),
         ] {
-            let said = tellings(&facts);
-            assert!(said.contains(expected), "{expected:?} is not among {said:?}");
+            let sentences = sentences(&facts);
+            assert!(sentences.contains(expected), "{expected:?} is not among {sentences:?}");
         }
     }
 

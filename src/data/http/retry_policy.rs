@@ -1,25 +1,25 @@
-//! How long to wait for a server, and when to ask it again.
+//! Time-outs, and the delay before a failed request is repeated.
 
 use std::time::Duration;
 
 use super::Fault;
 
-/// Patience with a server.
+/// Time-outs and retries of a client.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct RetryPolicy {
     /// The longest wait for a connection.
     pub connect: Duration,
-    /// The longest silence in the midst of an answer.
+    /// The longest pause in a response.
     pub stall: Duration,
-    /// Attempts in a row that bring nothing, before it is given up.
+    /// Failed attempts in a row before the client gives up.
     pub attempts: u32,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The delay after the first failure; it doubles with each further one.
     pub first_wait: Duration,
-    /// The longest wait, also where the server asks for a longer one.
+    /// The longest delay. A server that requests a longer one is given up.
     pub longest_wait: Duration,
 }
 
-impl Default for Pace {
+impl Default for RetryPolicy {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
@@ -32,20 +32,19 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    /// The wait before the next attempt after `failures` in a row; `None` where it is to be given up, because
-    /// there were enough of them, because the fault will not pass, or because the server asks for more patience
-    /// than there is.
-    pub fn wait(&self, failures: u32, fault: &Fault) -> Option<Duration> {
-        if !fault.may_pass() || failures >= self.attempts {
+impl RetryPolicy {
+    /// The delay before the next attempt after `failures` failures in a row. `None` means to give up: after too many
+    /// failures, on a fault that is not transient, or when the server requests too long a delay.
+    pub fn delay(&self, failures: u32, fault: &Fault) -> Option<Duration> {
+        if !fault.is_transient() || failures >= self.attempts {
             return None;
         }
         let doubled = self.first_wait.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
-        let own = doubled.min(self.longest_wait);
+        let backoff = doubled.min(self.longest_wait);
         match fault {
-            Fault::Status { wait: Some(asked), .. } if *asked > self.longest_wait => None,
-            Fault::Status { wait: Some(asked), .. } => Some(own.max(*asked)),
-            _ => Some(own),
+            Fault::Status { wait: Some(requested), .. } if *requested > self.longest_wait => None,
+            Fault::Status { wait: Some(requested), .. } => Some(backoff.max(*requested)),
+            _ => Some(backoff),
         }
     }
 }
@@ -59,9 +58,10 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_heed_the_server() {
-        let pace = Pace { attempts: 10, longest_wait: Duration::from_secs(6), ..Pace::default() };
-        let seconds = |failures, fault| pace.wait(failures, &fault).map(|wait| wait.as_secs());
+    fn delays_double_up_to_the_longest_and_respect_the_server() {
+        let policy =
+            RetryPolicy { attempts: 10, longest_wait: Duration::from_secs(6), ..RetryPolicy::default() };
+        let seconds = |failures, fault| policy.delay(failures, &fault).map(|wait| wait.as_secs());
         let waits: Vec<_> = (1..5).map(|n| seconds(n, Fault::Lost(String::new()))).collect();
         assert_eq!(waits, [Some(1), Some(2), Some(4), Some(6)]);
         assert_eq!(seconds(1, status(429, Some(5))), Some(5));
@@ -71,8 +71,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
-        let again = |fault| Pace::default().wait(1, &fault).is_some();
+    fn only_transient_faults_are_retried() {
+        let again = |fault| RetryPolicy::default().delay(1, &fault).is_some();
         for code in [408, 425, 429, 500, 502, 503, 504] {
             assert!(again(status(code, None)), "{code}");
         }

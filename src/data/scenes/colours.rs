@@ -1,11 +1,11 @@
-//! Colours and paints: flat ink, gradients of light, and the two colours of each surface.
+//! Colours and paints: flat colours, gradients of light, and the two colours of each surface.
 
 use tiny_skia::{
     Color, GradientStop, LinearGradient, Paint, Point, RadialGradient, Shader, SpreadMode, Transform,
 };
 
 use super::scene::Colour;
-use super::solid::{HOLE, Light, RADIUS};
+use super::shape_outlines::{HOLE, Light, RADIUS};
 
 /// An opaque colour, 0xRRGGBB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Rgb(pub u32);
 const WHITE: Rgb = Rgb(0xffffff);
 const BLACK: Rgb = Rgb(0x000000);
 
-/// The colour itself, and the one in which textures are drawn on it.
+/// The RGB values of a colour, and of the textures drawn on it.
 pub(super) fn surface(colour: Colour) -> (Rgb, Rgb) {
     let (ground, texture) = match colour {
         Colour::Red => (0xdc2f2a, 0xffd9cf),
@@ -30,7 +30,7 @@ pub(super) fn surface(colour: Colour) -> (Rgb, Rgb) {
     (Rgb(ground), Rgb(texture))
 }
 
-/// A flat colour that covers as much as `alpha` (0 to 1) says.
+/// A flat colour of opacity `alpha` (0 to 1).
 pub(super) fn ink(colour: Rgb, alpha: f32) -> Paint<'static> {
     paint(Shader::SolidColor(color(colour, alpha)))
 }
@@ -46,7 +46,7 @@ pub(super) fn shadow() -> Paint<'static> {
     radial((0.0, 0.0), (0.0, 1.0), vec![(0.0, BLACK, 0.5), (0.6, BLACK, 0.3), (1.0, BLACK, 0.0)])
 }
 
-/// Light on a face, laid over its colour and texture.
+/// The light on a face, painted over its colour and texture.
 pub(super) fn light(light: Light) -> Paint<'static> {
     let gloss = |high: f32, at: f32, low: f32| {
         vec![(0.0, WHITE, high), (at, WHITE, 0.0), (at + 0.05, BLACK, 0.0), (1.0, BLACK, low)]
@@ -81,7 +81,7 @@ pub(super) fn light(light: Light) -> Paint<'static> {
     }
 }
 
-/// Where on a gradient, which colour, how much of it.
+/// Position, colour and opacity of each stop of a gradient.
 type Stops = Vec<(f32, Rgb, f32)>;
 
 fn linear(from: (f32, f32), to: (f32, f32), stops: Stops) -> Paint<'static> {

@@ -1,7 +1,6 @@
-//! The corpus of scenes as a folder: pictures, captions and the manifest that vouches for them.
+//! Writes the corpus of scenes as a folder: pictures, captions, and a manifest that marks it as complete.
 //!
-//! Scenes come from `sample`, pictures from `render`; whoever reads the folder needs neither. Memory stays
-//! bounded, as every scene is drawn from its number again wherever it is needed.
+//! Every scene is drawn again from its number when needed, so the memory stays bounded.
 
 use std::fs;
 use std::io::{Cursor, Read as _, Write as _};
@@ -17,7 +16,7 @@ use super::{Spec, sample};
 use crate::error::{Error, Result};
 use crate::file_io;
 
-/// What the folder holds once all of it is written; written last.
+/// The version and parameters of a complete folder; written last.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Manifest {
     version: u32,
@@ -32,20 +31,19 @@ struct Line<'a> {
     captions: [String; 5],
 }
 
-/// The version of scenes, pictures and captions: raised when any of them changes for the same seed.
+/// The version of scenes, pictures and captions. Raise it when any of them changes for the same seed.
 const VERSION: u32 = 1;
-/// The file that says a corpus is complete.
+/// The file that marks a corpus as complete.
 const MANIFEST: &str = "scenes.json";
 /// The file that lists the images.
 const CORPUS: &str = "corpus.jsonl";
-/// The most bytes of a manifest that are read.
+/// Bytes of the largest manifest.
 const MANIFEST_LIMIT: u64 = 1 << 16;
 
 /// Writes the corpus into the folder `root`: `images/scene-000000.png` and on, `corpus.jsonl` with one image a
 /// line, and last the manifest `scenes.json`. `on_image` is called once an image.
 ///
-/// Returns at once when the manifest already says so. Another spec's corpus, or one that a crash left
-/// incomplete, is replaced.
+/// Returns at once if the folder already holds this corpus. A corpus of another spec, or an incomplete one, is replaced.
 ///
 /// # Errors
 /// When the spec cannot be drawn, the folder holds a `corpus.jsonl` that is not of scenes, or a write fails.
@@ -77,12 +75,12 @@ pub fn write(root: &Path, spec: &Spec, on_image: &(dyn Fn() + Sync)) -> Result<(
     file_io::write_atomic(&root.join(MANIFEST), |out| Ok(serde_json::to_writer_pretty(out, &manifest)?))
 }
 
-/// A scene's file, below the root.
+/// A scene's file in the folder.
 fn image_name(index: usize) -> String {
     format!("images/scene-{index:06}.png")
 }
 
-/// Writes one picture. Only the manifest vouches for it, so it needs no rename of its own.
+/// Writes one picture. A partial one does no harm, because the manifest is written last.
 fn write_image(path: &Path, scene: &Scene, side: u32) -> Result<()> {
     let mut png = Cursor::new(Vec::new());
     let encoded = render(scene, side).write_to(&mut png, ImageFormat::Png);
@@ -95,7 +93,7 @@ fn write_image(path: &Path, scene: &Scene, side: u32) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
-/// The manifest of a complete corpus, if there is one that this version can read.
+/// The manifest, if it exists and this version can read it.
 fn read_manifest(root: &Path) -> Result<Option<Manifest>> {
     let path = root.join(MANIFEST);
     match path.try_exists().map_err(Error::io("read", &path))? {
@@ -104,7 +102,7 @@ fn read_manifest(root: &Path) -> Result<Option<Manifest>> {
     }
 }
 
-/// Removes what an earlier call wrote, for good before anything new is written; nothing else is touched.
+/// Removes the files of an earlier call before anything new is written, and no others.
 fn clear(root: &Path, images: &Path) -> Result<()> {
     let listed = [root.join(MANIFEST), root.join(CORPUS)].into_iter().filter(|path| path.exists());
     for path in listed.chain(old_images(images)?) {
@@ -113,7 +111,7 @@ fn clear(root: &Path, images: &Path) -> Result<()> {
     file_io::sync_folder(root).map_err(Error::io("write", root))
 }
 
-/// Refuses to replace a corpus file that does not begin as ours do.
+/// Refuses to replace a corpus file that does not begin like one of scenes.
 fn refuse_foreign(corpus: &Path) -> Result<()> {
     if !corpus.exists() {
         return Ok(());
@@ -133,12 +131,12 @@ fn refuse_foreign(corpus: &Path) -> Result<()> {
 fn old_images(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let paths = entries.map_err(Error::io("list", folder))?.into_iter().map(|entry| entry.path());
-    let ours = |path: &PathBuf| {
+    let is_scene = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         let digits = name.and_then(|name| name.strip_prefix("scene-")?.strip_suffix(".png"));
         digits.is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    Ok(paths.filter(ours).collect())
+    Ok(paths.filter(is_scene).collect())
 }
 
 #[cfg(test)]
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn other_peoples_files_stay() {
+    fn foreign_files_stay() {
         let root = tempfile::tempdir().unwrap();
         let (photo, corpus) = (root.path().join("images/scene-mine.png"), root.path().join(CORPUS));
         fs::create_dir(root.path().join("images")).unwrap();

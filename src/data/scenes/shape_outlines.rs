@@ -1,13 +1,13 @@
-//! The shapes as outlines: each object is a few faces in a unit box, to be filled, patterned and shaded.
+//! The outlines of the shapes: each object is a few faces in a unit box, which `render` fills and shades.
 //!
-//! An object's own coordinates run from -0.5 to 0.5 across and from -1 (top) to 0 (its foot), so that moving
-//! and scaling them puts it on the ground.
+//! An object's coordinates run from -0.5 to 0.5 across and from -1 (top) to 0 (its foot); a translation and a scale
+//! put it on the ground.
 
 use tiny_skia::{Path, PathBuilder, Rect, Transform};
 
 use super::scene::Shape;
 
-/// How light falls on a face.
+/// The lighting of a face.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Light {
     /// Evenly, lighter (> 0) or darker (< 0) than the colour itself.
@@ -25,11 +25,11 @@ pub(super) enum Light {
 /// One visible face of a solid.
 #[derive(Debug)]
 pub(super) struct Face {
-    /// Its outline in the object's own coordinates; the even-odd rule makes holes.
+    /// Its outline in the object's coordinates; the even-odd rule makes holes.
     pub outline: Path,
-    /// Takes the unit square, on which textures are drawn, onto the face; without it the face stays plain.
+    /// Maps the unit square, on which textures are drawn, onto the face; `None` for a face without texture.
     pub surface: Option<Transform>,
-    /// How light falls on it.
+    /// Its lighting.
     pub light: Light,
 }
 
@@ -45,12 +45,12 @@ const EDGE: f32 = 0.7;
 const DEPTH: f32 = 0.27;
 
 impl Face {
-    /// A face whose texture spreads over the whole box.
+    /// A face with a texture over the whole box.
     fn boxed(outline: Path, light: Light) -> Self {
         Self { outline, surface: Some(Transform::from_translate(-0.5, -1.0)), light }
     }
 
-    /// A side of the cube from its upper left corner, given where a step along each of its edges leads.
+    /// A side of the cube, from its upper left corner and the directions of its two edges.
     fn side(corner: (f32, f32), across: (f32, f32), down: (f32, f32), light: Light) -> Self {
         let surface = Transform::from_row(across.0, across.1, down.0, down.1, corner.0, corner.1);
         let square = PathBuilder::from_rect(rect(0.0, 0.0, EDGE, EDGE));

@@ -1,12 +1,12 @@
-//! What lies behind the objects: a sky or wall, a ground, and a little scenery that tells them apart.
+//! Paints the background of a scene: a sky or wall, a ground, and a little scenery.
 
 use tiny_skia::{FillRule, Path, Pixmap, Transform};
 
-use super::paint::{Rgb, ink, vertical};
+use super::colours::{Rgb, ink, vertical};
 use super::scene::Background;
-use super::solid::{finish, rect};
+use super::shape_outlines::{finish, rect};
 
-/// Where the ground begins; objects stand well below.
+/// The height of the horizon; objects stand well below it.
 const HORIZON: f32 = 0.4;
 
 /// The colours of a background, each pair from top to bottom.
@@ -15,7 +15,7 @@ struct Colours {
     ground: [Rgb; 2],
 }
 
-/// The table of backgrounds.
+/// The colours of each background.
 fn colours(background: Background) -> Colours {
     let [sky, ground] = match background {
         Background::Grass => [[0x8ec5f0, 0xdff1fb], [0xb4dc8f, 0x85bf63]],
@@ -27,11 +27,11 @@ fn colours(background: Background) -> Colours {
     Colours { sky: sky.map(Rgb), ground: ground.map(Rgb) }
 }
 
-/// Fills the picture with a background; `unit` takes the unit square onto it.
+/// Fills the picture with a background; `unit` maps the unit square onto the picture.
 pub(super) fn paint(background: Background, unit: Transform, picture: &mut Pixmap) {
     let Colours { sky, ground } = colours(background);
     let mut fill = |path: &Path, paint| picture.fill_path(path, &paint, FillRule::Winding, unit, None);
-    // The sky runs on below the ground, so that no dark seam is left between the two.
+    // The sky covers the whole picture, so that no dark seam shows above the ground.
     fill(&band(0.0, 1.0), vertical(sky, 0.0, HORIZON));
     match background {
         Background::Grass => fill(&discs(&CLOUDS), ink(Rgb(0xffffff), 0.85)),
