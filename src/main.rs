@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-/// Training allocates and frees the same large buffers at every step. This allocator keeps them; returning them to
-/// the kernel, which zeroes them again, costs a third of a training step.
+/// Training allocates and frees the same large buffers at every step. This allocator keeps them; returning
+/// them to the kernel, which zeroes them again, costs a third of a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// mimalloc's option for the delay of that return; −1 is never. `libmimalloc-sys` has no constant for it, so a test
-/// checks the number against the option's name.
+/// mimalloc's option for the delay of that return; −1 is never. `libmimalloc-sys` has no constant for it, so
+/// a test checks the number against the option's name.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// The exit code that a shell expects of a program that Ctrl-C ended.
@@ -39,8 +39,8 @@ mod tests {
 
     use super::*;
 
-    /// mimalloc reads an option from the environment under its name when the process starts, so the test runs itself
-    /// once more with the variable set.
+    /// mimalloc reads an option from the environment under its name when the process starts, so the test runs
+    /// itself once more with the variable set.
     #[test]
     fn the_option_is_the_one_called_purge_delay() {
         const NAME: &str = "MIMALLOC_PURGE_DELAY";

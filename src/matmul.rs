@@ -1,7 +1,7 @@
 //! Matrix products of `f32` slices: the only caller of the `gemm` crate, behind a safe interface.
 //!
-//! Operands are strided [`View`]s, so that one attention head inside packed rows is multiplied where it lies. Every
-//! size is checked against its slice before a number is read.
+//! Operands are strided [`View`]s, so that one attention head inside packed rows is multiplied where it lies.
+//! Every size is checked against its slice before a number is read.
 
 use gemm::Parallelism;
 
@@ -69,8 +69,8 @@ fn product(a: View, b: View, out: Output, threads: Threads, add: bool) {
         Threads::One => Parallelism::None,
         Threads::All => Parallelism::Rayon(rayon::current_num_threads()),
     };
-    // SAFETY: each slice holds its matrix at its strides, as checked here and in `View::new`; rows of the output are
-    // disjoint; the output is borrowed mutably, so it overlaps neither operand.
+    // SAFETY: each slice holds its matrix at its strides, as checked here and in `View::new`; rows of the
+    // output are disjoint; the output is borrowed mutably, so it overlaps neither operand.
     unsafe {
         gemm::gemm(
             m,

@@ -1,9 +1,9 @@
 //! Learns a byte-pair vocabulary (Sennrich et al. 2016, in the form of GPT-2 and CLIP). Pure: no I/O.
 //!
-//! Words start as sequences of byte symbols; the last symbol of a word carries `</w>`. In each round the most frequent
-//! pair of neighbours becomes one new symbol. The trainer of the `tokenizers` crate iterates over randomly seeded hash
-//! maps, so which of two equally frequent pairs wins differs from run to run. Here the pair with the lowest symbol
-//! ids wins.
+//! Words start as sequences of byte symbols; the last symbol of a word carries `</w>`. In each round the most
+//! frequent pair of neighbours becomes one new symbol. The trainer of the `tokenizers` crate iterates over
+//! randomly seeded hash maps, so which of two equally frequent pairs wins differs from run to run. Here the
+//! pair with the lowest symbol ids wins.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// The suffix of the last symbol of a word.
 pub const END_OF_WORD: &str = "</w>";
 
-/// Number of symbols in every vocabulary: each byte inside a word and each byte at its end, enough to spell any
-/// text.
+/// Number of symbols in every vocabulary: each byte inside a word and each byte at its end, enough to spell
+/// any text.
 pub const BYTE_SYMBOLS: usize = 512;
 
 /// Two neighbouring symbols.
@@ -27,8 +27,9 @@ pub struct Merges {
     pub merges: Vec<(String, String)>,
 }
 
-/// Learns at most `size` symbols (at least [`BYTE_SYMBOLS`]) from words and their counts. Words are written in
-/// [`byte_characters`]. Pairs that occur once are not joined, so a small text gives fewer symbols than `size`.
+/// Learns at most `size` symbols (at least [`BYTE_SYMBOLS`]) from words and their counts. Words are written
+/// in [`byte_characters`]. Pairs that occur once are not joined, so a small text gives fewer symbols than
+/// `size`.
 pub fn learn(words: &BTreeMap<String, u64>, size: usize) -> Merges {
     let bytes = byte_characters();
     let plain = bytes.iter().map(char::to_string);
@@ -47,8 +48,8 @@ pub fn learn(words: &BTreeMap<String, u64>, size: usize) -> Merges {
     Merges { symbols, merges }
 }
 
-/// A printable character for each byte, in the order of CLIP's vocabulary: first the printable bytes, then the others
-/// as characters from U+0100 on (GPT-2's `bytes_to_unicode`).
+/// A printable character for each byte, in the order of CLIP's vocabulary: first the printable bytes, then
+/// the others as characters from U+0100 on (GPT-2's `bytes_to_unicode`).
 pub fn byte_characters() -> Vec<char> {
     let printable = (b'!'..=b'~').chain(0xa1..=0xac).chain(0xae..=0xff).map(char::from);
     printable.chain('\u{100}'..'\u{144}').collect()
@@ -86,7 +87,8 @@ impl Text {
         text
     }
 
-    /// The most frequent pair that occurs at least twice; of equally frequent ones the one with the lowest ids.
+    /// The most frequent pair that occurs at least twice; of equally frequent ones the one with the lowest
+    /// ids.
     fn most_frequent(&self) -> Option<Pair> {
         let often = self.pairs.iter().filter(|(_, seen)| seen.count > 1);
         often.max_by_key(|(pair, seen)| (seen.count, Reverse(**pair))).map(|(pair, _)| *pair)

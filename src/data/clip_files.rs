@@ -1,10 +1,11 @@
 //! The file layouts of a CLIP, on disk or on the hub, for the code that fetches and the code that reads them.
 //!
-//! Two libraries write CLIPs: Hugging Face's transformers (`config.json`, and weights in one file or in shards) and
-//! LAION's open_clip (`open_clip_config.json`). If a folder has several forms of a file, the first one in the tables
-//! below counts. A third library, timm, also writes a `config.json`, and weights of an image tower under
-//! transformers' names; its CLIP repositories have open_clip's files too. So the content of `config.json` decides. OpenAI's
-//! first release is a single file (`ViT-B-32.pt`, …); its tensors give the model's shape.
+//! Two libraries write CLIPs: Hugging Face's transformers (`config.json`, and weights in one file or in
+//! shards) and LAION's open_clip (`open_clip_config.json`). If a folder has several forms of a file, the
+//! first one in the tables below counts. A third library, timm, also writes a `config.json`, and weights of
+//! an image tower under transformers' names; its CLIP repositories have open_clip's files too. So the content
+//! of `config.json` decides. OpenAI's first release is a single file (`ViT-B-32.pt`, …); its tensors give the
+//! model's shape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -88,8 +89,8 @@ pub enum Library {
     OpenAi,
 }
 
-/// The library that wrote the CLIP in a folder: open_clip if its configuration exists and no [`CONFIG`] of a CLIP
-/// does; OpenAI if there is no configuration but a file of its release; otherwise transformers.
+/// The library that wrote the CLIP in a folder: open_clip if its configuration exists and no [`CONFIG`] of a
+/// CLIP does; OpenAI if there is no configuration but a file of its release; otherwise transformers.
 pub fn library(folder: &Path) -> Library {
     let has = |file: &str| folder.join(file).exists();
     if has(OPEN_CLIP_CONFIG) && !is_of_a_clip(&folder.join(CONFIG)) {
@@ -101,7 +102,8 @@ pub fn library(folder: &Path) -> Library {
     }
 }
 
-/// Whether a [`CONFIG`] is one of transformers for a model with two towers. Its content is not checked further.
+/// Whether a [`CONFIG`] is one of transformers for a model with two towers. Its content is not checked
+/// further.
 pub fn is_of_a_clip(config: &Path) -> bool {
     let value = || serde_json::from_slice::<Value>(&file_io::read(config, MAX_CONFIG_BYTES).ok()?).ok();
     let keys = ["text_config", "vision_config", "text_config_dict", "vision_config_dict"];
@@ -111,8 +113,8 @@ pub fn is_of_a_clip(config: &Path) -> bool {
     })
 }
 
-/// The weights of a folder: the first existing file in its library's order, then in the other library's. If there is
-/// none, the first of all, so that the reader reports it as missing.
+/// The weights of a folder: the first existing file in its library's order, then in the other library's. If
+/// there is none, the first of all, so that the reader reports it as missing.
 pub fn weights(folder: &Path) -> Weights {
     let (first, second) = match library(folder) {
         Library::Transformers => (&WEIGHTS[..], &OPEN_CLIP_WEIGHTS[..]),
@@ -123,7 +125,8 @@ pub fn weights(folder: &Path) -> Weights {
     *all.find(|weights| folder.join(weights.file).exists()).unwrap_or(&first[0])
 }
 
-/// The file that gives the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's weights.
+/// The file that gives the shape of the CLIP in a folder: [`CONFIG`], [`OPEN_CLIP_CONFIG`], or OpenAI's
+/// weights.
 pub fn config(folder: &Path) -> PathBuf {
     folder.join(match library(folder) {
         Library::Transformers => CONFIG,
@@ -157,8 +160,8 @@ pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
     Ok(shards)
 }
 
-/// Whether an outside name (a shard, a commit, a part of a hub id) is safe as one component of a path or a URL: it
-/// cannot leave the folder.
+/// Whether an outside name (a shard, a commit, a part of a hub id) is safe as one component of a path or a
+/// URL: it cannot leave the folder.
 pub fn is_plain(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with(['-', '.']) && !name.contains("..") && name.chars().all(allowed)

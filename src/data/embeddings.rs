@@ -1,8 +1,9 @@
 //! The embeddings of a corpus: one unit vector per image and one per caption, in corpus order.
 //!
-//! An encoder computes them or, for `encoder.kind = "features"`, they are read from two `.npy` files in the corpus
-//! folder: `images.npy` (images × width) and `captions.npy` (captions × width). All users (codebooks, teacher, dense
-//! retrieval) use the inner product as the cosine, so rows are scaled to unit length here, once.
+//! An encoder computes them or, for `encoder.kind = "features"`, they are read from two `.npy` files in the
+//! corpus folder: `images.npy` (images × width) and `captions.npy` (captions × width). All users (codebooks,
+//! teacher, dense retrieval) use the inner product as the cosine, so rows are scaled to unit length here,
+//! once.
 
 use std::path::Path;
 
@@ -36,8 +37,8 @@ impl Embeddings {
 /// Reads `images.npy` and `captions.npy` from the folder `root`; their rows are in the order of `corpus`.
 ///
 /// # Errors
-/// When a file cannot be read ([`npy::read`]), differs from the corpus in its number of rows or from the other file
-/// in its width, or has a row that cannot be scaled to unit length.
+/// When a file cannot be read ([`npy::read`]), differs from the corpus in its number of rows or from the
+/// other file in its width, or has a row that cannot be scaled to unit length.
 pub fn read_features(root: &Path, corpus: &Corpus) -> Result<Embeddings> {
     let images = read_rows(&root.join("images.npy"), corpus.len(), "images")?;
     let captions = read_rows(&root.join("captions.npy"), corpus.captions().len(), "captions")?;

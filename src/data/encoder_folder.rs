@@ -1,19 +1,21 @@
 //! The folder of an encoder: a local one as it is, or a model of the Hugging Face hub, downloaded once.
 //!
-//! `encoder.path` of the configuration comes in; a folder in one of the layouts of [`super::clip_files`] goes out.
+//! `encoder.path` of the configuration comes in; a folder in one of the layouts of [`super::clip_files`] goes
+//! out.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::progress::Progress;
 
-/// The folder of a CLIP: `path` itself if it is a local folder, else the cached snapshot of the hub's model `path`
-/// (`org/name`) at `revision` (a branch, tag or commit), downloaded if the cache is incomplete. A local folder takes
-/// precedence over a hub id of the same name; its content is not checked here. `progress`: of the download.
+/// The folder of a CLIP: `path` itself if it is a local folder, else the cached snapshot of the hub's model
+/// `path` (`org/name`) at `revision` (a branch, tag or commit), downloaded if the cache is incomplete. A
+/// local folder takes precedence over a hub id of the same name; its content is not checked here. `progress`:
+/// of the download.
 ///
 /// # Errors
-/// When `path` is neither, the hub does not give a file, or the hub is needed and this build lacks the feature
-/// `fetch`.
+/// When `path` is neither, the hub does not give a file, or the hub is needed and this build lacks the
+/// feature `fetch`.
 pub fn find(path: &str, revision: &str, progress: Progress) -> Result<PathBuf> {
     if Path::new(path).is_dir() { Ok(path.into()) } else { from_hub(path, revision, progress) }
 }

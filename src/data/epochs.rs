@@ -6,8 +6,8 @@ use rand::seq::SliceRandom as _;
 
 use crate::rng;
 
-/// Endless shuffled passes over `0..len`. The items of a step depend on the seed and the step alone, so a resumed run
-/// needs no other state than its step.
+/// Endless shuffled passes over `0..len`. The items of a step depend on the seed and the step alone, so a
+/// resumed run needs no other state than its step.
 pub struct Epochs {
     seed: u64,
     name: &'static str,

@@ -3,8 +3,8 @@
 //!
 //! `{"images": [{"filepath": "val2014", "filename": "x.jpg", "split": "test", "sentences": [{"raw": "…"}]}]}`
 //!
-//! The id of an image is its `filename`; `filepath` (COCO) is a folder between the photo folder and the filename;
-//! `restval` counts as train. Token lists and numbers in the file are skipped.
+//! The id of an image is its `filename`; `filepath` (COCO) is a folder between the photo folder and the
+//! filename; `restval` counts as train. Token lists and numbers in the file are skipped.
 
 use std::path::{Path, PathBuf};
 

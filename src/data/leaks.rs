@@ -1,10 +1,12 @@
-//! The leakage guard: reports, before training starts, what the val and test splits share with the train split.
+//! The leakage guard: reports, before training starts, what the val and test splits share with the train
+//! split.
 //!
-//! A *photo* that is in two splits under two names was trained on with its train captions, so finding it proves
-//! nothing: by default it stops the training. A *caption* that two photos share ("a dog runs") is common in honest
-//! data, the more so the shorter captions are: by default it is only counted and shown. `data.on_leak` changes both.
-//! Photos are equal when their bytes are; captions are equal when their words are, regardless of case, spacing and
-//! punctuation. A corpus of features has no photos; only its captions are compared.
+//! A *photo* that is in two splits under two names was trained on with its train captions, so finding it
+//! proves nothing: by default it stops the training. A *caption* that two photos share ("a dog runs") is
+//! common in honest data, the more so the shorter captions are: by default it is only counted and shown.
+//! `data.on_leak` changes both. Photos are equal when their bytes are; captions are equal when their words
+//! are, regardless of case, spacing and punctuation. A corpus of features has no photos; only its captions
+//! are compared.
 
 use std::collections::HashMap;
 

@@ -1,17 +1,18 @@
 //! Reads and checks everything that a run learns from or is measured on.
 //!
-//! A **corpus** ([`corpus`]) is a list of images with splits and captions. [`open_corpus`] reads it from Karpathy's
-//! JSON ([`karpathy`]), from a file with one JSON object a line ([`jsonl`]) or from tar archives ([`webdataset`]), or
-//! draws the built-in one (`scenes`). [`photos`] decodes its photos and [`preprocess`] resizes them for the encoder.
-//! [`tokenizer`] turns captions into token ids; [`bpe_trainer`] learns its vocabulary. With ready-made features,
-//! [`embeddings`] reads the vectors of images and captions from `.npy` files ([`npy`]) instead.
+//! A **corpus** ([`corpus`]) is a list of images with splits and captions. [`open_corpus`] reads it from
+//! Karpathy's JSON ([`karpathy`]), from a file with one JSON object a line ([`jsonl`]) or from tar archives
+//! ([`webdataset`]), or draws the built-in one (`scenes`). [`photos`] decodes its photos and [`preprocess`]
+//! resizes them for the encoder. [`tokenizer`] turns captions into token ids; [`bpe_trainer`] learns its
+//! vocabulary. With ready-made features, [`embeddings`] reads the vectors of images and captions from `.npy`
+//! files ([`npy`]) instead.
 //!
-//! Before any training, [`leaks`] reports what the held-out splits share with the train split, and [`verify`] reports
-//! missing photos. With the feature `fetch`, `fetch` downloads datasets and `hub` downloads CLIPs, both through
-//! `http`.
+//! Before any training, [`leaks`] reports what the held-out splits share with the train split, and [`verify`]
+//! reports missing photos. With the feature `fetch`, `fetch` downloads datasets and `hub` downloads CLIPs,
+//! both through `http`.
 //!
-//! All of these files are outside data: no content of a file makes the program panic, exhausts the memory or names a
-//! path outside the file's folder. Errors name the file, the value and what is allowed.
+//! All of these files are outside data: no content of a file makes the program panic, exhausts the memory or
+//! names a path outside the file's folder. Errors name the file, the value and what is allowed.
 
 pub mod bpe_trainer;
 pub mod clip_files;

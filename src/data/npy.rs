@@ -1,9 +1,11 @@
-//! Reads and writes matrices as NumPy's `.npy`, for embeddings of other tools (clip-retrieval, a Python script).
+//! Reads and writes matrices as NumPy's `.npy`, for embeddings of other tools (clip-retrieval, a Python
+//! script).
 //!
-//! Reads versions 1 to 3 with two dimensions, in row-major order and little-endian half (`<f2`) or single (`<f4`)
-//! precision; writes version 1. Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
-//! The size of the file must agree with the header before memory is allocated. No crate serves here: `candle_core::npy`
-//! and `npyz` allocate what the header claims, candle reads whole files only, and `npyz` brings three parser crates.
+//! Reads versions 1 to 3 with two dimensions, in row-major order and little-endian half (`<f2`) or single
+//! (`<f4`) precision; writes version 1. Format:
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The size of the file must agree
+//! with the header before memory is allocated. No crate serves here: `candle_core::npy` and `npyz` allocate
+//! what the header claims, candle reads whole files only, and `npyz` brings three parser crates.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
@@ -87,8 +89,8 @@ impl Rows {
     /// Opens a matrix (rows × width, both at least one).
     ///
     /// # Errors
-    /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is allowed), or
-    /// its size differs from its header.
+    /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is
+    /// allowed), or its size differs from its header.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();

@@ -11,7 +11,8 @@ use crate::error::Result;
 /// Reads the corpus. Scenes that are not on disk yet are drawn first; `on_image` is called once for each.
 ///
 /// # Errors
-/// When a file is missing or refused (see the readers), or the kind is `scenes` and this build lacks that feature.
+/// When a file is missing or refused (see the readers), or the kind is `scenes` and this build lacks that
+/// feature.
 pub fn open(data: &Data, on_image: &(dyn Fn() + Sync)) -> Result<Corpus> {
     let corpus = match data.kind {
         DataKind::Scenes => {

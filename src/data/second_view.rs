@@ -1,4 +1,5 @@
-//! Second views of photos: cropped, mirrored, recoloured and recompressed, like a copy of the photo on the web.
+//! Second views of photos: cropped, mirrored, recoloured and recompressed, like a copy of the photo on the
+//! web.
 //!
 //! IRGen (2023) queries with such views: the photo itself is in the gallery, and the view must find it.
 

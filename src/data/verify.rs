@@ -1,4 +1,5 @@
-//! Checks a corpus: photos that are missing or cannot be decoded, split sizes that differ from the published ones.
+//! Checks a corpus: photos that are missing or cannot be decoded, split sizes that differ from the published
+//! ones.
 
 use rayon::prelude::*;
 
@@ -45,7 +46,8 @@ pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
         .collect()
 }
 
-/// One error for each photo that exists and cannot be decoded. `on_photo` is called once for each photo tried.
+/// One error for each photo that exists and cannot be decoded. `on_photo` is called once for each photo
+/// tried.
 pub fn broken(corpus: &Corpus, on_photo: &(dyn Fn() + Sync)) -> Vec<Error> {
     let there: Vec<&Photo> =
         corpus.images().filter_map(|image| corpus.photo(image)).filter(|photo| photo.is_there()).collect();

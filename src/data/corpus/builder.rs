@@ -1,7 +1,7 @@
 //! Checks the entries of a corpus file one by one and builds the [`Corpus`].
 //!
-//! It refuses what would spoil a measurement and be hard to find later: two images with one name, an image without
-//! captions, a path that leads outside the photo folder.
+//! It refuses what would spoil a measurement and be hard to find later: two images with one name, an image
+//! without captions, a path that leads outside the photo folder.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -34,8 +34,8 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// `source` is the file that is read and `unit` the word for its entries (`line`, `image`); messages name both.
-    /// `photos` is the folder of the photos, if there are any.
+    /// `source` is the file that is read and `unit` the word for its entries (`line`, `image`); messages name
+    /// both. `photos` is the folder of the photos, if there are any.
     pub fn new(source: &'a Path, unit: &'static str, photos: Option<&'a Path>) -> Self {
         let corpus = Corpus { images: Vec::new(), captions: Vec::new(), rows: HashMap::new() };
         Self { source, unit, photos, positions: HashMap::new(), corpus }

@@ -1,8 +1,9 @@
 //! The corpus: an ordered list of images, each with a split and captions.
 //!
-//! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl), [`webdataset`](super::webdataset)) fills a
-//! [`Builder`], which refuses entries that would spoil a measurement: a duplicate image name, an image without
-//! captions, a blank caption. All other code addresses images by [`ImageIdx`] and captions by their position.
+//! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl), [`webdataset`](super::webdataset))
+//! fills a [`Builder`], which refuses entries that would spoil a measurement: a duplicate image name, an
+//! image without captions, a blank caption. All other code addresses images by [`ImageIdx`] and captions by
+//! their position.
 //!
 //! The first rule of measurement, *no training sees test captions*, is kept by types: training code takes a
 //! [`TrainCaption`] or a [`TrainPair`], and only this file makes them, from the train split.
@@ -165,8 +166,8 @@ impl Corpus {
         self.images_in(Split::Train).into_iter().flat_map(pairs).collect()
     }
 
-    /// The images of a smaller corpus: the first ones of each split, `count` in all (0 means every image), in the
-    /// proportion of the splits. Every non-empty split keeps an image if `count` is large enough.
+    /// The images of a smaller corpus: the first ones of each split, `count` in all (0 means every image), in
+    /// the proportion of the splits. Every non-empty split keeps an image if `count` is large enough.
     pub fn proportional(&self, count: usize) -> Vec<ImageIdx> {
         if count == 0 || count >= self.len() {
             return self.images().collect();

@@ -1,7 +1,7 @@
 //! The files of the datasets that `dsi data fetch` knows: locations, lengths and checksums.
 //!
-//! Lengths and checksums come from the pages named in the comments; an unpublished length is `None` and announced as
-//! unknown. All locations of a file have the same content; the checksum proves it.
+//! Lengths and checksums come from the pages named in the comments; an unpublished length is `None` and
+//! announced as unknown. All locations of a file have the same content; the checksum proves it.
 
 use crate::data::http::Checksum;
 
@@ -88,8 +88,8 @@ fn splits(file: &'static str) -> DatasetFile {
     }
 }
 
-/// URL and checksum of the photos: github.com/mlverse/torchvision, R/dataset-flickr.R (MD5; no other checksum is
-/// published). The archive has a folder `Flicker8k_Dataset/`, spelt like this, and a `__MACOSX/`.
+/// URL and checksum of the photos: github.com/mlverse/torchvision, R/dataset-flickr.R (MD5; no other checksum
+/// is published). The archive has a folder `Flicker8k_Dataset/`, spelt like this, and a `__MACOSX/`.
 fn flickr8k() -> Dataset {
     let photos = DatasetFile {
         name: "Flickr8k_Dataset.zip",
@@ -105,9 +105,9 @@ fn flickr8k() -> Dataset {
     Dataset { name: "flickr8k", terms: FLICKR_TERMS, files: vec![splits("dataset_flickr8k.json"), photos] }
 }
 
-/// Repository, revision and file name of the photos: huggingface.co/datasets/nlphuji/flickr30k/tree/main (4.39 GB at
-/// commit 2b239be, the latest). Length and checksum are the hub's for this file; its large-file storage is addressed by
-/// SHA-256.
+/// Repository, revision and file name of the photos: huggingface.co/datasets/nlphuji/flickr30k/tree/main
+/// (4.39 GB at commit 2b239be, the latest). Length and checksum are the hub's for this file; its large-file
+/// storage is addressed by SHA-256.
 fn flickr30k() -> Dataset {
     let photos = DatasetFile {
         name: "flickr30k-images.zip",
@@ -126,8 +126,8 @@ fn flickr30k() -> Dataset {
 }
 
 /// The photos, from COCO's own bucket. Names, lengths and checksums: github.com/tensorflow/datasets,
-/// tensorflow_datasets/url_checksums/coco.txt. The host images.cocodataset.org has no valid certificate, so the URL is
-/// that of the bucket's provider.
+/// tensorflow_datasets/url_checksums/coco.txt. The host images.cocodataset.org has no valid certificate, so
+/// the URL is that of the bucket's provider.
 fn coco() -> Dataset {
     let photos = |name, url, size, hex, folder| DatasetFile {
         name,

@@ -1,8 +1,9 @@
 //! `dsi data fetch`: downloads a dataset from its publishers into a folder for `data.root`.
 //!
-//! Each file of the table ([`dataset_sources`]) is downloaded ([`http`](super::http)), unpacked (`unpack`) and removed,
-//! one after the other, so that at most one archive is on the disk. Existing files are used: unpacked photos and
-//! captions, archives that the user put into the folder, archives in the hub's cache, and partial downloads.
+//! Each file of the table ([`dataset_sources`]) is downloaded ([`http`](super::http)), unpacked (`unpack`)
+//! and removed, one after the other, so that at most one archive is on the disk. Existing files are used:
+//! unpacked photos and captions, archives that the user put into the folder, archives in the hub's cache, and
+//! partial downloads.
 
 pub mod dataset_sources;
 mod unpack;
@@ -39,8 +40,8 @@ impl Fetcher<'_> {
     /// Completes the dataset's folder, and returns whether anything was missing.
     ///
     /// # Errors
-    /// When a file cannot be downloaded (the message names it, the reason and the manual steps), the disk is too small,
-    /// a checksum is wrong, or an archive is refused.
+    /// When a file cannot be downloaded (the message names it, the reason and the manual steps), the disk is
+    /// too small, a checksum is wrong, or an archive is refused.
     pub fn fetch(&self, dataset: &Dataset) -> Result<bool> {
         let missing: Vec<&DatasetFile> =
             dataset.files.iter().filter(|file| !exists(&self.out.join(file.output.path()))).collect();
@@ -193,7 +194,8 @@ fn web_remedy(fault: &Fault) -> &'static str {
     }
 }
 
-/// Checks the checksum of an archive that the user or another program provided, if its name is the published one.
+/// Checks the checksum of an archive that the user or another program provided, if its name is the published
+/// one.
 fn check(file: &DatasetFile, path: &Path, progress: Progress) -> Result<()> {
     let is_published = path.file_name().is_some_and(|name| name == file.name) || path.is_symlink();
     let Some(expected) = file.checksum.as_ref().filter(|_| is_published) else { return Ok(()) };

@@ -24,7 +24,8 @@ impl Checksum {
         is_sha256.then(|| Self::Sha256(tag.to_owned().into()))
     }
 
-    /// The checksum of `content` with the same hash function; `on_read` gets the number of bytes of each read.
+    /// The checksum of `content` with the same hash function; `on_read` gets the number of bytes of each
+    /// read.
     pub fn of(&self, content: impl Read, on_read: &dyn Fn(u64)) -> io::Result<Self> {
         Ok(match self {
             Self::Sha256(_) => Self::Sha256(hash::<Sha256>(content, on_read)?.into()),

@@ -1,7 +1,7 @@
 //! Downloads files over HTTP: retries transient failures, resumes broken transfers and checks the result.
 //!
-//! A file grows as `NAME.part` next to its final path and is renamed once its length and checksum are right. A later
-//! attempt, or a later process, resumes from that part. A token is sent to its own server only.
+//! A file grows as `NAME.part` next to its final path and is renamed once its length and checksum are right.
+//! A later attempt, or a later process, resumes from that part. A token is sent to its own server only.
 
 mod checksum;
 mod partial_file;
@@ -141,8 +141,8 @@ impl Http {
     /// Downloads a file to its path, resuming from `NAME.part`.
     ///
     /// # Errors
-    /// When the server refuses, the connection fails too often, the content is not the expected one, another process
-    /// downloads the same file, or the disk cannot be written.
+    /// When the server refuses, the connection fails too often, the content is not the expected one, another
+    /// process downloads the same file, or the disk cannot be written.
     pub fn download(&self, download: &Download) -> Result<(), Fault> {
         let mut part = PartialFile::open(download.path)?;
         let bar = self.progress.bytes(download.size, download.name.to_owned());

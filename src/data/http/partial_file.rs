@@ -1,4 +1,5 @@
-//! An incomplete download: a file that grows as `NAME.part`, locked by one process, and is renamed when complete.
+//! An incomplete download: a file that grows as `NAME.part`, locked by one process, and is renamed when
+//! complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};

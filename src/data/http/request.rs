@@ -1,7 +1,7 @@
 //! Sends one request and follows its redirects.
 //!
-//! The hub redirects to other hosts and a token is for the hub only, so redirects are followed here, one by one. A
-//! redirect from HTTPS to plain HTTP is refused.
+//! The hub redirects to other hosts and a token is for the hub only, so redirects are followed here, one by
+//! one. A redirect from HTTPS to plain HTTP is refused.
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ fn redirected(from: &Uri, answer: &Response<Body>) -> Result<Uri, Fault> {
 }
 
 impl FileInfo {
-    /// Adds the response headers. `home`: the response comes from the first server, not from a redirect's target.
+    /// Adds the response headers. `home`: the response comes from the first server, not from a redirect's
+    /// target.
     fn update(&mut self, answer: &Response<Body>, home: bool) {
         let tag = |name| header_text(answer, name).map(|t| t.trim_start_matches("W/").replace('"', ""));
         let number = |name| header_text(answer, name).and_then(|t| t.parse::<u64>().ok());

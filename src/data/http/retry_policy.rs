@@ -33,8 +33,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The delay before the next attempt after `failures` failures in a row. `None` means to give up: after too many
-    /// failures, on a fault that is not transient, or when the server requests too long a delay.
+    /// The delay before the next attempt after `failures` failures in a row. `None` means to give up: after
+    /// too many failures, on a fault that is not transient, or when the server requests too long a delay.
     pub fn delay(&self, failures: u32, fault: &Fault) -> Option<Duration> {
         if !fault.is_transient() || failures >= self.attempts {
             return None;

@@ -1,6 +1,6 @@
 //! The cache of one repository, in the layout of Python's `huggingface_hub`: `blobs/TAG` has the content,
-//! `snapshots/COMMIT/FILE` links to it, `refs/REVISION` names the commit, and `.no_exist/COMMIT/FILE` marks a file that
-//! the commit lacks.
+//! `snapshots/COMMIT/FILE` links to it, `refs/REVISION` names the commit, and `.no_exist/COMMIT/FILE` marks a
+//! file that the commit lacks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,8 +43,8 @@ impl Cached {
         self.folder.join(".no_exist").join(commit).join(file)
     }
 
-    /// Downloads a file if its content is not cached, links it into its snapshot, and points the revision to its
-    /// commit.
+    /// Downloads a file if its content is not cached, links it into its snapshot, and points the revision to
+    /// its commit.
     pub fn put(
         &self,
         remote: &RemoteFile,
@@ -76,8 +76,8 @@ impl Cached {
     }
 }
 
-/// Puts the content into the snapshot as `file`: a relative link, so that the cache can be moved, or a copy on a system
-/// without links.
+/// Puts the content into the snapshot as `file`: a relative link, so that the cache can be moved, or a copy
+/// on a system without links.
 fn link(blob: &Path, snapshot: &Path, file: &str) -> Result<()> {
     fs::create_dir_all(snapshot).map_err(Error::io("create", snapshot))?;
     let path = snapshot.join(file);

@@ -1,5 +1,5 @@
-//! Completes the cached folder of a CLIP of the hub: finds its files in the cache or on the hub, and downloads the
-//! missing ones.
+//! Completes the cached folder of a CLIP of the hub: finds its files in the cache or on the hub, and
+//! downloads the missing ones.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ const fn required(alternatives: &'static [FileSet]) -> Component {
 /// The shape of a CLIP.
 ///
 /// This and the names below are `transformers`' (github.com/huggingface/transformers,
-/// src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`, `SAFE_WEIGHTS_INDEX_NAME`, `WEIGHTS_NAME`,
-/// `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py: `VOCAB_FILES_NAMES`) and `open_clip`'s
-/// (github.com/mlfoundations/open_clip, src/open_clip/constants.py: `HF_WEIGHTS_NAME`, `HF_SAFE_WEIGHTS_NAME`,
-/// `HF_CONFIG_NAME`).
+/// src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`, `SAFE_WEIGHTS_INDEX_NAME`,
+/// `WEIGHTS_NAME`, `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py: `VOCAB_FILES_NAMES`) and
+/// `open_clip`'s (github.com/mlfoundations/open_clip, src/open_clip/constants.py: `HF_WEIGHTS_NAME`,
+/// `HF_SAFE_WEIGHTS_NAME`, `HF_CONFIG_NAME`).
 const SHAPE: Component = required(&[&[clip_files::CONFIG], &[clip_files::OPEN_CLIP_CONFIG]]);
 /// open_clip's shape in a repository with a `config.json` that is not a CLIP's. timm's repositories have both
 /// (github.com/huggingface/pytorch-image-models, timm/models/_hub.py: `save_config_for_hf` writes the other).
@@ -103,8 +103,8 @@ pub struct Model<'a> {
 }
 
 impl Model<'_> {
-    /// The complete snapshot folder. If the branch moved since some files were cached, the first pass finds files of
-    /// two commits; the cache then follows the newer commit, and a second pass completes it.
+    /// The complete snapshot folder. If the branch moved since some files were cached, the first pass finds
+    /// files of two commits; the cache then follows the newer commit, and a second pass completes it.
     pub fn folder(&self) -> Result<PathBuf> {
         for _ in 0..2 {
             let mut folders = self.complete()?;
@@ -139,8 +139,8 @@ impl Model<'_> {
         self.repository.download(remote).map_err(|fault| self.explain(&remote.file, &fault))
     }
 
-    /// The files of the shape, and their library. A `config.json` is downloaded at once, because its content decides:
-    /// if it is not a CLIP's, the repository may have open_clip's files too.
+    /// The files of the shape, and their library. A `config.json` is downloaded at once, because its content
+    /// decides: if it is not a CLIP's, the repository may have open_clip's files too.
     fn shape(&self) -> Result<(Library, Vec<Located>)> {
         let Some((names, mut files)) = self.locate_or_explain(&SHAPE, &[])? else {
             return Ok((Library::Transformers, Vec::new()));
@@ -176,8 +176,8 @@ impl Model<'_> {
         Ok(chosen)
     }
 
-    /// The first file set that is completely cached, else the first one on the hub; `None` if there is none and the
-    /// component is optional. `located` are the files of the components before.
+    /// The first file set that is completely cached, else the first one on the hub; `None` if there is none
+    /// and the component is optional. `located` are the files of the components before.
     fn locate(&self, component: &Component, located: &[Located]) -> Result<Option<Chosen>, Fault> {
         if let Some((names, paths)) =
             component.alternatives.iter().find_map(|names| Some((*names, self.cached(names)?)))

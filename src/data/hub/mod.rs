@@ -1,9 +1,9 @@
 //! Downloads CLIPs and dataset files from the Hugging Face hub into its local cache.
 //!
-//! `clip_model` lists the files of a CLIP. Only `config.json` and the index of shards are parsed here; the readers of
-//! the encoder check all other files. The cache has the layout of Python's `huggingface_hub` (through the crate
-//! `hf-hub`), so both programs share downloads. The transfer uses [`http`](super::http), because that of `hf-hub` has
-//! no time-out for a stalled server and checks no checksum.
+//! `clip_model` lists the files of a CLIP. Only `config.json` and the index of shards are parsed here; the
+//! readers of the encoder check all other files. The cache has the layout of Python's `huggingface_hub`
+//! (through the crate `hf-hub`), so both programs share downloads. The transfer uses [`http`](super::http),
+//! because that of `hf-hub` has no time-out for a stalled server and checks no checksum.
 
 mod cache;
 mod clip_model;
@@ -24,7 +24,8 @@ pub struct Hub {
     pub endpoint: String,
     /// The folder that holds `models--org--name`.
     pub cache: PathBuf,
-    /// The access token for gated and private models; `None` means the file `token` next to the cache, if it exists.
+    /// The access token for gated and private models; `None` means the file `token` next to the cache, if it
+    /// exists.
     pub token: Option<String>,
     /// Whether to use the cache only and no network.
     pub offline: bool,
@@ -58,8 +59,8 @@ impl Hub {
     /// The snapshot folder of the model `id` at `revision`, downloaded if the cache is incomplete.
     ///
     /// # Errors
-    /// When `id` is no `org/name`, `revision` is not usable as a path, the hub refuses or lacks a file or cannot be
-    /// reached, the disk is too small, or the transfer fails too often. The message has the remedy.
+    /// When `id` is no `org/name`, `revision` is not usable as a path, the hub refuses or lacks a file or
+    /// cannot be reached, the disk is too small, or the transfer fails too often. The message has the remedy.
     pub fn folder(&self, id: &str, revision: &str) -> Result<PathBuf> {
         if id.split('/').count() != 2 || !id.split('/').all(is_plain) || id.contains("--") {
             let allowed = format!(
@@ -125,7 +126,8 @@ impl<'a> Repository<'a> {
         format!("{}/{}/resolve/{}/{file}", self.hub.endpoint, self.path, revision.replace('/', "%2F"))
     }
 
-    /// The hub's description of a file. The commit and the tag become parts of paths, so unsafe ones are refused.
+    /// The hub's description of a file. The commit and the tag become parts of paths, so unsafe ones are
+    /// refused.
     fn remote_file(&self, file: &str) -> Result<RemoteFile, Fault> {
         let url = self.url(&self.revision, file);
         let FileInfo { commit, tag, size, .. } = self.hub.http.head(&url, self.token.as_deref())?;

@@ -1,16 +1,16 @@
 //! Decodes JPEG to the bit as libjpeg-turbo does, which Pillow uses and CLIP's training photos went through.
 //!
-//! The decoder of the `image` crate rounds differently: at 224 pixels a side it is off by up to 4 levels, 0.33 on
-//! average.
+//! The decoder of the `image` crate rounds differently: at 224 pixels a side it is off by up to 4 levels,
+//! 0.33 on average.
 
 use std::panic;
 
 use image::RgbImage;
 use mozjpeg::{ColorSpace, Decompress};
 
-/// The pixels of a grey or colour JPEG of this width and height. `None` if libjpeg reads another size (which was not
-/// checked against the limits), cannot convert to RGB (CMYK) or finds the file damaged: the caller then uses another
-/// decoder, which also words the error.
+/// The pixels of a grey or colour JPEG of this width and height. `None` if libjpeg reads another size (which
+/// was not checked against the limits), cannot convert to RGB (CMYK) or finds the file damaged: the caller
+/// then uses another decoder, which also words the error.
 pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbImage> {
     // libjpeg reports errors by unwinding; no panic hook runs.
     panic::catch_unwind(|| {
@@ -26,8 +26,8 @@ pub(super) fn decode(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbIma
     .flatten()
 }
 
-/// Whether this is a JPEG without its end marker. The decoder silently fills the missing part with grey, so half a
-/// download would be indexed as if it were the photo.
+/// Whether this is a JPEG without its end marker. The decoder silently fills the missing part with grey, so
+/// half a download would be indexed as if it were the photo.
 pub(super) fn is_cut_short(bytes: &[u8]) -> bool {
     const START: [u8; 2] = [0xff, 0xd8];
     const SCAN: u8 = 0xda;

@@ -1,10 +1,10 @@
 //! Decodes photo files safely: any file becomes RGB pixels or an error that names it.
 //!
-//! The content decides the format (JPEG, PNG, WebP, GIF, BMP), never the extension. Grey, palette, 16-bit and CMYK
-//! photos become 8-bit RGB. An alpha channel is dropped, as Pillow's `convert("RGB")` does, because CLIP was trained
-//! on such photos; of an animation the first frame counts. The orientation in the EXIF data is applied, as
-//! transformers' `load_image` does. 16-bit grey is scaled to 8 bits; Pillow clips it to white. Limits on bytes, sides
-//! and memory are checked before anything is allocated.
+//! The content decides the format (JPEG, PNG, WebP, GIF, BMP), never the extension. Grey, palette, 16-bit and
+//! CMYK photos become 8-bit RGB. An alpha channel is dropped, as Pillow's `convert("RGB")` does, because CLIP
+//! was trained on such photos; of an animation the first frame counts. The orientation in the EXIF data is
+//! applied, as transformers' `load_image` does. 16-bit grey is scaled to 8 bits; Pillow clips it to white.
+//! Limits on bytes, sides and memory are checked before anything is allocated.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -109,12 +109,14 @@ pub fn read(photo: &Photo) -> Result<RgbImage> {
     decode(&photo.bytes()?).map_err(|what| Error::file(photo.path(), what))
 }
 
-/// Reads, decodes and [preprocesses](Preprocess::apply) photos in parallel; the results are in the photos' order.
+/// Reads, decodes and [preprocesses](Preprocess::apply) photos in parallel; the results are in the photos'
+/// order.
 pub fn decode_batch<P: Borrow<Photo> + Sync>(photos: &[P], preprocess: &Preprocess) -> Vec<Result<Vec<u8>>> {
     photos.par_iter().map(|photo| read(photo.borrow()).map(|photo| preprocess.apply(&photo))).collect()
 }
 
-/// As [`decode_batch`], but with a [`second_view`] of each photo; `draw(n)` makes the random stream of the n-th.
+/// As [`decode_batch`], but with a [`second_view`] of each photo; `draw(n)` makes the random stream of the
+/// n-th.
 pub fn view_batch<P: Borrow<Photo> + Sync>(
     photos: &[P],
     preprocess: &Preprocess,

@@ -1,9 +1,9 @@
 //! Turns a photo into the encoder's square input, as Hugging Face's `CLIPImageProcessor` does.
 //!
-//! Resizes the shortest edge to `size` (bicubic with antialiasing, as Pillow does), crops the centre, scales to 0..1,
-//! subtracts the mean and divides by the standard deviation of each channel. The settings come from
-//! `preprocessor_config.json`. The crop is kept as bytes, a quarter of the memory; [`Preprocess::normalize`] turns it
-//! into the encoder's numbers when a batch is built.
+//! Resizes the shortest edge to `size` (bicubic with antialiasing, as Pillow does), crops the centre, scales
+//! to 0..1, subtracts the mean and divides by the standard deviation of each channel. The settings come from
+//! `preprocessor_config.json`. The crop is kept as bytes, a quarter of the memory; [`Preprocess::normalize`]
+//! turns it into the encoder's numbers when a batch is built.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ mod settings;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Raise this when decoding or preprocessing gives other bytes than before, so that cached embeddings are computed
-/// anew. (2: exact JPEG decoding and exact resampling.)
+/// Raise this when decoding or preprocessing gives other bytes than before, so that cached embeddings are
+/// computed anew. (2: exact JPEG decoding and exact resampling.)
 const VERSION: u32 = 2;
 
 /// Pillow's number and name of each resampling filter.
@@ -46,8 +46,8 @@ impl Preprocess {
         Self::normalizing(side, None, None)
     }
 
-    /// CLIP's settings for a square of `side` pixels, with another mean or standard deviation of the channels (in
-    /// 0..1) if given.
+    /// CLIP's settings for a square of `side` pixels, with another mean or standard deviation of the channels
+    /// (in 0..1) if given.
     ///
     /// # Errors
     /// When `side` is out of 1..=4096, a mean is not finite or a deviation not above zero.
@@ -66,8 +66,8 @@ impl Preprocess {
     /// Reads a `preprocessor_config.json`.
     ///
     /// # Errors
-    /// When it cannot be read, is not JSON of the right types, or has an unsupported setting: the message names the
-    /// key, its value and what is allowed.
+    /// When it cannot be read, is not JSON of the right types, or has an unsupported setting: the message
+    /// names the key, its value and what is allowed.
     pub fn from_json(path: &Path) -> Result<Self> {
         let text = file_io::read_text(path, MAX_BYTES)?;
         let settings = serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
@@ -139,8 +139,8 @@ impl Preprocess {
         Edge { from, to, start: (to - u64::from(self.crop)) / 2, count: self.crop }
     }
 
-    /// Turns the bytes of [`apply`](Self::apply) (row, column, channel) into the encoder's numbers (channel, row,
-    /// column); both slices have length `3 · side²`.
+    /// Turns the bytes of [`apply`](Self::apply) (row, column, channel) into the encoder's numbers (channel,
+    /// row, column); both slices have length `3 · side²`.
     pub fn normalize(&self, pixels: &[u8], out: &mut [f32]) {
         let area = self.side() * self.side();
         assert!(

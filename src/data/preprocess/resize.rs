@@ -1,12 +1,13 @@
 //! Resizes photos to the bit as Pillow does, because CLIP was trained on photos resized by Pillow.
 //!
-//! A port of Pillow's `src/libImaging/Resample.c`: a pass along the rows, then one along the columns, with bytes in
-//! between; a filter that is stretched when the photo shrinks (antialiasing); 22-bit fixed-point weights.
+//! A port of Pillow's `src/libImaging/Resample.c`: a pass along the rows, then one along the columns, with
+//! bytes in between; a filter that is stretched when the photo shrinks (antialiasing); 22-bit fixed-point
+//! weights.
 //!
-//! The crate `fast_image_resize` (6.1) was measured on 300 photos and on noise, at 32, 224 and 336 pixels. It does the
-//! passes of bytes in the other order: bicubic is off by up to 14 levels, Lanczos by 22. Called once per pass in
-//! Pillow's order, it takes a fifth of the time, but its 16-bit weights leave up to 1% of the bytes of a photo off by
-//! 1 level, and a few by 2. That would change every embedding, so this port stays.
+//! The crate `fast_image_resize` (6.1) was measured on 300 photos and on noise, at 32, 224 and 336 pixels. It
+//! does the passes of bytes in the other order: bicubic is off by up to 14 levels, Lanczos by 22. Called once
+//! per pass in Pillow's order, it takes a fifth of the time, but its 16-bit weights leave up to 1% of the
+//! bytes of a photo off by 1 level, and a few by 2. That would change every embedding, so this port stays.
 
 use image::RgbImage;
 
@@ -90,7 +91,8 @@ impl Edge {
     }
 }
 
-/// The given part of a resized photo: red, green and blue bytes, row by row. The photo has at least one pixel.
+/// The given part of a resized photo: red, green and blue bytes, row by row. The photo has at least one
+/// pixel.
 pub(super) fn resize(photo: &RgbImage, filter: Filter, across: Edge, down: Edge) -> Vec<u8> {
     let (columns, rows) = (across.taps(filter), down.taps(filter));
     let first = rows.first().map_or(0, |taps| taps.start);

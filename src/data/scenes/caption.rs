@@ -1,8 +1,8 @@
 //! Chooses the facts that each of a scene's five captions states.
 //!
-//! `scene` → facts (here) → English (`caption_text`). Some captions state everything, others omit most, as people do.
-//! A partial caption fits several scenes of a corpus, so even a perfect reader does not find every image. The tests
-//! check the R@1 of such a reader, and that every caption is true.
+//! `scene` → facts (here) → English (`caption_text`). Some captions state everything, others omit most, as
+//! people do. A partial caption fits several scenes of a corpus, so even a perfect reader does not find every
+//! image. The tests check the R@1 of such a reader, and that every caption is true.
 
 use rand::Rng as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -24,8 +24,8 @@ const ALL: Detail = Detail { size: true, texture: true, colour: true, shape: tru
 /// Probability that a caption with optional background mentions it.
 const SETTING: f64 = 0.7;
 
-/// Five different captions of a scene: lower-case English of at most 30 words each. The first states all attributes
-/// of all objects; the others list them in less detail, relate two, count them, or describe one.
+/// Five different captions of a scene: lower-case English of at most 30 words each. The first states all
+/// attributes of all objects; the others list them in less detail, relate two, count them, or describe one.
 ///
 /// # Panics
 /// When the scene has no object, or more than four: [`Scene::sample`] makes no such scene.
@@ -91,8 +91,8 @@ fn focus(scene: &Scene, rng: &mut Rng) -> Vec<Fact> {
     with_setting(vec![fact], scene, rng, SETTING)
 }
 
-/// The objects in random order; those that look alike in this detail form a group: "two red cubes". An article means
-/// at least one, a number means exactly so many.
+/// The objects in random order; those that look alike in this detail form a group: "two red cubes". An
+/// article means at least one, a number means exactly so many.
 fn groups(scene: &Scene, detail: Detail, rng: &mut Rng) -> Vec<Fact> {
     let mut nouns: Vec<Noun> = Vec::new();
     for object in &scene.objects {

@@ -1,7 +1,7 @@
 //! The facts that a caption can state about a scene, and whether they hold.
 //!
-//! A caption is first a list of facts and then a text, so it can be checked against any scene. The tests use this to
-//! compute the score of a perfect reader.
+//! A caption is first a list of facts and then a text, so it can be checked against any scene. The tests use
+//! this to compute the score of a perfect reader.
 
 use super::scene::{Background, Colour, Look, Object, Scene, Shape, Size, Texture, lexicon};
 

@@ -12,7 +12,8 @@ use crate::rng::Rng;
 const PLAINEST: f64 = 0.5;
 /// The number words.
 const NUMBERS: [&str; 5] = ["no", "one", "two", "three", "four"];
-/// The text before the first object if the background is not there; "there" gets a verb that agrees in number.
+/// The text before the first object if the background is not there; "there" gets a verb that agrees in
+/// number.
 const OPENINGS: [&str; 6] = ["", "", "there", "a picture of", "a scene with", "we see"];
 
 /// One sentence that states the facts, in their order. A fact about all objects, if any, comes first; the

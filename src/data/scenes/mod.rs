@@ -5,8 +5,9 @@
 //!                      └─ caption → caption_facts → caption_text ───────→ corpus.jsonl   (write_folder)
 //! ```
 //!
-//! It is a corpus like CLEVR (Johnson et al. 2017): image files and free captions, read by the same reader as any
-//! other corpus. Objects often share attributes and captions omit much, so retrieval is neither trivial nor perfect.
+//! It is a corpus like CLEVR (Johnson et al. 2017): image files and free captions, read by the same reader as
+//! any other corpus. Objects often share attributes and captions omit much, so retrieval is neither trivial
+//! nor perfect.
 
 mod background;
 pub mod caption;
@@ -69,9 +70,7 @@ impl Spec {
         }
         if !SIDES.contains(&self.side) {
             let (side, least, most) = (self.side, SIDES.start(), SIDES.end());
-            return Err(Error::input(format!(
-                "scenes: side = {side} pixels, {least} to {most} are allowed"
-            )));
+            return Err(Error::input(format!("scenes: side = {side} pixels, {least} to {most} are allowed")));
         }
         Ok(())
     }

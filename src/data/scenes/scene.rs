@@ -1,7 +1,9 @@
-//! The content of a scene: one to four objects on a ground, each with a size, a texture, a colour and a shape.
+//! The content of a scene: one to four objects on a ground, each with a size, a texture, a colour and a
+//! shape.
 //!
-//! `render` draws it and `caption` describes it. Objects often repeat attributes of the object before, so scenes are
-//! easily confused ("three red cubes"), but each scene has its own arrangement, as in CLEVR (Johnson et al. 2017).
+//! `render` draws it and `caption` describes it. Objects often repeat attributes of the object before, so
+//! scenes are easily confused ("three red cubes"), but each scene has its own arrangement, as in CLEVR
+//! (Johnson et al. 2017).
 
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
@@ -136,7 +138,8 @@ pub struct Object {
     pub look: Look,
     /// The x of its middle, from 0 (left edge of the picture) to 1 (right edge).
     pub x: f32,
-    /// The y of its foot, from 0 (upper edge of the picture) to 1 (lower edge); larger is nearer to the viewer.
+    /// The y of its foot, from 0 (upper edge of the picture) to 1 (lower edge); larger is nearer to the
+    /// viewer.
     pub y: f32,
 }
 
@@ -161,7 +164,8 @@ const TRIES: usize = 200;
 const EDGE: f32 = 0.02;
 /// The range of y for an object's foot.
 const GROUND: std::ops::Range<f32> = 0.5..0.96;
-/// The smallest distance in y between the feet of two objects at the same x, as a share of the nearer one's height.
+/// The smallest distance in y between the feet of two objects at the same x, as a share of the nearer one's
+/// height.
 const CLEARANCE: f32 = 0.85;
 
 impl Scene {

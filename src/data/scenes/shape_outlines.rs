@@ -1,7 +1,7 @@
 //! The outlines of the shapes: each object is a few faces in a unit box, which `render` fills and shades.
 //!
-//! An object's coordinates run from -0.5 to 0.5 across and from -1 (top) to 0 (its foot); a translation and a scale
-//! put it on the ground.
+//! An object's coordinates run from -0.5 to 0.5 across and from -1 (top) to 0 (its foot); a translation and a
+//! scale put it on the ground.
 
 use tiny_skia::{Path, PathBuilder, Rect, Transform};
 

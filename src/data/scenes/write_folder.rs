@@ -40,10 +40,11 @@ const CORPUS: &str = "corpus.jsonl";
 /// Bytes of the largest manifest.
 const MANIFEST_LIMIT: u64 = 1 << 16;
 
-/// Writes the corpus into the folder `root`: `images/scene-000000.png` and on, `corpus.jsonl` with one image a
-/// line, and last the manifest `scenes.json`. `on_image` is called once an image.
+/// Writes the corpus into the folder `root`: `images/scene-000000.png` and on, `corpus.jsonl` with one image
+/// a line, and last the manifest `scenes.json`. `on_image` is called once an image.
 ///
-/// Returns at once if the folder already holds this corpus. A corpus of another spec, or an incomplete one, is replaced.
+/// Returns at once if the folder already holds this corpus. A corpus of another spec, or an incomplete one,
+/// is replaced.
 ///
 /// # Errors
 /// When the spec cannot be drawn, the folder holds a `corpus.jsonl` that is not of scenes, or a write fails.

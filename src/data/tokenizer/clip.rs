@@ -1,5 +1,5 @@
-//! Converts CLIP's older tokenizer files, `vocab.json` and `merges.txt`, to a `tokenizer.json`, as Hugging Face's
-//! converter does.
+//! Converts CLIP's older tokenizer files, `vocab.json` and `merges.txt`, to a `tokenizer.json`, as Hugging
+//! Face's converter does.
 
 use std::collections::BTreeMap;
 use std::path::Path;

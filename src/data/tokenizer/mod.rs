@@ -1,9 +1,10 @@
 //! Turns captions into CLIP's token ids, and learns a vocabulary from captions.
 //!
-//! The `tokenizers` crate reads `tokenizer.json`; the older pair `vocab.json` + `merges.txt` is converted to one. Text is
-//! lower-cased, its whitespace unified, split into words by CLIP's pattern, and encoded as byte pairs. Truncation and
-//! the start and end tokens are done here, whatever the file says. The text `<|endoftext|>` in a query becomes
-//! ordinary tokens, because CLIP takes its text embedding at the first end token.
+//! The `tokenizers` crate reads `tokenizer.json`; the older pair `vocab.json` + `merges.txt` is converted to
+//! one. Text is lower-cased, its whitespace unified, split into words by CLIP's pattern, and encoded as byte
+//! pairs. Truncation and the start and end tokens are done here, whatever the file says. The text
+//! `<|endoftext|>` in a query becomes ordinary tokens, because CLIP takes its text embedding at the first end
+//! token.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,9 +52,9 @@ impl Tokens {
         Self::from_parts(&vocabulary, &merges).map_err(|what| Error::file(&path, what))
     }
 
-    /// Learns a vocabulary of at most `size` tokens from captions: every byte (256 inside a word, 256 at its end),
-    /// joined pairs, and the start and end tokens. As in CLIP, the end token has the highest id. Few captions may give
-    /// fewer tokens: see [`vocab_size`](Self::vocab_size).
+    /// Learns a vocabulary of at most `size` tokens from captions: every byte (256 inside a word, 256 at its
+    /// end), joined pairs, and the start and end tokens. As in CLIP, the end token has the highest id. Few
+    /// captions may give fewer tokens: see [`vocab_size`](Self::vocab_size).
     ///
     /// # Errors
     /// When `size` is too small for the bytes and the two special tokens.
@@ -98,7 +99,8 @@ impl Tokens {
                 "a context of {context} tokens is too short; at least 3 are needed"
             )));
         }
-        // Each word is at least one token, so words beyond the context are cut here, before a long text costs time.
+        // Each word is at least one token, so words beyond the context are cut here, before a long text costs
+        // time.
         let words = text.split_whitespace().take(context).map(|word| {
             let end = word.char_indices().nth(MAX_WORD_CHARACTERS).map_or(word.len(), |(end, _)| end);
             &word[..end]

@@ -3,10 +3,10 @@
 //!
 //! `train-000.tar`: `a.jpg`, `a.txt`, `b.jpg`, `b.json`, …
 //!
-//! Opening the corpus reads the archives' headers once; photos are later read from their place in the archive. A
-//! `.txt` holds one caption a line; a `.json` holds `caption` or `captions`, a text or a list of texts, and takes
-//! precedence. Other files are ignored. A word in the name of the archive or of its folder gives the split:
-//! `train-0.tar`, `val/0.tar`.
+//! Opening the corpus reads the archives' headers once; photos are later read from their place in the
+//! archive. A `.txt` holds one caption a line; a `.json` holds `caption` or `captions`, a text or a list of
+//! texts, and takes precedence. Other files are ignored. A word in the name of the archive or of its folder
+//! gives the split: `train-0.tar`, `val/0.tar`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -39,8 +39,8 @@ const WORDS: [(&str, Split); 6] = [
 /// Reads the archives in a folder and in its direct subfolders, sorted by path.
 ///
 /// # Errors
-/// When there is no archive, an archive has no split, is truncated or no tar, a photo has no captions, or captions
-/// have no photo: the message names the archive and the entry.
+/// When there is no archive, an archive has no split, is truncated or no tar, a photo has no captions, or
+/// captions have no photo: the message names the archive and the entry.
 pub fn read(folder: &Path) -> Result<Corpus> {
     let shards = shards(folder)?;
     if shards.is_empty() {

@@ -1,5 +1,5 @@
-//! AdamW's three updates in place, one pass over memory each; the formulae are [`crate::nn::adamw`]'s, and so is every
-//! rounding.
+//! AdamW's three updates in place, one pass over memory each; the formulae are [`crate::nn::adamw`]'s, and so
+//! is every rounding.
 
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result};
 use rayon::prelude::*;

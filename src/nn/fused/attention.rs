@@ -1,7 +1,7 @@
 //! Multi-head scaled dot-product attention (Vaswani et al. 2017), softmax(q·kᵀ/√w)·v, on packed projections.
 //!
-//! Heads are read and written in place inside the packed rows, so nothing is transposed or copied. The backward
-//! pass computes the probabilities again instead of keeping them.
+//! Heads are read and written in place inside the packed rows, so nothing is transposed or copied. The
+//! backward pass computes the probabilities again instead of keeping them.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -17,7 +17,8 @@ pub struct SelfAttention {
     pub causal: bool,
 }
 
-/// Cross-attention: q (batch, tokens, width) and packed k|v (batch, memory, 2·width) → (batch, tokens, width).
+/// Cross-attention: q (batch, tokens, width) and packed k|v (batch, memory, 2·width) → (batch, tokens,
+/// width).
 pub struct CrossAttention {
     /// Number of heads; divides the width.
     pub heads: usize,

@@ -1,4 +1,5 @@
-//! `x·Wᵀ + b` in one multiplication that starts from the bias, with the three gradients as multiplications too.
+//! `x·Wᵀ + b` in one multiplication that starts from the bias, with the three gradients as multiplications
+//! too.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 

@@ -1,8 +1,8 @@
 //! CPU kernels in f32 with hand-written gradients: one pass over memory where tensor operations need many.
 //!
 //! Each is a candle custom operation. Its backward pass skips arguments that no variable reaches (frozen
-//! weights, photos). Work is split over rows, heads or chunks, never over a sum, so a result does not depend on
-//! the number of threads.
+//! weights, photos). Work is split over rows, heads or chunks, never over a sum, so a result does not depend
+//! on the number of threads.
 
 pub mod adamw;
 pub mod attention;

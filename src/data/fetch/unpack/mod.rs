@@ -1,8 +1,8 @@
 //! Unpacks downloaded archives (zip, tar and tar.gz) into one folder, completely or not at all.
 //!
-//! Only photos, or one file, are unpacked; folders in the archive do not matter. An archive is refused if it has a path
-//! that leads outside (`../`, `/…`), a link, two photos of one name, or expands too much. The files grow in a staging
-//! folder next to the target, which is renamed at the end.
+//! Only photos, or one file, are unpacked; folders in the archive do not matter. An archive is refused if it
+//! has a path that leads outside (`../`, `/…`), a link, two photos of one name, or expands too much. The
+//! files grow in a staging folder next to the target, which is renamed at the end.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
