@@ -8,7 +8,7 @@
 
 use candle_core::{DType, Device};
 
-use crate::config::{self, Config, Scope};
+use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::data::leaks;
 use crate::encoder::embed_corpus::embed_corpus;
@@ -59,7 +59,8 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Resul
         let what = "holds a training of the encoder that has not ended; go on with dsi train --resume";
         return Err(Error::file(run.path(), what));
     }
-    let encoder = config::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
+    let encoder =
+        encoder::settings::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
     embed_corpus(&config.data, &encoder, ctx)
 }
 
@@ -87,7 +88,8 @@ pub fn index_settings(config: &Config) -> index::Settings<'_> {
 pub fn joint_sections(config: &Config) -> train::joint::Sections<'_> {
     train::joint::Sections {
         seed: config.seed,
-        index: &config.index,
+        encode_beam: config.index.encode_beam,
+        index_views: config.index.views,
         decoder: &config.decoder,
         train: &config.train,
         tune: &config.tune,
@@ -187,7 +189,7 @@ pub fn protocol(config: &Config) -> Protocol<'_> {
     Protocol {
         section: &config.eval,
         dataset: &config.data.name,
-        encoder: (encoder::spec(config.encoder.kind).label)(&config.encoder),
+        encoder: (config.encoder.kind.label)(&config.encoder),
         seed: config.seed,
         regime: config.train.regime,
         settings: config.fingerprint(&Scope::Settings.keys()),
@@ -199,8 +201,8 @@ fn sections(config: &Config) -> Sections {
     Sections {
         search: config.search.clone(),
         decoder: config.decoder.clone(),
-        index: config.index.clone(),
-        eval: config.eval.clone(),
+        trains_alignment: config.index.align_steps > 0 || config.index.views > 0,
+        exhaustive: config.eval.exhaustive,
     }
 }
 

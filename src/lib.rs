@@ -18,6 +18,7 @@
 //! | `main`, [`cli`] | one file a command; no logic |
 //! | [`ablate`] | many experiments: a grid of them, and one table |
 //! | [`experiment`] | the three jobs below in one run folder |
+//! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
 //! | [`model`] | the alignment and the adapter of image queries, the grounded decoder, its losses and its search, index and checkpoint folders |
@@ -25,11 +26,10 @@
 //! | [`docid`] | pure but for the sharing of work among ranks: k-means, residual quantisation, trees, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
-//! | [`config`] | one TOML file is one experiment |
 //! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
 //!
 //! # How a run flows
-//! `config` → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
+//! [`config`] → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
 //! [`train::joint`] (batches of both modalities, listwise loss, checkpoints) → [`retriever::factory`] →
 //! [`eval::evaluate`] (ranked lists, figures, table).
 

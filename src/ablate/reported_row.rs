@@ -1,9 +1,9 @@
 //! The row of each report that an ablation compares: captions over one gallery, at one stage.
 
-use crate::config;
 use crate::error::{Error, Result};
 use crate::eval::report::{Report, Row};
 use crate::eval::row_setting::{Gallery, QueryKind};
+use crate::eval::settings;
 use crate::retriever::stage::Stage;
 
 /// The row of each report that is compared: captions over this gallery.
@@ -20,9 +20,9 @@ impl Choice {
     ///
     /// # Errors
     /// When the base does not measure that gallery.
-    pub fn new(section: &config::Eval, gallery: Option<Gallery>, stage: Option<Stage>) -> Result<Self> {
+    pub fn new(section: &settings::Eval, gallery: Option<Gallery>, stage: Option<Stage>) -> Result<Self> {
         let (split, corpus) =
-            (section.gallery != config::Gallery::Corpus, section.gallery != config::Gallery::Split);
+            (section.gallery != settings::Gallery::Corpus, section.gallery != settings::Gallery::Split);
         let measured = |gallery: &Gallery| match gallery {
             Gallery::Split => split,
             Gallery::Folds => split && section.folds > 1,

@@ -24,13 +24,14 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Device};
+use crate::config::Config;
 use crate::context::Context;
 use crate::distributed::launcher::{local_rank, rank_and_size};
 use crate::encoder::unreadable_photos::PHOTO_FAULTS;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
 use crate::nn::device;
+use crate::nn::device_settings::Device;
 use crate::progress::Progress;
 
 /// Trains, evaluates and searches with a generative image retriever.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Value;
 
-use super::{Config, Scope, Train};
+use super::{Config, Scope};
+use crate::train::settings::Train;
 
 impl Config {
     /// A hash (BLAKE3, hexadecimal) of these keys and their values ([`super::Scope::keys`]): equal for equal values,

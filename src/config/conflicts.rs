@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, DataKind, EncoderKind, ExtraDocidSource, Loss, TrainableLayers};
+use super::Config;
+use crate::data::settings::DataKind;
 use crate::docid::families::family::names_where;
+use crate::encoder::trainable_layers::TrainableLayers;
+use crate::index::settings::ExtraDocidSource;
+use crate::model::settings::Loss;
 
 /// The keys of `[data]` for the built-in corpus only.
 const SCENES_ONLY: [&str; 5] = ["data.train", "data.val", "data.test", "data.scenes_seed", "data.side"];
@@ -110,12 +114,16 @@ pub fn idle(config: &Config) -> Vec<(&'static [&'static str], String)> {
 
 fn features_come_together(config: &Config) -> Option<String> {
     let (data, encoder) = (config.data.kind, config.encoder.kind);
-    ((data == DataKind::Features) != (encoder == EncoderKind::Features)).then(|| {
+    ((data == DataKind::Features) != uses_features(config)).then(|| {
         format!(
             "data.kind = \"{data}\" with encoder.kind = \"{encoder}\": ready-made embeddings take the \
              encoder's place, so both are \"features\" or neither is"
         )
     })
+}
+
+fn uses_features(config: &Config) -> bool {
+    config.encoder.kind.name == "features"
 }
 
 fn karpathy_needs_captions(config: &Config) -> Option<String> {
@@ -138,7 +146,7 @@ fn views_need_photos(config: &Config) -> Option<String> {
         ("search.mirrored", config.search.mirrored),
         ("eval.views", config.eval.views),
     ])?;
-    (config.encoder.kind == EncoderKind::Features).then(|| {
+    uses_features(config).then(|| {
         format!("{given}: ready-made features have no photos to take other views of; remove it, or use encoder.kind = \"clip\"")
     })
 }
@@ -148,7 +156,7 @@ fn tuning_needs_an_encoder(config: &Config) -> Option<String> {
         ("tune.text", config.tune.text != TrainableLayers::None),
         ("tune.image", config.tune.image != TrainableLayers::None),
     ])?;
-    (config.encoder.kind == EncoderKind::Features).then(|| {
+    uses_features(config).then(|| {
         format!(
             "{given}: ready-made features have no encoder to train; remove it, or use encoder.kind = \"clip\""
         )

@@ -18,7 +18,6 @@ mod keys;
 pub mod reference;
 mod resolve;
 mod scope;
-mod sections;
 #[cfg(test)]
 mod tests;
 
@@ -27,24 +26,21 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub use scope::Scope;
-pub use sections::data::{Data, DataKind, OnBadImage, OnLeak, Regime, Split};
-pub use sections::decoder::Decoder;
-pub use sections::device::{Device, Precision};
-pub use sections::encoder::{Encoder, EncoderKind};
-pub use sections::eval::{Eval, Gallery};
-pub use sections::index::{ExtraDocidSource, Index};
-pub use sections::lr_schedule::LrSchedule;
-pub use sections::pretrain::Pretrain;
-pub use sections::search::Search;
-pub use sections::train::{Loss, Train};
-pub use sections::trainable_layers::TrainableLayers;
-pub use sections::tune::Tune;
-pub use sections::weight_schedule::WeightSchedule;
 
 use crate::config_schema::limits::SEED;
 use crate::config_schema::section;
+use crate::data::settings::Data;
+use crate::encoder::pretrain_settings::Pretrain;
+use crate::encoder::settings::Encoder;
+use crate::encoder::tune_settings::Tune;
 use crate::error::Result;
+use crate::eval::settings::Eval;
 use crate::file_io;
+use crate::index::settings::Index;
+use crate::model::settings::Decoder;
+use crate::nn::device_settings::{Device, Precision};
+use crate::retriever::settings::Search;
+use crate::train::settings::Train;
 
 /// Bytes of the largest configuration file that is read; a complete one has about three thousand.
 const LARGEST: u64 = 64 * 1024;
@@ -115,11 +111,6 @@ impl Config {
         let text = toml::to_string(&self.table()).expect("invariant: tables of scalars serialise");
         let version = env!("CARGO_PKG_VERSION");
         format!("# A resolved configuration, written by dsi {version}: defaults included.\n{text}")
-    }
-
-    /// Whether the search looks ahead: the configuration wants it, and the decoder has what it needs for that.
-    pub fn looks_ahead(&self) -> bool {
-        self.search.lookahead && (self.decoder.grounded || self.decoder.plan)
     }
 
     /// Whether the encoder is trained with the decoder.

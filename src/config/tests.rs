@@ -7,7 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config_schema::Allowed;
+use crate::data::settings::DataKind;
+use crate::encoder::trainable_layers::TrainableLayers;
 use crate::error::Error;
+use crate::model::settings::Loss;
 
 fn parse(text: &str, overrides: &[&str]) -> Result<Config> {
     let overrides: Vec<_> = overrides.iter().map(|o| (*o).to_owned()).collect();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::corpus::{Corpus, Split};
 use super::photos::{self, Photo, PhotoHash};
-use crate::config::OnLeak;
+use crate::data::settings::OnLeak;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 

@@ -39,6 +39,7 @@ pub mod published_splits;
 #[cfg(feature = "scenes")]
 pub mod scenes;
 pub mod second_view;
+pub mod settings;
 pub mod tokenizer;
 pub mod verify;
 pub mod webdataset;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::corpus::Corpus;
 use super::{jsonl, karpathy, webdataset};
-use crate::config::{Data, DataKind};
+use crate::data::settings::Data;
+use crate::data::settings::DataKind;
 use crate::error::Result;
 
 /// Reads the corpus. Scenes that are not on disk yet are drawn first; `on_image` is called once for each.

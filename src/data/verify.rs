@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::corpus::{Corpus, Split};
 use super::photos::Photo;
 use super::{photos, published_splits};
-use crate::config::OnBadImage;
+use crate::data::settings::OnBadImage;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 

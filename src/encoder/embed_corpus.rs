@@ -7,14 +7,16 @@ use super::embedded_corpus::{EmbeddedCorpus, photos_of};
 use super::embedding_cache::EmbeddingCache;
 use super::gather_rows::gather_rows;
 use super::unreadable_photos::{report_skipped, split_readable};
-use super::{Advance, DualEncoder, EncoderSource, PhotoView, spec};
-use crate::config::{Data, Encoder, OnBadImage};
+use super::{Advance, DualEncoder, EncoderSource, PhotoView};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
 use crate::data::photos::{self, Photo};
+use crate::data::settings::Data;
+use crate::data::settings::OnBadImage;
 use crate::data::{open_corpus, verify};
 use crate::distributed::Comm;
+use crate::encoder::settings::Encoder;
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -28,7 +30,7 @@ pub fn embed_corpus(data: &Data, encoder: &Encoder, ctx: &Context) -> Result<Emb
     let kept = all.proportional(data.limit);
     let root = Path::new(&data.root);
     let source = EncoderSource { section: encoder, root, corpus: &all, kept: &kept, ctx };
-    let opened = (spec(encoder.kind).open)(&source)?;
+    let opened = (encoder.kind.open)(&source)?;
     let corpus = all.keeping(&kept)?;
     embed_corpus_with(opened, corpus, Path::new(&encoder.cache), data.on_bad_image, ctx)
 }

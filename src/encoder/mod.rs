@@ -23,8 +23,12 @@ mod embedding_cache;
 mod gather_rows;
 pub mod photo_view;
 pub mod precomputed_features;
+pub mod pretrain_settings;
 pub mod regularization;
+pub mod settings;
 pub mod trainable_dual_encoder;
+pub mod trainable_layers;
+pub mod tune_settings;
 pub mod unreadable_photos;
 pub mod view_embeddings;
 
@@ -34,7 +38,6 @@ use std::sync::Arc;
 pub use photo_view::{MirrorTta, PhotoView};
 pub use trainable_dual_encoder::{TrainableDualEncoder, TrainableSettings};
 
-use crate::config::{self, EncoderKind};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
@@ -89,7 +92,7 @@ pub trait DualEncoder: Send + Sync {
 /// What an encoder is opened from.
 pub struct EncoderSource<'a> {
     /// `[encoder]`.
-    pub section: &'a config::Encoder,
+    pub section: &'a settings::Encoder,
     /// The folder of the corpus.
     pub root: &'a Path,
     /// The whole corpus.
@@ -104,28 +107,25 @@ pub struct EncoderSource<'a> {
 pub struct EncoderSpec {
     /// The word for `encoder.kind`.
     pub name: &'static str,
+    /// What it is, in one sentence.
+    pub about: &'static str,
     /// What reports call the encoder of a section.
-    pub label: fn(&config::Encoder) -> &str,
+    pub label: fn(&settings::Encoder) -> &str,
     /// Opens it.
     pub open: fn(&EncoderSource) -> Result<Arc<dyn DualEncoder>>,
 }
 
-/// All kinds of encoders.
-pub static ENCODERS: [EncoderSpec; 2] = [clip::clip_encoder::SPEC, precomputed_features::SPEC];
+impl EncoderSpec {
+    /// The word for `encoder.kind`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
 
-/// The entry of [`ENCODERS`] for a configuration's word.
-pub fn spec(kind: EncoderKind) -> &'static EncoderSpec {
-    let spec = ENCODERS.iter().find(|spec| spec.name == kind.word());
-    spec.expect("invariant: every word for encoder.kind is in ENCODERS")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_word_for_an_encoder_kind_is_in_the_table() {
-        let names: Vec<&str> = ENCODERS.iter().map(|spec| spec.name).collect();
-        assert_eq!(names, EncoderKind::WORDS);
+    /// What it is, in one sentence.
+    pub fn about(&self) -> &'static str {
+        self.about
     }
 }
+
+/// All kinds of encoders.
+pub static ENCODERS: [EncoderSpec; 2] = [clip::clip_encoder::SPEC, precomputed_features::SPEC];

@@ -1,6 +1,5 @@
 //! How a photo is embedded: as it is or as a random second view of it, and with or without its mirror image.
 
-use crate::config::Search;
 use crate::rng::Rng;
 
 /// Whether a photo is embedded together with its mirror image (test-time augmentation).
@@ -13,9 +12,9 @@ pub enum MirrorTta {
 }
 
 impl MirrorTta {
-    /// The setting for photo queries. The images of a gallery are always embedded with [`MirrorTta::Off`].
-    pub fn of_queries(section: &Search) -> Self {
-        if section.mirrored { Self::On } else { Self::Off }
+    /// The setting for photo queries (`search.mirrored`). The images of a gallery are always embedded with [`MirrorTta::Off`].
+    pub fn of_queries(mirrored: bool) -> Self {
+        if mirrored { Self::On } else { Self::Off }
     }
 }
 

@@ -10,7 +10,12 @@ use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 
 /// `encoder.kind = "features"`.
-pub const SPEC: EncoderSpec = EncoderSpec { name: "features", label: |_| "features", open };
+pub const SPEC: EncoderSpec = EncoderSpec {
+    name: "features",
+    about: "Nothing: the corpus brings its embeddings.",
+    label: |_| "features",
+    open,
+};
 
 /// The embeddings of a corpus, and nothing that could make others.
 pub struct PrecomputedFeatures {

@@ -5,8 +5,9 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use super::regularization::Regularization;
-use crate::config::{TrainableLayers, Tune};
 use crate::data::preprocess::Preprocess;
+use crate::encoder::trainable_layers::TrainableLayers;
+use crate::encoder::tune_settings::Tune;
 use crate::error::Result;
 use crate::nn::checkpoint_block::Keep;
 use crate::nn::params::Params;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use candle_core::Tensor;
 
-use crate::config::OnBadImage;
+use crate::data::settings::OnBadImage;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::query_sets::{self, QuerySet};
-use crate::config::Split;
+use crate::data::settings::Split;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;

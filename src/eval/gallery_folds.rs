@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::row_setting::Gallery;
-use crate::config;
+use super::settings;
 use crate::data::corpus::Corpus;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
@@ -36,7 +36,7 @@ impl GalleryFolds {
 ///
 /// # Errors
 /// When the split has fewer images than folds.
-pub fn galleries(section: &config::Eval, corpus: &Corpus) -> Result<Vec<GalleryFolds>> {
+pub fn galleries(section: &settings::Eval, corpus: &Corpus) -> Result<Vec<GalleryFolds>> {
     let of_split = corpus.images_in(section.split);
     let folded = folds(&of_split, section.folds);
     if folded.iter().any(Vec::is_empty) {
@@ -47,13 +47,13 @@ pub fn galleries(section: &config::Eval, corpus: &Corpus) -> Result<Vec<GalleryF
         )));
     }
     let mut galleries = Vec::new();
-    if section.gallery != config::Gallery::Corpus {
+    if section.gallery != settings::Gallery::Corpus {
         galleries.push(GalleryFolds { gallery: Gallery::Split, folds: vec![of_split] });
         if section.folds > 1 {
             galleries.push(GalleryFolds { gallery: Gallery::Folds, folds: folded });
         }
     }
-    if section.gallery != config::Gallery::Split {
+    if section.gallery != settings::Gallery::Split {
         galleries.push(GalleryFolds { gallery: Gallery::Corpus, folds: vec![corpus.images().collect()] });
     }
     Ok(galleries)
@@ -103,16 +103,16 @@ mod tests {
             builder.push(n + 1, entry).unwrap();
         }
         let corpus = builder.build().unwrap();
-        let section = |folds, gallery| config::Eval { folds, gallery, ..Default::default() };
+        let section = |folds, gallery| settings::Eval { folds, gallery, ..Default::default() };
         let of = |folds, gallery| galleries(&section(folds, gallery), &corpus);
         let names =
             |found: Vec<GalleryFolds>| found.iter().map(|gallery| gallery.gallery).collect::<Vec<_>>();
         use Gallery::{Corpus, Folds, Split as OfSplit};
-        assert_eq!(names(of(1, config::Gallery::Both).unwrap()), [OfSplit, Corpus]);
-        assert_eq!(names(of(3, config::Gallery::Both).unwrap()), [OfSplit, Folds, Corpus]);
-        assert_eq!(names(of(3, config::Gallery::Corpus).unwrap()), [Corpus]);
-        assert_eq!(of(2, config::Gallery::Split).unwrap()[1].folds, [rows([1]), rows([3, 5])]);
-        let refusal = of(4, config::Gallery::Both).err().unwrap().to_string();
+        assert_eq!(names(of(1, settings::Gallery::Both).unwrap()), [OfSplit, Corpus]);
+        assert_eq!(names(of(3, settings::Gallery::Both).unwrap()), [OfSplit, Folds, Corpus]);
+        assert_eq!(names(of(3, settings::Gallery::Corpus).unwrap()), [Corpus]);
+        assert_eq!(of(2, settings::Gallery::Split).unwrap()[1].folds, [rows([1]), rows([3, 5])]);
+        let refusal = of(4, settings::Gallery::Both).err().unwrap().to_string();
         assert!(refusal.contains("eval.folds = 4") && refusal.contains("3 images"), "{refusal}");
     }
 }

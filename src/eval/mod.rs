@@ -23,6 +23,7 @@ pub mod report;
 pub mod report_files;
 pub mod report_table;
 pub mod row_setting;
+pub mod settings;
 pub mod significance;
 pub mod trec_files;
 

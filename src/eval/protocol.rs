@@ -2,16 +2,16 @@
 
 use super::gallery_folds;
 use super::report::Report;
-use crate::config;
-use crate::config::Regime;
+use super::settings;
 use crate::data::corpus::Corpus;
+use crate::data::settings::Regime;
 use crate::error::{Error, Result};
 
 /// The parts of a configuration that an evaluation depends on, besides those of the retrievers.
 #[derive(Debug, Clone)]
 pub struct Protocol<'a> {
     /// `[eval]`
-    pub section: &'a config::Eval,
+    pub section: &'a settings::Eval,
     /// Name of the data set.
     pub dataset: &'a str,
     /// Name of the encoder.
@@ -39,7 +39,7 @@ impl Protocol<'_> {
 ///
 /// # Errors
 /// When the split has no images, or fewer than folds.
-pub fn require(section: &config::Eval, corpus: &Corpus) -> Result<()> {
+pub fn require(section: &settings::Eval, corpus: &Corpus) -> Result<()> {
     let split = section.split;
     if corpus.images_in(split).is_empty() {
         return Err(Error::input(format!(

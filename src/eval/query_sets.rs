@@ -83,7 +83,7 @@ pub fn views(run: &RetrieverFactory, images: &[ImageIdx], seed: u64) -> Result<O
         return Ok(None);
     }
     let photos = photos_of(&prepared.corpus, images.iter().copied())?;
-    let mirror = MirrorTta::of_queries(&run.sections().search);
+    let mirror = MirrorTta::of_queries(run.sections().search.mirrored);
     let draw = |n: usize| rng::stream(seed, "view", n as u64);
     let rows = prepared.encoder.photos(&photos, PhotoView::second(&draw, mirror), &|_| ())?;
     let query = |row: Result<Vec<f32>>| Ok(Query::embedded(Modality::Image, row?));

@@ -47,7 +47,7 @@ choice! {
     }
 }
 
-pub use crate::config::Regime;
+pub use crate::data::settings::Regime;
 
 /// The files with the ranked lists of a row and with what is right: names relative to the folder of the
 /// report.

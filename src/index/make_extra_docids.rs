@@ -5,11 +5,12 @@
 use std::collections::HashSet;
 
 use super::aligned_corpus::AlignedCorpus;
-use crate::config::{ExtraDocidSource, Index};
 use crate::data::corpus::Split;
 use crate::docid::rq::Codebooks;
 use crate::docid::{Docid, DocidSet};
 use crate::ids::ImageIdx;
+use crate::index::settings::ExtraDocidSource;
+use crate::index::settings::Index;
 use crate::matrix::Matrix;
 use crate::model::extra_docids::{ExtraDocid, Origin};
 use crate::ranking::top_k;

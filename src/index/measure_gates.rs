@@ -1,7 +1,6 @@
 //! The figures of the gates, measured on an index before anything is trained on it.
 
 use super::aligned_corpus::AlignedCorpus;
-use crate::config::Index;
 use crate::data::corpus::Split;
 use crate::docid::families::FamilyOutput;
 use crate::docid::gates::{GateReport, Limits};
@@ -10,6 +9,7 @@ use crate::docid::rq::Codebooks;
 use crate::docid::trie::Trie;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
+use crate::index::settings::Index;
 
 /// The most captions that the figures are measured with.
 const MOST_QUERIES: usize = 2000;

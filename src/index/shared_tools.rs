@@ -1,7 +1,7 @@
 //! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by gradients.
 
+use super::settings::Index;
 use super::train_codebooks::{self, CodebookTrainingData};
-use crate::config::Index;
 use crate::context::Context;
 use crate::docid::Code;
 use crate::docid::families::{CodebookTools, FamilyInput};

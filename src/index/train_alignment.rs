@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use candle_core::{Device, Tensor};
 
 use super::Settings;
-use crate::config::Index;
 use crate::context::Context;
 use crate::data::corpus::TrainPair;
 use crate::data::embeddings::Embeddings;
 use crate::data::epochs::Epochs;
 use crate::encoder::contrastive_loss::contrastive_loss;
 use crate::error::Result;
+use crate::index::settings::Index;
 use crate::matrix::Matrix;
 use crate::modality::Modality;
 use crate::model::alignment::{Alignment, SideMap};

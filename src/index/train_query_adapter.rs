@@ -3,12 +3,12 @@
 
 use candle_core::{D, Tensor};
 
-use crate::config::Index;
 use crate::context::Context;
 use crate::data::epochs::Epochs;
 use crate::encoder::view_embeddings::ViewEmbeddings;
 use crate::error::Result;
 use crate::ids::ImageIdx;
+use crate::index::settings::Index;
 use crate::matrix::Matrix;
 use crate::model::query_adapter::QueryAdapter;
 use crate::nn::fit::{self, fit};

@@ -9,7 +9,7 @@ use super::decoder::Shape;
 use super::generative_model::{GenerativeModel, Scoring};
 use super::grounded_logits::Books;
 use super::index_folder::DocidIndex;
-use crate::config::{self, Loss};
+use super::settings::{self, Loss};
 use crate::error::Result;
 use crate::modality::Modality;
 use crate::nn::params::{Builder, Params};
@@ -30,7 +30,7 @@ impl Model {
     /// When the device has no room for it.
     pub fn fresh(
         seed: u64,
-        decoder: &config::Decoder,
+        decoder: &settings::Decoder,
         loss: Loss,
         index: &DocidIndex,
         device: &Device,

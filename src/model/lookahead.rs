@@ -11,7 +11,7 @@
 //! with a trained head; here the codebooks do it.)
 
 use super::candidate_table::CandidateTable;
-use crate::config;
+use super::settings;
 use crate::docid::trie::Trie;
 
 /// The constants of a trie's nodes.
@@ -33,10 +33,10 @@ pub struct LookaheadTerms {
 }
 
 impl Lookahead {
-    /// Whether a search looks ahead: the configuration wants it, and scores have a part that is known in
-    /// advance.
-    pub fn is_enabled(search: &config::Search, decoder: &config::Decoder) -> bool {
-        search.lookahead && (decoder.grounded || decoder.plan)
+    /// Whether a search looks ahead: the configuration wants it (`search.lookahead`), and scores have a part
+    /// that is known in advance.
+    pub fn is_enabled(wanted: bool, decoder: &settings::Decoder) -> bool {
+        wanted && (decoder.grounded || decoder.plan)
     }
 
     /// The constants of every node of the trie.

@@ -14,4 +14,5 @@ pub mod index_folder;
 pub mod lookahead;
 pub mod plan_ahead_head;
 pub mod query_adapter;
+pub mod settings;
 pub mod share_encoding;

@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::config::Precision;
 use crate::error::{Error, Result};
+use crate::nn::device_settings::Precision;
 
 /// The GPU of this number.
 ///

@@ -5,8 +5,8 @@ use candle_core::{DType, Tensor};
 
 use super::adamw::{AdamW, Group};
 use super::params::Params;
-use crate::config::LrSchedule;
 use crate::error::Result;
+use crate::nn::lr_schedule::LrSchedule;
 
 /// Lines of debug log that one training writes.
 const LOG_LINES: usize = 10;

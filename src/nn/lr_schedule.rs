@@ -2,7 +2,19 @@
 
 use std::f64::consts::PI;
 
-use crate::config::LrSchedule;
+use crate::config_schema::choice;
+
+choice! {
+    /// The course of the learning rate after the warm-up.
+    LrSchedule {
+        /// Half a cosine down to zero (Loshchilov and Hutter 2017).
+        Cosine = "cosine",
+        /// A straight line down to zero.
+        Linear = "linear",
+        /// The peak until the end.
+        Constant = "constant",
+    }
+}
 
 impl LrSchedule {
     /// Factor in [0, 1] on the peak learning rate at `step` (zero-based) of `steps`.

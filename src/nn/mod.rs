@@ -13,6 +13,7 @@ pub mod adamw;
 pub mod attention;
 pub mod checkpoint_block;
 pub mod device;
+pub mod device_settings;
 pub mod dropout;
 pub mod ema;
 pub mod fit;
@@ -23,6 +24,7 @@ pub mod lr_schedule;
 pub mod params;
 pub mod pickle;
 pub mod tensors;
+pub mod weight_schedule;
 
 impl From<candle_core::Error> for crate::error::Error {
     fn from(error: candle_core::Error) -> Self {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::generative::{BeamSearch, Generative, Search};
-use crate::config;
+use super::settings;
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
@@ -15,6 +15,7 @@ use crate::model::extra_docids::DocidTable;
 use crate::model::generative_model::GenerativeModel;
 use crate::model::index_folder::DocidIndex;
 use crate::model::lookahead::Lookahead;
+use crate::model::settings::Decoder;
 
 /// The model and the docids of a corpus, ready to be searched over any gallery.
 #[derive(Clone)]
@@ -35,8 +36,8 @@ impl DocidSearch {
     pub fn new(
         model: Arc<GenerativeModel>,
         index: &DocidIndex,
-        search: &config::Search,
-        decoder: &config::Decoder,
+        search: &settings::Search,
+        decoder: &Decoder,
     ) -> Result<Self> {
         let docids = DocidTable::new(&index.docids, &index.seconds)?;
         let candidates = CandidateTable::new(docids.set().clone(), index.codebooks.as_ref());
@@ -45,7 +46,7 @@ impl DocidSearch {
             docids: Arc::new(docids),
             candidates: Arc::new(candidates),
             beam: search.beam,
-            lookahead: Lookahead::is_enabled(search, decoder),
+            lookahead: Lookahead::is_enabled(search.lookahead, decoder),
             wildcard: search.wildcard as f32,
         })
     }

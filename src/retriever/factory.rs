@@ -47,7 +47,7 @@ impl<'a> RetrieverFactory<'a> {
         let books = index.codebooks.as_ref().map(|books| Books::new(books, model.device()).map(Arc::new));
         let aligned_images = index.align.apply(Modality::Image, images);
         let prior_bonus = prior_bonus(&sections, prepared, &index.align, &aligned_images);
-        let mirror = MirrorTta::of_queries(&sections.search);
+        let mirror = MirrorTta::of_queries(sections.search.mirrored);
         let alignment = Arc::new(index.align.clone());
         Ok(Self {
             search: DocidSearch::new(model, &index, &sections.search, &sections.decoder)?,

@@ -43,7 +43,7 @@ pub static GEOMETRY: RetrieverSpec = RetrieverSpec {
 pub static EXHAUSTIVE: RetrieverSpec = RetrieverSpec {
     name: "exhaustive",
     stage: Stage::Exact,
-    enabled: |sections| sections.eval.exhaustive,
+    enabled: |sections| sections.exhaustive,
     build: build_exhaustive,
     survival: None,
     ..DECODER

@@ -31,6 +31,7 @@ pub mod ranked_list;
 pub mod registry;
 pub mod rerank;
 pub mod sections;
+pub mod settings;
 pub mod spec;
 pub mod stage;
 pub mod survival;

@@ -1,16 +1,17 @@
 //! The sections of the configuration that retrievers depend on.
 
-use crate::config;
+use super::settings::Search;
+use crate::model::settings::Decoder;
 
 /// What the configuration says about retrievers.
 #[derive(Debug, Clone)]
 pub struct Sections {
     /// `[search]`
-    pub search: config::Search,
+    pub search: Search,
     /// `[decoder]`
-    pub decoder: config::Decoder,
-    /// `[index]`
-    pub index: config::Index,
-    /// `[eval]`
-    pub eval: config::Eval,
+    pub decoder: Decoder,
+    /// Whether the embeddings go through a trained alignment or adapter (`[index]`).
+    pub trains_alignment: bool,
+    /// `eval.exhaustive`
+    pub exhaustive: bool,
 }

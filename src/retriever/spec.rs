@@ -76,10 +76,9 @@ impl RetrieverSpec {
 
 impl Need {
     fn is_met(self, run: &RetrieverFactory) -> bool {
-        let index = &run.sections().index;
         match self {
             Self::Codebooks => run.books().is_some(),
-            Self::TrainedAlignment => index.align_steps > 0 || index.views > 0,
+            Self::TrainedAlignment => run.sections().trains_alignment,
         }
     }
 }

@@ -3,12 +3,13 @@
 //! All of it is a function of the seed and the micro-batch's number alone, so a resumed run needs no generator state.
 
 use super::step::MicroBatch;
-use crate::config::{Train, Tune};
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::data::epochs::Epochs;
 use crate::distributed::Comm;
+use crate::encoder::tune_settings::Tune;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
+use crate::train::settings::Train;
 
 /// The order in which training examples come.
 pub struct BatchSampler {

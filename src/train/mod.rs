@@ -18,6 +18,7 @@ mod progress_display;
 pub mod query_batches;
 pub mod query_source;
 pub mod rank_streams;
+pub mod settings;
 pub mod step;
 pub mod step_failure;
 pub mod step_loss;

@@ -7,14 +7,15 @@ use super::batch_sampler::BatchSampler;
 use super::prefetch::Prefetcher;
 use super::step::MicroBatch;
 use super::trainable_encoder::EncoderTraining;
-use crate::config::{TrainableLayers, WeightSchedule};
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;
 use crate::distributed::{Comm, share};
 use crate::encoder::embedded_corpus::photos_of;
+use crate::encoder::trainable_layers::TrainableLayers;
 use crate::encoder::unreadable_photos::{DecodedPhotos, PhotoFallback};
 use crate::error::Result;
+use crate::nn::weight_schedule::WeightSchedule;
 use crate::rng;
 
 /// What photos are loaded for and how they are prepared.
@@ -137,27 +138,26 @@ impl BatchDecoder {
 
 #[cfg(all(test, feature = "scenes"))]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::Config;
+    use crate::data::settings::OnBadImage;
     use crate::data::{jsonl, scenes};
+    use crate::encoder::tune_settings::Tune;
+    use crate::train::settings::Train;
 
     /// The photos of the first batch of a training on a corpus, and the images they are of.
-    fn first_batch(corpus: &Corpus, on_bad: &str) -> (Result<BatchPhotos>, [Vec<usize>; 2]) {
-        let sets =
-            ["tune.image=all", "tune.contrastive=1", "tune.contrastive_pairs=9", "train.batch=16", on_bad];
-        let config = Config::parse("", Path::new("x"), &sets.map(str::to_owned)).unwrap();
-        let sampler = Arc::new(BatchSampler::new(config.seed, &config.train, &config.tune, corpus).unwrap());
-        let first = MicroBatch::nth(0, config.train.accumulate);
+    fn first_batch(corpus: &Corpus, on_bad: OnBadImage) -> (Result<BatchPhotos>, [Vec<usize>; 2]) {
+        let tune = Tune {
+            image: TrainableLayers::All,
+            contrastive: WeightSchedule::constant(1.0),
+            contrastive_pairs: 9,
+            ..Tune::default()
+        };
+        let train = Train { batch: 16, ..Train::default() };
+        let sampler = Arc::new(BatchSampler::new(0, &train, &tune, corpus).unwrap());
+        let first = MicroBatch::nth(0, 1);
         let pairs = sampler.paired(first).iter().map(|pair| pair.image().row()).collect();
         let images = [sampler.images(first), pairs];
-        let training = EncoderTraining {
-            tune: &config.tune,
-            seed: config.seed,
-            accumulate: config.train.accumulate,
-            on_bad: config.data.on_bad_image,
-        };
+        let training = EncoderTraining { tune: &tune, seed: 0, accumulate: 1, on_bad };
         let (preprocess, comm) = (Preprocess::clip(16).unwrap(), Comm::single());
         let loading = PhotoLoading { training: &training, preprocess: &preprocess, comm: &comm };
         (PhotoLoader::new(&loading, corpus, sampler).unwrap().load(first), images)
@@ -171,13 +171,13 @@ mod tests {
         let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
         let photo = corpus.photo(corpus.images().next().unwrap()).unwrap().path();
         std::fs::remove_file(photo).unwrap();
-        let (photos, images) = first_batch(&corpus, "data.on_bad_image=skip");
+        let (photos, images) = first_batch(&corpus, OnBadImage::Skip);
         let photos = photos.unwrap();
         for (photos, images) in [&photos.queries, &photos.pairs].into_iter().zip(images) {
             let missing: Vec<bool> = images.iter().map(|&image| image == 0).collect();
             assert_eq!(photos.iter().map(Option::is_none).collect::<Vec<_>>(), missing);
         }
-        let error = first_batch(&corpus, "data.on_bad_image=error").0.err().unwrap().to_string();
+        let error = first_batch(&corpus, OnBadImage::Error).0.err().unwrap().to_string();
         assert!(error.contains("--resume") && error.contains("cannot read"), "{error}");
     }
 }

@@ -12,7 +12,6 @@ use rand::Rng as _;
 use super::batch_sampler::BatchSampler;
 use super::joint::Sections;
 use super::step::MicroBatch;
-use crate::config::Train;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
@@ -23,6 +22,7 @@ use crate::modality::Modality;
 use crate::model::alignment::Alignment;
 use crate::nn::tensors;
 use crate::rng::{self, Rng};
+use crate::train::settings::Train;
 
 /// What one query is made of, and the image it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl<'a> QueryBuilder<'a> {
         ctx: &Context,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
-        let count = sections.index.views;
+        let count = sections.index_views;
         let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.mapped(aligned));
         Ok(Self {
             section: sections.train,

@@ -9,9 +9,9 @@ use candle_core::Tensor;
 use super::step::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
 use super::step_loss::StepLoss;
-use crate::config::LrSchedule;
 use crate::error::Result;
 use crate::nn::adamw::Group;
+use crate::nn::lr_schedule::LrSchedule;
 use crate::nn::params::Params;
 
 /// Tensors by name.

@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use rand::Rng as _;
 
 use super::query_batches::QueryBatch;
-use crate::config::Train;
 use crate::data::corpus::Corpus;
 use crate::data::npy::Rows;
 use crate::docid::trie::Trie;
@@ -18,6 +17,7 @@ use crate::matrix::Matrix;
 use crate::model::beam_search::Beams;
 use crate::ranking::top_k;
 use crate::rng::Rng;
+use crate::train::settings::Train;
 
 /// The candidates of one query, and the probability that the teacher gives each of their prefixes.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,9 +5,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{ConfigArgs, as_json, as_table, open, print_stdout};
-use crate::config::OnBadImage;
 use crate::data::corpus::Corpus;
 use crate::data::photos::Photo;
+use crate::data::settings::OnBadImage;
 use crate::data::verify::{self, Count};
 use crate::progress::Progress;
 

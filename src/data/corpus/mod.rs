@@ -14,13 +14,13 @@ use std::path::Path;
 
 pub use self::builder::{Builder, Entry};
 use super::photos::Photo;
-use crate::config::Regime;
+use crate::data::settings::Regime;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
 mod builder;
 
-pub use crate::config::Split;
+pub use crate::data::settings::Split;
 
 /// A caption of the train split, by its position in the corpus. Only a [`Corpus`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

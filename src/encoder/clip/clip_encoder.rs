@@ -6,10 +6,10 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::{ClipBundle, TokenBatch, folder, pixels};
-use crate::config::Encoder;
 use crate::data::encoder_folder;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::encoder::embed_in_batches::{embed_in_batches, shortest_first};
+use crate::encoder::settings::Encoder;
 use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::encoder::unreadable_photos::embed_readable;
 use crate::encoder::{
@@ -21,7 +21,12 @@ use crate::matrix::Matrix;
 use crate::nn::tensors;
 
 /// `encoder.kind = "clip"`.
-pub const SPEC: EncoderSpec = EncoderSpec { name: "clip", label, open };
+pub const SPEC: EncoderSpec = EncoderSpec {
+    name: "clip",
+    about: "A CLIP model, in Hugging Face's layout or as a file of open_clip or OpenAI.",
+    label,
+    open,
+};
 
 /// A CLIP of a folder whose parameters do not change.
 pub struct ClipEncoder {

@@ -1,8 +1,8 @@
 //! Which tower a parameter of a CLIP belongs to, how many blocks lie between it and the output, and whether it is trained.
 
 use super::ClipConfig;
-use crate::config::TrainableLayers;
 use crate::encoder::trainable_dual_encoder::{Placement, TowerSide, TrainableTowers};
+use crate::encoder::trainable_layers::TrainableLayers;
 use crate::error::{Error, Result};
 
 /// A tower, by the names of its parameters.

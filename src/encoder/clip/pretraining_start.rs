@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::config::{TextConfig, VisionConfig};
 use super::{Clip, ClipBundle, ClipConfig};
-use crate::config::Pretrain;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokenizer::Tokens;
+use crate::encoder::pretrain_settings::Pretrain;
 use crate::encoder::{TrainableDualEncoder, TrainableSettings};
 use crate::error::Result;
 use crate::nn::params::Builder;

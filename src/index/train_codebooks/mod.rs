@@ -14,7 +14,6 @@ use candle_core::{Device, Tensor};
 use rand::seq::index;
 
 use self::loss::{Batch, Weights};
-use crate::config::Index;
 use crate::context::Context;
 use crate::data::epochs::Epochs;
 use crate::distributed::Comm;
@@ -22,6 +21,7 @@ use crate::docid::Code;
 use crate::docid::revive_codes::revive;
 use crate::docid::rq::Codebooks;
 use crate::error::Result;
+use crate::index::settings::Index;
 use crate::matrix::Matrix;
 use crate::model::share_encoding;
 use crate::nn::fit::{self, fit};

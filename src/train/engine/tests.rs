@@ -5,9 +5,9 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::config::LrSchedule;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::nn::adamw::Group;
+use crate::nn::lr_schedule::LrSchedule;
 use crate::nn::params::{Builder, Init, Params};
 use crate::stop_flag::Stop;
 use crate::train::step::{MicroBatch, Step};

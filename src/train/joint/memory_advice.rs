@@ -1,6 +1,7 @@
 //! The settings that a joint training is advised to change when its device runs out of memory.
 
-use crate::config::{Train, Tune};
+use crate::encoder::tune_settings::Tune;
+use crate::train::settings::Train;
 use crate::train::step_failure::MemoryAdvice;
 
 /// Settings of a step that takes less memory on `ranks` ranks; `None` if no such step is possible.
@@ -40,7 +41,7 @@ fn queries_of_a_step(train: &Train) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::WeightSchedule;
+    use crate::nn::weight_schedule::WeightSchedule;
 
     /// The advice for a batch of which a half are captions, with this many contrasted pairs (0: no contrastive loss).
     fn advice(batch: usize, pairs: usize, ranks: usize) -> Option<(String, bool)> {

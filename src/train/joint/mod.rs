@@ -18,7 +18,6 @@ use super::objective::Objective;
 use super::query_source::QuerySource;
 use super::rank_streams::RankStreams;
 use super::task::{TrainingPlan, plan};
-use crate::config::Train;
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
@@ -29,6 +28,7 @@ use crate::model::index_folder::DocidIndex;
 use crate::nn::device::describe;
 use crate::nn::params::Params;
 use crate::run_folder::RunFolder;
+use crate::train::settings::Train;
 
 /// Trains a model over an index; the run folder gets checkpoints and the log.
 ///

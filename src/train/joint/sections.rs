@@ -1,22 +1,28 @@
 //! The sections of the configuration that joint training reads.
 
-use crate::config::{self, OnBadImage, Train, TrainableLayers, Tune};
+use crate::data::settings::OnBadImage;
+use crate::encoder::tune_settings::Tune;
+use crate::model::settings::Decoder;
+use crate::retriever::settings::Search;
+use crate::train::settings::Train;
 
 /// Borrowed sections, by their names in the configuration.
 #[derive(Clone, Copy)]
 pub struct Sections<'a> {
     /// `seed`
     pub seed: u64,
-    /// `[index]`
-    pub index: &'a config::Index,
+    /// `index.encode_beam`
+    pub encode_beam: usize,
+    /// `index.views`
+    pub index_views: usize,
     /// `[decoder]`
-    pub decoder: &'a config::Decoder,
+    pub decoder: &'a Decoder,
     /// `[train]`
     pub train: &'a Train,
     /// `[tune]`
     pub tune: &'a Tune,
     /// `[search]`
-    pub search: &'a config::Search,
+    pub search: &'a Search,
     /// `data.on_bad_image`
     pub on_bad_image: OnBadImage,
 }
@@ -24,6 +30,6 @@ pub struct Sections<'a> {
 impl Sections<'_> {
     /// Whether a tower of the encoder is trained.
     pub fn train_encoder(&self) -> bool {
-        [self.tune.text, self.tune.image].iter().any(|&layers| layers != TrainableLayers::None)
+        self.tune.is_on()
     }
 }

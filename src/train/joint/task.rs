@@ -115,7 +115,7 @@ impl Joint<'_> {
     fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
         let Some(images) = self.source.embed_gallery()? else { return Ok(()) };
         let images = self.docids.index().align.apply(Modality::Image, &images);
-        let reassigned = self.docids.reassigned(&images, self.sections.index.encode_beam, &self.ctx.comm);
+        let reassigned = self.docids.reassigned(&images, self.sections.encode_beam, &self.ctx.comm);
         let hash = reassigned.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
         self.ctx.comm.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let index = self.docids.index().clone();

@@ -68,7 +68,7 @@ impl TeacherCandidates {
         Ok(Self {
             beam_negatives: sections.train.beam_negatives,
             beam: sections.search.beam,
-            lookahead: Lookahead::is_enabled(sections.search, sections.decoder),
+            lookahead: Lookahead::is_enabled(sections.search.lookahead, sections.decoder),
             sees_current_rows: sections.tune.reassign_every > 0,
             caption_scores: Scores::open(sections.train, corpus)?,
         })

@@ -40,13 +40,16 @@ use super::rank_streams::RankStreams;
 use super::step::MicroBatch;
 use super::step_loss::StepLoss;
 use super::teacher::TeacherTarget;
-use crate::config::{Loss, Train, Tune, WeightSchedule};
 use crate::data::corpus::Corpus;
+use crate::encoder::tune_settings::Tune;
 use crate::error::Result;
 use crate::ids::DocidRow;
 use crate::model::candidate_table::CandidateTable;
 use crate::model::generative_model::{GenerativeModel, Scoring};
+use crate::model::settings::Loss;
 use crate::nn::dropout::Dropout;
+use crate::nn::weight_schedule::WeightSchedule;
+use crate::train::settings::Train;
 
 /// A term with its weight over the steps.
 pub type WeightedTerm = (WeightSchedule, Box<dyn Term>);

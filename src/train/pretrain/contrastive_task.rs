@@ -8,11 +8,11 @@ use candle_core::{DType, Tensor};
 use rand::Rng as _;
 
 use super::split_examples::SplitExamples;
-use crate::config::Pretrain;
 use crate::data::epochs::Epochs;
 use crate::encoder::TrainableDualEncoder;
 use crate::encoder::contrastive_loss::contrastive_loss;
 use crate::encoder::embed_in_batches::embed_in_batches;
+use crate::encoder::pretrain_settings::Pretrain;
 use crate::encoder::regularization::Regularization;
 use crate::error::Result;
 use crate::matrix::Matrix;

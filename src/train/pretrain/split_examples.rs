@@ -9,12 +9,12 @@ use std::sync::Arc;
 use image::RgbImage;
 use rayon::prelude::*;
 
-use crate::config::OnBadImage;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, Split};
 use crate::data::photos::{self, Photo};
 use crate::data::preprocess::Preprocess;
 use crate::data::second_view::second_view;
+use crate::data::settings::OnBadImage;
 use crate::encoder::TrainableDualEncoder;
 use crate::encoder::unreadable_photos::split_readable;
 use crate::error::{Error, Result};

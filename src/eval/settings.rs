@@ -1,8 +1,8 @@
 //! `[eval]`: what is measured.
 
-use super::data::Split;
 use crate::config_schema::limits::BATCH;
 use crate::config_schema::{choice, section};
+use crate::data::settings::Split;
 
 choice! {
     /// The images that an evaluation may return.

@@ -1,11 +1,11 @@
 //! `[tune]`: what of the encoder is trained with the decoder.
 
 use super::trainable_layers::TrainableLayers;
-use super::weight_schedule::WeightSchedule;
 use crate::config_schema::limits::{
     DROPOUT, PAIRED_BATCH, RATE, SHARE, STEPS_OR_NONE, TEMPERATURE, WEIGHT_DECAY,
 };
 use crate::config_schema::section;
+use crate::nn::weight_schedule::WeightSchedule;
 
 section! {
     /// The part of the encoder that is trained with the decoder: on the same queries, and on pairs of

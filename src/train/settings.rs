@@ -1,22 +1,13 @@
 //! `[train]`: how the decoder is trained.
 
-use super::data::Regime;
-use super::lr_schedule::LrSchedule;
-use super::weight_schedule::WeightSchedule;
 use crate::config_schema::limits::{
     BATCH, DECAY, NORM, PATH, RATE, SHARE, STEPS, STEPS_OR_NONE, TEMPERATURE, WEIGHT_DECAY,
 };
-use crate::config_schema::{choice, section};
-
-choice! {
-    /// The training objective.
-    Loss {
-        /// A listwise loss over hard candidates, on the summed score of every prefix.
-        Listwise = "listwise",
-        /// Cross-entropy level by level: the classical DSI objective, for comparison.
-        CrossEntropy = "cross_entropy",
-    }
-}
+use crate::config_schema::section;
+use crate::data::settings::Regime;
+use crate::model::settings::Loss;
+use crate::nn::lr_schedule::LrSchedule;
+use crate::nn::weight_schedule::WeightSchedule;
 
 section! {
     /// How the decoder is trained.

@@ -1,11 +1,11 @@
 //! `[pretrain]`: the CLIP that `dsi pretrain` makes.
 
-use super::lr_schedule::LrSchedule;
 use crate::config_schema::limits::{
     DECAY, DROPOUT, HEADS, LAYERS, NORM, PAIRED_BATCH, PATH, RATE, SOME_PATH, STEPS, STEPS_OR_NONE,
     WEIGHT_DECAY, WIDTH,
 };
 use crate::config_schema::section;
+use crate::nn::lr_schedule::LrSchedule;
 
 section! {
     /// The CLIP that `dsi pretrain` trains on the train split (Radford et al. 2021): a small one with random

@@ -1,7 +1,17 @@
-//! `[decoder]`: the shape of the decoder and its start.
+//! `[decoder]`, the shape of the decoder and its start, and the losses that a model is trained with.
 
 use crate::config_schema::limits::{DROPOUT, HEADS, LAYERS, TEMPERATURE, WIDTH};
-use crate::config_schema::section;
+use crate::config_schema::{choice, section};
+
+choice! {
+    /// The training objective.
+    Loss {
+        /// A listwise loss over hard candidates, on the summed score of every prefix.
+        Listwise = "listwise",
+        /// Cross-entropy level by level: the classical DSI objective, for comparison.
+        CrossEntropy = "cross_entropy",
+    }
+}
 
 section! {
     /// The shape of the decoder and its start.

@@ -1,23 +1,19 @@
 //! `[encoder]`: what turns captions and photos into embeddings.
 
+use super::{ENCODERS, EncoderSpec};
 use crate::config_schema::limits::{BATCH, SOME_PATH};
-use crate::config_schema::{choice, section};
+use crate::config_schema::{section, table_choice};
 
-choice! {
-    /// What turns captions and photos into embeddings.
-    EncoderKind {
-        /// A CLIP model, in Hugging Face's layout or as a file of open_clip or OpenAI.
-        Clip = "clip",
-        /// Nothing: the corpus brings its embeddings.
-        Features = "features",
-    }
+table_choice! {
+    /// What turns captions and photos into embeddings: an entry of [`ENCODERS`].
+    EncoderKind: EncoderSpec = ENCODERS.iter();
 }
 
 section! {
     /// What turns captions and photos into embeddings.
     Encoder affects(embeddings) {
         /// A CLIP model, or the ready-made embeddings of the corpus.
-        kind: EncoderKind = Clip;
+        kind: EncoderKind = "clip";
         /// The model: a local folder, or a hub id `org/name`. Unused with `features`.
         path: String = "data/scenes-clip" in SOME_PATH, affects(embeddings, settings);
         /// The revision of a hub id: a branch, a tag or a commit.
