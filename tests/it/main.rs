@@ -15,6 +15,7 @@ mod docs;
 mod encoder_training;
 mod fetch;
 mod gpu;
+mod how_to_add;
 mod model_gradients;
 mod parity;
 #[cfg(unix)]
@@ -38,6 +39,7 @@ const TESTS: &[fn() -> Vec<Trial>] = &[
     encoder_training::tests,
     fetch::tests,
     gpu::tests,
+    how_to_add::tests,
     model_gradients::tests,
     parity::tests,
     #[cfg(unix)]

@@ -1,0 +1,10 @@
+//! Parts of one's own, outside the library: what the documentation of a seam says is enough to add one.
+
+mod retriever;
+
+use libtest_mimic::Trial;
+
+/// The tests of each file.
+pub fn tests() -> Vec<Trial> {
+    retriever::tests()
+}
