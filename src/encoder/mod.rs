@@ -128,4 +128,4 @@ impl EncoderSpec {
 }
 
 /// All kinds of encoders.
-pub static ENCODERS: [EncoderSpec; 2] = [clip::clip_encoder::SPEC, precomputed_features::SPEC];
+pub static ENCODERS: &[EncoderSpec] = &[clip::clip_encoder::SPEC, precomputed_features::SPEC];

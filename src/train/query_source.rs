@@ -6,11 +6,12 @@ use std::time::Duration;
 use candle_core::Tensor;
 
 use super::batch_sampler::BatchSampler;
+use super::encoder_training::EncoderTraining;
 use super::joint::Sections;
 use super::photo_loader::BatchPhotos;
 use super::query_batches::{QueryBatch, QueryBuilder};
 use super::step::MicroBatch;
-use super::trainable_encoder::{EncoderTraining, TrainableEncoder};
+use super::trainable_encoder::TrainableEncoder;
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::Result;

@@ -10,14 +10,16 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 
 use super::batch_sampler::BatchSampler;
+use super::encoder_training::EncoderTraining;
 use super::photo_loader::{BatchPhotos, PhotoLoader, PhotoLoading};
 use super::query_batches::QueryBatch;
+use super::rank_streams::RankStreams;
+use super::rows_of_all_ranks::rows_of_all_ranks;
 use super::step::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::embeddings::Embeddings;
 use crate::data::photos::decode_batch;
-use crate::data::settings::OnBadImage;
 use crate::distributed::Comm;
 use crate::encoder::contrastive_loss::contrastive_loss_of;
 use crate::encoder::embed_in_batches::embed_in_batches;
@@ -37,22 +39,10 @@ use crate::nn::adamw::Group;
 use crate::nn::checkpoint_block::Keep;
 use crate::nn::params::Params;
 use crate::nn::tensors;
-use crate::rng::{self, Rng};
+use crate::rng::Rng;
 
 /// Captions or photos that are embedded at once outside of steps.
 const EMBEDDED_AT_ONCE: usize = 64;
-
-/// The settings of an encoder's training.
-pub struct EncoderTraining<'a> {
-    /// `[tune]`.
-    pub tune: &'a Tune,
-    /// `seed`.
-    pub seed: u64,
-    /// `train.accumulate`: batches of a step.
-    pub accumulate: usize,
-    /// `data.on_bad_image`.
-    pub on_bad: OnBadImage,
-}
 
 /// An encoder in training, with what its queries are made of.
 pub struct TrainableEncoder<'a> {
@@ -64,7 +54,7 @@ pub struct TrainableEncoder<'a> {
     photos: PhotoLoader,
     sampler: Arc<BatchSampler>,
     align: &'a Alignment,
-    seed: u64,
+    streams: RankStreams,
     device: &'a Device,
     comm: Comm,
 }
@@ -102,7 +92,7 @@ impl<'a> TrainableEncoder<'a> {
             initial: &prepared.embeddings,
             sampler,
             align,
-            seed: training.seed,
+            streams: RankStreams::new(training.seed, &ctx.comm),
             device: &ctx.device,
             comm: ctx.comm.clone(),
         })
@@ -192,8 +182,10 @@ impl<'a> TrainableEncoder<'a> {
         let images = self.align.side(Modality::Image).forward(&images)?;
         let texts = self.captions(&captions, Some(("paired text dropout", batch)))?;
         let texts = self.align.side(Modality::Caption).forward(&texts)?;
+        let (images, texts) =
+            (rows_of_all_ranks(&images, &self.comm)?, rows_of_all_ranks(&texts, &self.comm)?);
         let scale = Tensor::new(-(self.section.contrastive_temperature.ln() as f32), self.device)?;
-        contrastive_loss_of(&self.of_all_ranks(&images)?, &self.of_all_ranks(&texts)?, &scale, &owners)
+        contrastive_loss_of(&images, &texts, &scale, &owners)
     }
 
     /// Unit rows (image, width) of the images of a micro-batch's pairs.
@@ -202,27 +194,6 @@ impl<'a> TrainableEncoder<'a> {
             return tensors::from_matrix(&self.initial.images.select(images), self.device);
         }
         self.photos(images, &photos.pairs, Some(("paired patches", batch)))
-    }
-
-    /// The rows of all ranks in order: those of this rank with their gradients, the others as constants.
-    fn of_all_ranks(&self, rows: &Tensor) -> Result<Tensor> {
-        if self.comm.size() == 1 {
-            return Ok(rows.clone());
-        }
-        let (count, width) = rows.dims2()?;
-        let mut counts = vec![0.0f32; self.comm.size()];
-        counts[self.comm.rank()] = count as f32;
-        self.comm.all_reduce(&mut counts);
-        let before = counts[..self.comm.rank()].iter().sum::<f32>() as usize;
-        let all = counts.iter().sum::<f32>() as usize;
-        let after = all - before - count;
-        let zeros = |count: usize| Tensor::zeros((count, width), rows.dtype(), self.device);
-        let placed = Tensor::cat(&[zeros(before)?, rows.detach(), zeros(after)?], 0)?;
-        let constants = self.comm.all_reduce_tensor(placed)?;
-        let parts =
-            [constants.narrow(0, 0, before)?, rows.clone(), constants.narrow(0, before + count, after)?];
-        let filled: Vec<&Tensor> = parts.iter().filter(|part| part.elem_count() > 0).collect();
-        Ok(Tensor::cat(&filled, 0)?)
     }
 
     /// Unit rows (caption, width) of captions by the encoder as it is now, not aligned.
@@ -265,8 +236,7 @@ impl<'a> TrainableEncoder<'a> {
 
     /// What a pass leaves out, drawn from a random stream of its own; nothing without a stream.
     fn regularization<'r>(&self, stream: Option<Stream>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
-        *rng = stream
-            .map(|(name, batch)| rng::stream(self.seed, &self.comm.stream_name(name), batch.number() as u64));
+        *rng = stream.map(|(name, batch)| self.streams.stream(name, batch));
         match rng {
             Some(rng) => Regularization::new(self.section.patch_dropout, self.section.dropout, rng),
             None => Regularization::off(),
