@@ -145,43 +145,6 @@ fn mirror_image(photo: &[u8], side: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn scenes_clip(batch: usize) -> ClipEncoder {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scenes-clip");
-        ClipEncoder::open(&folder, batch, &Device::Cpu).unwrap()
-    }
-
-    /// Queries that are embedded together get the rows that each gets alone, to the bit.
-    #[test]
-    fn a_caption_has_the_same_row_in_a_batch_as_alone() {
-        let captions = [
-            "a small red cube left of a ball",
-            "two green cones",
-            "a ball",
-            "a large blue sphere behind a small yellow cube on a brown table",
-            "three cones",
-            "a red cube",
-            "a cube",
-        ];
-        let encoder = scenes_clip(64);
-        let together = encoder.texts(&captions, &|_| ()).unwrap();
-        for (caption, row) in captions.iter().zip(together.iter()) {
-            assert_eq!(encoder.texts(&[caption], &|_| ()).unwrap().row(0), row, "{caption}");
-        }
-    }
-
-    #[test]
-    fn a_photo_has_the_same_row_in_a_batch_as_alone() {
-        let encoder = scenes_clip(64);
-        let side = encoder.bundle.preprocess.side();
-        let square = |seed: usize| (0..3 * side * side).map(|i| (i * (31 + seed) % 251) as u8).collect();
-        let photos: Vec<Vec<u8>> = (0..7).map(square).collect();
-        let photos: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
-        let together = encoder.embed_preprocessed(&photos, MirrorTta::On).unwrap();
-        for (photo, row) in photos.iter().zip(together.iter()) {
-            assert_eq!(encoder.embed_preprocessed(&[photo], MirrorTta::On).unwrap().row(0), row);
-        }
-    }
-
     #[test]
     fn a_mirror_image_exchanges_left_and_right() {
         let photo: Vec<u8> = (0..12).collect(); // 2 × 2 pixels
