@@ -49,7 +49,10 @@ use crate::matrix::Matrix;
 /// Receives the number of inputs embedded since its last call.
 pub type Advance<'a> = &'a dyn Fn(usize);
 
-/// Embeds captions and photos in one joint space. Equal inputs give equal rows.
+/// Embeds captions and photos in one joint space.
+///
+/// Equal calls give equal rows. The last bits of a row may depend on the other inputs of the call, since they share
+/// matrix products.
 pub trait DualEncoder: Send + Sync {
     /// Captions → unit rows (caption, width).
     ///

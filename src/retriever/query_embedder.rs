@@ -23,40 +23,40 @@ impl QueryEmbedder {
         Self { encoder, mirror, alignment }
     }
 
-    /// Adds the embeddings that queries lack, all captions in one batch and all photos in another, and aligns
-    /// all of them.
+    /// Adds the embeddings that queries lack and aligns all of them.
+    ///
+    /// Each query is embedded by a call of its own: the last bits of a row depend on the batch it is computed in,
+    /// and the answer to a query must not depend on the other queries.
     ///
     /// # Errors
     /// When a query cannot be embedded: an empty caption, a photo that cannot be read, nothing at all; or its
     /// embedding is of another width.
-    pub fn complete(&self, mut queries: Vec<Query>) -> Result<Vec<Query>> {
-        self.embed_captions(&mut queries)?;
-        self.embed_photos(&mut queries)?;
+    pub fn complete(&self, queries: Vec<Query>) -> Result<Vec<Query>> {
+        let mut queries = queries.into_iter().map(|query| self.embed(query)).collect::<Result<Vec<_>>>()?;
         align(&mut queries, self.encoder.width(), &self.alignment)?;
         Ok(queries)
     }
 
-    fn embed_captions(&self, queries: &mut [Query]) -> Result<()> {
-        let places = lacking(queries, |query| query.text.is_some());
-        if places.is_empty() {
-            return Ok(());
+    /// The query with an embedding of its caption, or else of its photo, if it has none yet.
+    fn embed(&self, query: Query) -> Result<Query> {
+        if query.embedding.is_some() {
+            return Ok(query);
         }
-        let captions: Vec<&str> = places.iter().filter_map(|&place| queries[place].text.as_deref()).collect();
-        let rows = self.encoder.texts(&captions, &|_| ())?;
-        embed(queries, places, Modality::Caption, rows.iter().map(<[f32]>::to_vec));
-        Ok(())
+        if let Some(text) = &query.text {
+            let row = self.encoder.texts(&[text], &|_| ())?.row(0).to_vec();
+            return Ok(query.with_embedding(Modality::Caption, row));
+        }
+        if let Some(photo) = &query.photo {
+            let row = self.embed_photo(photo)?;
+            return Ok(query.with_embedding(Modality::Image, row));
+        }
+        Ok(query)
     }
 
-    fn embed_photos(&self, queries: &mut [Query]) -> Result<()> {
-        let places = lacking(queries, |query| query.photo.is_some());
-        if places.is_empty() {
-            return Ok(());
-        }
-        let photos: Vec<Photo> = places.iter().filter_map(|&place| queries[place].photo.clone()).collect();
-        let rows = self.encoder.photos(&photos, PhotoView::with_mirror(self.mirror), &|_| ())?;
-        let rows: Vec<Vec<f32>> = rows.into_iter().collect::<Result<_>>()?;
-        embed(queries, places, Modality::Image, rows);
-        Ok(())
+    fn embed_photo(&self, photo: &Photo) -> Result<Vec<f32>> {
+        let view = PhotoView::with_mirror(self.mirror);
+        let rows = self.encoder.photos(std::slice::from_ref(photo), view, &|_| ())?;
+        rows.into_iter().next().expect("invariant: one row for each photo")
     }
 }
 
@@ -73,21 +73,4 @@ pub fn align(queries: &mut [Query], width: usize, alignment: &Alignment) -> Resu
         }
     }
     Ok(())
-}
-
-/// The places of the queries without an embedding that `can` be given one.
-fn lacking(queries: &[Query], can: impl Fn(&Query) -> bool) -> Vec<usize> {
-    (0..queries.len()).filter(|&place| queries[place].embedding.is_none() && can(&queries[place])).collect()
-}
-
-/// Gives the queries at these places their embeddings.
-fn embed(
-    queries: &mut [Query],
-    places: Vec<usize>,
-    modality: Modality,
-    rows: impl IntoIterator<Item = Vec<f32>>,
-) {
-    for (place, row) in places.into_iter().zip(rows) {
-        queries[place] = std::mem::take(&mut queries[place]).with_embedding(modality, row);
-    }
 }
