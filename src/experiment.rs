@@ -26,6 +26,7 @@ use crate::retriever::{RETRIEVERS, RetrieverFactory};
 use crate::run_folder::RunFolder;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
+use crate::train::objective::MainLoss;
 use crate::train::teacher::Scores;
 use crate::{eval, index, train};
 
@@ -232,7 +233,8 @@ fn retrievers<'a>(
 ) -> Result<RetrieverFactory<'a>> {
     let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
     let index = DocidIndex::read(&folder, prepared)?;
-    let model = Model::fresh(config.seed, &config.decoder, config.train.loss, &index, device)?;
+    let scoring = MainLoss::of(config.train.loss).scoring;
+    let model = Model::fresh(config.seed, &config.decoder, scoring, &index, device)?;
     RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.dsi)
 }
 

@@ -9,7 +9,7 @@ use super::decoder::Shape;
 use super::generative_model::{GenerativeModel, Scoring};
 use super::grounded_logits::Books;
 use super::index_folder::DocidIndex;
-use super::settings::{self, Loss};
+use super::settings;
 use crate::error::Result;
 use crate::modality::Modality;
 use crate::nn::params::{Builder, Params};
@@ -24,14 +24,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// A fresh model over this index; the loss that trains it decides what a step contributes to a score.
+    /// A fresh model over this index. `scoring` is that of the loss which trains it.
     ///
     /// # Errors
     /// When the device has no room for it.
     pub fn fresh(
         seed: u64,
         decoder: &settings::Decoder,
-        loss: Loss,
+        scoring: Scoring,
         index: &DocidIndex,
         device: &Device,
     ) -> Result<Self> {
@@ -48,7 +48,7 @@ impl Model {
             silent: books.is_some(),
         };
         let grounding = books.map(|books| (books, decoder.temperature));
-        let model = GenerativeModel::new(&builder.root(), shape, grounding, decoder.plan, scoring(loss))?;
+        let model = GenerativeModel::new(&builder.root(), shape, grounding, decoder.plan, scoring)?;
         Ok(Self { dsi: Arc::new(model), params: builder.finish("model".as_ref())? })
     }
 
@@ -65,12 +65,5 @@ impl Model {
     /// From now on its blocks compute with this type, whatever that of the parameters.
     pub fn compute_in(&mut self, dtype: DType) {
         Arc::make_mut(&mut self.dsi).compute_in(dtype);
-    }
-}
-
-fn scoring(loss: Loss) -> Scoring {
-    match loss {
-        Loss::Listwise => Scoring::Logit,
-        Loss::CrossEntropy => Scoring::LogProbability,
     }
 }

@@ -1,9 +1,9 @@
-//! Checkpoints: `checkpoints/step-N/` with the weights, the optimiser's moments and where the run stands.
+//! Checkpoints: `checkpoints/step-N/` with the weights, the optimiser's state and the progress of the run.
 //!
-//! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and `best`,
-//! which hold the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before, and
-//! a training goes on from the newest that is whole ([`Checkpoint::resume`]).
-//! There is no generator state to keep: every random stream is derived from the seed and the step.
+//! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and `best`, which hold
+//! the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before, and a training resumes
+//! from the newest that is whole ([`Checkpoint::resume`]). There is no generator state to keep: every random stream follows
+//! from the seed and the step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,15 +22,15 @@ const META: &str = "meta.json";
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 
-/// What the names of the encoder's weights begin with, where it is trained too.
+/// The prefix of the encoder's weights, if the encoder is trained too.
 pub const ENCODER: &str = "encoder.";
 
 /// Which checkpoint of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// The newest: what `--resume` goes on from.
+    /// The newest one, from which `--resume` continues.
     Last,
-    /// The one with the best validation score: what is evaluated and searched with.
+    /// The one with the best validation score, with which a run is evaluated and searched.
     Best,
 }
 
@@ -43,20 +43,20 @@ impl Which {
     }
 }
 
-/// Where a run stands.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps taken.
     pub step: usize,
     /// The step and score of the best validation so far.
     pub best: Option<(usize, f64)>,
-    /// Steps among them that changed nothing, as their gradients were not finite.
+    /// Steps among them that were skipped because their loss or gradient was not finite.
     #[serde(default)]
     pub skipped: usize,
-    /// How many of them were the last ones.
+    /// Skipped steps in a row, up to now.
     #[serde(default)]
     pub in_a_row: usize,
-    /// The step of the last validation that was better than all before; `best` may be a later one that is as good.
+    /// The step of the last validation that was better than all before. `best` may be a later one that is as good.
     #[serde(default)]
     pub improved: usize,
 }
@@ -66,26 +66,26 @@ struct Meta {
     version: u32,
     #[serde(flatten)]
     progress: Progress,
-    /// BLAKE3 of each file, so that a flipped bit is found before it is trained on.
+    /// BLAKE3 of each file, so that a flipped bit is found before the training resumes.
     blake3: BTreeMap<String, String>,
 }
 
-/// What a checkpoint holds.
+/// A checkpoint.
 pub struct Checkpoint {
-    /// Where the run stands.
+    /// The progress of the run.
     pub progress: Progress,
     /// The model's parameters.
     pub weights: BTreeMap<String, Tensor>,
-    /// The optimiser's moments, and what else of a training is not in its weights.
+    /// The optimiser's moments, and what else a resumed training needs besides the weights.
     pub optimizer: BTreeMap<String, Tensor>,
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint below `folder` and points `last`, and `best` where it is the best, at it; then
-    /// removes all but the newest `keep` and what was the best when they were written.
+    /// Writes the checkpoint below `folder`, points `last` at it, and `best` at the best one; then removes all but the newest
+    /// `keep` and those that were the best when these were written.
     ///
     /// # Errors
-    /// When the disk refuses (full, read-only); the checkpoints before are untouched then.
+    /// When the disk is full or read-only; the checkpoints before are then untouched.
     pub fn write(&self, folder: &Path, keep: usize) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let temporary = tempfile::TempDir::new_in(folder).map_err(Error::io("create", folder))?;
@@ -108,29 +108,35 @@ impl Checkpoint {
         prune(folder, self.progress.step, keep)
     }
 
-    /// The newest checkpoint that is whole, and with it the one that was the best when it was written. What is damaged
-    /// is told by name and passed over.
+    /// The newest checkpoint that is whole, if the one that was the best when it was written is whole too. Damaged
+    /// checkpoints are logged by name and passed over.
     ///
     /// # Errors
-    /// When there is none, or none is whole.
+    /// When there is no checkpoint, or none is whole.
     pub fn resume(folder: &Path) -> Result<Self> {
         let mut faults = Vec::new();
         for step in steps(folder)?.into_iter().rev() {
-            let found = Self::read_at(&at(folder, step)).and_then(|found| {
-                let best = found.progress.best.map_or(step, |(best, _)| best);
-                if best == step { Ok(found) } else { verified(&at(folder, best)).map(|_| found) }
-            });
-            match found {
-                Ok(found) => {
+            match Self::read_with_best(folder, step) {
+                Ok(checkpoint) => {
                     faults.iter().for_each(|fault| tracing::warn!("passed over: {fault}"));
-                    point(folder, &found.progress)?;
-                    return Ok(found);
+                    point(folder, &checkpoint.progress)?;
+                    return Ok(checkpoint);
                 }
                 Err(fault) => faults.push(fault),
             }
         }
-        let none = || Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)");
-        Err(if faults.is_empty() { none() } else { faults.remove(0) })
+        Err(faults.into_iter().next().unwrap_or_else(|| no_checkpoint(folder)))
+    }
+
+    /// The checkpoint of a step, if the one that was the best then is whole too.
+    fn read_with_best(folder: &Path, step: usize) -> Result<Self> {
+        let checkpoint = Self::read_at(&at(folder, step))?;
+        if let Some((best, _)) = checkpoint.progress.best
+            && best != step
+        {
+            verified(&at(folder, best))?;
+        }
+        Ok(checkpoint)
     }
 
     /// The weights of the decoder, and those of the encoder by its own names.
@@ -144,7 +150,7 @@ impl Checkpoint {
     /// Reads the checkpoint that `which` points at.
     ///
     /// # Errors
-    /// When there is none, or it is truncated, altered or of another version.
+    /// When there is no checkpoint, or it is truncated, altered or of another version.
     pub fn read(folder: &Path, which: Which) -> Result<Self> {
         Self::read_at(&locate(folder, which)?)
     }
@@ -156,7 +162,7 @@ impl Checkpoint {
     }
 }
 
-/// What a checkpoint says of itself, when its files are as they were written.
+/// The description of a checkpoint whose files are as they were written.
 fn verified(at: &Path) -> Result<Meta> {
     let meta = read_meta(at)?;
     let Progress { step, best, skipped, .. } = &meta.progress;
@@ -164,7 +170,7 @@ fn verified(at: &Path) -> Result<Meta> {
         || best.is_some_and(|(best, _)| best > *step)
         || skipped > step
     {
-        return Err(Error::file(at.join(META), "tells of another step than its folder, or of later ones"));
+        return Err(Error::file(at.join(META), "names another step than its folder, or later steps"));
     }
     for name in [WEIGHTS, OPTIMIZER] {
         let path = at.join(name);
@@ -182,7 +188,7 @@ fn at(folder: &Path, step: usize) -> PathBuf {
     folder.join(format!("step-{step}"))
 }
 
-/// The steps that checkpoints are there of, in order.
+/// The steps of the checkpoints that exist, in order.
 fn steps(folder: &Path) -> Result<Vec<usize>> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -200,7 +206,7 @@ fn step_of(name: &str) -> Option<usize> {
     name.strip_prefix("step-")?.parse().ok()
 }
 
-/// Points `last`, and `best` where there is one, at the checkpoints of this progress.
+/// Points `last` at the checkpoint of this progress, and `best` at the best one if it exists.
 fn point(folder: &Path, progress: &Progress) -> Result<()> {
     let best =
         progress.best.map(|(step, _)| (Which::Best, step)).filter(|(_, step)| at(folder, *step).exists());
@@ -210,15 +216,13 @@ fn point(folder: &Path, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Where the checkpoint that `which` points at lies. Without a `best` one, that is the last.
+/// The folder of the checkpoint that `which` points at. Without a `best` one it is the last.
 ///
 /// # Errors
 /// When the folder has no checkpoint.
 pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
     let pointers = [which.pointer(), Which::Last.pointer()].map(|name| folder.join(name));
-    let Some(pointer) = pointers.iter().find(|path| path.exists()) else {
-        return Err(Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)"));
-    };
+    let pointer = pointers.iter().find(|path| path.exists()).ok_or_else(|| no_checkpoint(folder))?;
     let name = file_io::read_text(pointer, 64)?;
     let step = step_of(name.trim());
     let step = step.ok_or_else(|| Error::file(pointer, "does not name a checkpoint (step-N)"))?;
@@ -228,11 +232,15 @@ pub fn locate(folder: &Path, which: Which) -> Result<PathBuf> {
 /// The hash of the weights that `which` points at: equal for equal weights.
 ///
 /// # Errors
-/// When there is no checkpoint, or it is not described as one.
+/// When there is no checkpoint, or its description cannot be read.
 pub fn weights_hash(folder: &Path, which: Which) -> Result<String> {
     let at = locate(folder, which)?;
     let hash = read_meta(&at)?.blake3.remove(WEIGHTS);
     hash.ok_or_else(|| Error::file(at.join(META), format!("has no hash of {WEIGHTS}")))
+}
+
+fn no_checkpoint(folder: &Path) -> Error {
+    Error::file(folder, "holds no checkpoint; train first (dsi train --config FILE)")
 }
 
 fn read_meta(at: &Path) -> Result<Meta> {
@@ -258,25 +266,32 @@ fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Removes every checkpoint but the newest `keep` up to `step` and the best of each of them, and folders that a crash
-/// left half-written.
+/// Removes every checkpoint but the newest `keep` up to `step` and the best one of each of them, and what a crash left
+/// half-written.
 fn prune(folder: &Path, step: usize, keep: usize) -> Result<()> {
     let newest: Vec<usize> =
         steps(folder)?.into_iter().rev().filter(|&other| other <= step).take(keep.max(1)).collect();
-    let best = |&step: &usize| read_meta(&at(folder, step)).ok()?.progress.best.map(|(best, _)| best);
-    let kept: Vec<PathBuf> =
-        newest.iter().copied().chain(newest.iter().filter_map(best)).map(|step| at(folder, step)).collect();
+    let best = newest.iter().filter_map(|&step| best_of(folder, step));
+    let kept: Vec<PathBuf> = newest.iter().copied().chain(best).map(|step| at(folder, step)).collect();
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
         if path.is_dir() && !kept.contains(&path) {
             fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
-        // A pointer that a crash left half-written.
-        if path.is_file() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp")) {
+        if is_half_written_pointer(&path) {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())
+}
+
+/// The step of the checkpoint that was the best when that of `step` was written.
+fn best_of(folder: &Path, step: usize) -> Option<usize> {
+    read_meta(&at(folder, step)).ok()?.progress.best.map(|(best, _)| best)
+}
+
+fn is_half_written_pointer(path: &Path) -> bool {
+    path.is_file() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! The autoregressive decoder: a causal transformer over the levels of a docid that attends to a memory made of
-//! the query. A token embedding and an output head *per level*; positions are levels.
+//! The autoregressive decoder: a causal transformer over the levels of a docid, with attention over memory vectors that are
+//! made of the query. Each level has a token embedding and an output head of its own; positions are levels.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use candle_core::{D, DType, Device, Tensor};
 
@@ -24,11 +26,11 @@ pub struct Shape {
     pub layers: usize,
     /// Attention heads of a block.
     pub heads: usize,
-    /// Memory vectors m made of a query.
+    /// Memory vectors m that are made of a query.
     pub memory: usize,
     /// Number of codes at each level.
     pub codes: Vec<usize>,
-    /// Whether the output heads start at zero, as a correction of grounded logits does.
+    /// Whether the output heads start at zero, because grounded logits are the start.
     pub silent: bool,
 }
 
@@ -42,7 +44,7 @@ struct Block {
     norm3: LayerNorm,
     fc1: Linear,
     fc2: Linear,
-    /// What attention and mlp compute with; the residual stream and the norms keep the type of x.
+    /// The type that attention and mlp compute in. The residual stream and the norms keep the type of x.
     compute: DType,
 }
 
@@ -61,20 +63,17 @@ pub struct Decoder {
     shape: Shape,
 }
 
-/// Keys and values of each block's attention over the memory: (queries, m, 2d) each. Computed once a query and
+/// Keys and values of each block's attention over the memory: (query, m, 2d) each. They are computed once a query and
 /// shared by its beams.
 #[derive(Debug, Clone)]
 pub struct Memory(Vec<Tensor>);
 
-/// Keys and values of the tokens so far, one (rows, level, 2d) a block; rows are queries × beams.
+/// Keys and values of the tokens so far: (row, level, 2d) for each block. Rows are queries × beams.
 #[derive(Debug, Clone, Default)]
 pub struct Cache(Vec<Tensor>);
 
 impl Cache {
-    /// The cache whose row i is row `rows[i]` of this one: beams that live on, in their new order.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// The cache whose row i is row `rows[i]` of this one: the beams that are kept, in their new order.
     pub fn reordered(&self, rows: &Tensor) -> Result<Self> {
         Ok(Self(self.0.iter().map(|kv| kv.index_select(rows, 0)).collect::<candle_core::Result<_>>()?))
     }
@@ -98,7 +97,7 @@ impl Block {
         })
     }
 
-    /// `norm` of x, as attention and mlp take it.
+    /// `norm` of x, in the type that attention and mlp compute in.
     fn normed(&self, norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
         Ok(norm.forward(x)?.to_dtype(self.compute)?)
     }
@@ -111,9 +110,6 @@ impl Block {
 
 impl Decoder {
     /// Fresh or loaded parameters of this shape.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(scope: &Scope, shape: Shape) -> Result<Self> {
         let (width, levels) = (shape.width, shape.codes.len());
         let into_memory = Init::Normal((shape.query as f32).powf(-0.5));
@@ -139,12 +135,12 @@ impl Decoder {
         })
     }
 
-    /// From now on its blocks compute with this type, whatever that of the parameters.
+    /// Makes the blocks compute in this type, whatever that of the parameters.
     pub fn compute_in(&mut self, dtype: DType) {
         self.blocks.iter_mut().for_each(|block| block.compute = dtype);
     }
 
-    /// Where the parameters live.
+    /// The device of the parameters.
     pub fn device(&self) -> &Device {
         self.start.device()
     }
@@ -159,25 +155,19 @@ impl Decoder {
         self.heads.len()
     }
 
-    /// Queries (queries, width of a query), each with its modality's number → their memory.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Queries (query, width of a query), each with its modality's number (query) → their memory.
     pub fn memory(&self, queries: &Tensor, modalities: &Tensor) -> Result<Memory> {
         // Unit vectors have entries of size 1/√width; the memory starts from entries of size one.
         let scaled = (queries * (self.shape.query as f64).sqrt())?;
         let memory = self.to_memory.forward(&scaled)?.reshape(((), self.shape.memory, self.shape.width))?;
-        let told = memory.broadcast_add(&self.modality.forward(modalities)?.unsqueeze(1)?)?;
-        let memory = self.memory_norm.forward(&told)?; // (queries, m, d)
+        let memory = memory.broadcast_add(&self.modality.forward(modalities)?.unsqueeze(1)?)?;
+        let memory = self.memory_norm.forward(&memory)?; // (query, m, d)
         let packed = |block: &Block| block.memory.keys_values(&memory.to_dtype(block.compute)?);
         Ok(Memory(self.blocks.iter().map(packed).collect::<Result<_>>()?))
     }
 
-    /// Teacher forcing: the states before each level of each candidate. codes (queries, candidates, levels) →
-    /// (queries · candidates, levels, d).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Teacher forcing: the states before each level of each candidate. Codes (query, candidate, level) →
+    /// (query · candidate, level, d).
     pub fn forward(&self, memory: &Memory, codes: &Tensor, dropout: &mut Dropout) -> Result<Tensor> {
         let (queries, candidates, levels) = codes.dims3()?;
         let rows = queries * candidates;
@@ -186,25 +176,22 @@ impl Decoder {
         for (level, tokens) in self.tokens.iter().enumerate() {
             inputs.push(tokens.forward(&codes.narrow(1, level, 1)?.contiguous()?)?);
         }
-        let x = Tensor::cat(&inputs, 1)?.broadcast_add(&self.positions.weight)?; // (rows, levels, d)
+        let x = Tensor::cat(&inputs, 1)?.broadcast_add(&self.positions.weight)?; // (row, level, d)
         let mut x = dropout.apply(&x)?;
         for (block, kv) in self.blocks.iter().zip(&memory.0) {
             let attended = block.itself.over_itself(&block.normed(&block.norm1, &x)?, true)?;
             x = residual(&x, &dropout.apply(&attended)?)?;
-            let beside = block.normed(&block.norm2, &x)?;
-            let beside = beside.reshape((queries, candidates * levels, self.shape.width))?;
-            let attended = block.memory.over(&beside, kv)?.reshape(x.shape())?;
+            let normed = block.normed(&block.norm2, &x)?;
+            let by_query = normed.reshape((queries, candidates * levels, self.shape.width))?;
+            let attended = block.memory.over(&by_query, kv)?.reshape(x.shape())?;
             x = residual(&x, &dropout.apply(&attended)?)?;
             x = residual(&x, &dropout.apply(&block.mlp(&x)?)?)?;
         }
         self.norm.forward(&x)
     }
 
-    /// One level of decoding: `codes` (queries · beams) were chosen at the level before (none at the first), the
-    /// cache holds the levels so far → states (queries · beams, d).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// One level of decoding → states (query · beam, d). `codes` (query · beam) were chosen at the level before (`None` at the
+    /// first level); the cache holds the levels so far.
     pub fn step(
         &self,
         level: usize,
@@ -218,38 +205,32 @@ impl Decoder {
             None => self.start.broadcast_as((queries, width))?,
         };
         let position = self.positions.weight.narrow(0, level, 1)?;
-        let mut x = token.broadcast_add(&position)?.unsqueeze(1)?; // (rows, 1, d)
+        let mut x = token.broadcast_add(&position)?.unsqueeze(1)?; // (row, 1, d)
         let mut grown = Vec::with_capacity(self.blocks.len());
         for (n, (block, kv)) in self.blocks.iter().zip(&memory.0).enumerate() {
             let normed = block.normed(&block.norm1, &x)?;
-            let own = block.itself.keys_values(&normed)?;
-            let own = match cache.0.get(n) {
-                Some(before) => Tensor::cat(&[before, &own], 1)?, // (rows, level + 1, 2d)
-                None => own,
+            let keys_values = block.itself.keys_values(&normed)?;
+            let keys_values = match cache.0.get(n) {
+                Some(before) => Tensor::cat(&[before, &keys_values], 1)?, // (row, level + 1, 2d)
+                None => keys_values,
             };
-            x = residual(&x, &block.itself.over(&normed, &own)?)?;
-            let beside = block.normed(&block.norm2, &x)?.reshape((queries, (), width))?; // beams side by side
-            x = residual(&x, &block.memory.over(&beside, kv)?.reshape(x.shape())?)?;
+            x = residual(&x, &block.itself.over(&normed, &keys_values)?)?;
+            let by_query = block.normed(&block.norm2, &x)?.reshape((queries, (), width))?; // (query, beam, d)
+            x = residual(&x, &block.memory.over(&by_query, kv)?.reshape(x.shape())?)?;
             x = residual(&x, &block.mlp(&x)?)?;
-            // Searches alone go level by level, and they need no gradient.
-            grown.push(own.detach());
+            // Only searches decode level by level, and they need no gradient.
+            grown.push(keys_values.detach());
         }
         cache.0 = grown;
         Ok(self.norm.forward(&x)?.squeeze(1)?)
     }
 
-    /// Logits of every code of a level: states (rows, d) → (rows, codes).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Logits of every code of a level: states (row, d) → (row, code).
     pub fn logits(&self, level: usize, states: &Tensor) -> Result<Tensor> {
         self.heads[level].forward(states)
     }
 
-    /// The logit of one code a row: states (rows, d), codes (rows) → (rows).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// The logit of one code a row: states (row, d), codes (row) → (row).
     pub fn chosen(&self, level: usize, states: &Tensor, codes: &Tensor) -> Result<Tensor> {
         let head = &self.heads[level];
         let logits = (states * head.weight.index_select(codes, 0)?)?.sum(D::Minus1)?;

@@ -1,6 +1,14 @@
-//! The joint model: a decoder, grounded in the codebooks or not, that scores docids for queries.
+//! The joint model: a decoder, optionally grounded in the codebooks, that scores docids for queries.
+//!
+//! The logit of a code is the sum of what the decoder gives it, what the codebooks' geometry gives it
+//! ([`super::grounded_logits`]) and what the plan-ahead head gives it ([`super::plan_ahead_head`]). Training scores whole
+//! candidates ([`GenerativeModel::step_scores`]); a search decodes level by level ([`GenerativeModel::begin`],
+//! [`GenerativeModel::next`], [`GenerativeModel::advance`]).
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use candle_core::{D, DType, Device, Tensor};
+use candle_nn::ops::log_softmax;
 
 use super::candidate_table::Candidates;
 use super::decoder::{Cache, Decoder, Memory, Shape};
@@ -14,13 +22,13 @@ use crate::nn::dropout::Dropout;
 use crate::nn::params::Scope;
 use crate::nn::tensors;
 
-/// What a step contributes to the score of a docid.
+/// What one step of decoding contributes to the score of a docid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scoring {
-    /// The plain logit. Normalised, if at all, over whole prefixes by the loss: what the listwise loss trains.
+    /// The logit of the code. If anything is normalised, it is whole prefixes, by the listwise loss.
     Logit,
-    /// Its log-probability among all codes of the level: what cross-entropy trains (classical DSI). A wrong node
-    /// with few likely children looks certain then, and no later step can undo it (label bias).
+    /// The log-probability of the code among all codes of its level, as cross-entropy trains it (classical DSI). A wrong
+    /// node with few likely children then looks certain, and no later step can undo it (label bias).
     LogProbability,
 }
 
@@ -33,30 +41,24 @@ pub struct GenerativeModel {
     scoring: Scoring,
 }
 
-/// Queries ready to be scored: embeddings and what they are made of.
+/// Queries ready to be scored: their embeddings and modalities.
 #[derive(Debug, Clone)]
 pub struct Queries {
-    /// (queries, width), unit rows, aligned.
+    /// Aligned unit rows (query, width).
     embeddings: Tensor,
-    /// [`Modality::row`] of each: (queries), u32.
+    /// [`Modality::row`] of each: (query), u32.
     modalities: Tensor,
 }
 
 impl Queries {
-    /// Unit rows and one modality each.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// Queries from aligned unit rows, with one modality each.
     pub fn new(embeddings: &Matrix, modalities: &[Modality], device: &Device) -> Result<Self> {
         Self::of(tensors::from_matrix(embeddings, device)?, modalities)
     }
 
-    /// The same of a tensor (queries, width), which may have come from an encoder in training.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// Queries from a tensor (query, width), which may carry the gradients of an encoder in training.
     pub fn of(embeddings: Tensor, modalities: &[Modality]) -> Result<Self> {
-        let rows: Vec<u32> = modalities.iter().map(|m| m.row() as u32).collect();
+        let rows: Vec<u32> = modalities.iter().map(|modality| modality.row() as u32).collect();
         let modalities = Tensor::from_vec(rows, modalities.len(), embeddings.device())?;
         Ok(Self { embeddings, modalities })
     }
@@ -67,24 +69,35 @@ impl Queries {
     }
 }
 
-/// A batch of queries in the middle of decoding.
+/// A batch of queries in the middle of decoding. Rows are queries × beams.
 pub struct DecodeState {
     memory: Memory,
     cache: Cache,
-    /// What the plan gives each code, a tensor (queries, codes) a level; empty without one.
+    /// Logits of the plan-ahead head, (query, code) a level; empty without one.
     planned: Vec<Tensor>,
-    /// Residuals Wq − x̂ of every row, where the model is grounded.
+    /// Residuals W·q − x̂ of every row, if the model is grounded.
     mapped: Option<Tensor>,
     /// Residuals q − x̂ under the unmapped query, for the geometric term of the search.
     plain: Tensor,
     level: usize,
 }
 
+/// What scores the candidates' codes at one level.
+struct CandidateStep<'a> {
+    level: usize,
+    /// States before the level: (query · candidate, d).
+    states: Tensor,
+    /// Codes of the level: (query, candidate).
+    codes: Tensor,
+    /// W·q: (query, width), if the model is grounded.
+    mapped: Option<&'a Tensor>,
+    /// Logits of the plan-ahead head: (query, code).
+    planned: Option<&'a Tensor>,
+}
+
 impl GenerativeModel {
-    /// A model whose decoder is grounded in `books`, where given, at this temperature, and plans ahead where `plans`.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// A model with a decoder of this shape. `grounding` are codebooks and the temperature of grounded logits; `plans` says
+    /// whether it has a plan-ahead head.
     pub fn new(
         scope: &Scope,
         shape: Shape,
@@ -100,12 +113,12 @@ impl GenerativeModel {
         Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, plan, scoring })
     }
 
-    /// From now on the decoder's blocks compute with this type, whatever that of the parameters.
+    /// Makes the decoder's blocks compute in this type, whatever that of the parameters.
     pub fn compute_in(&mut self, dtype: DType) {
         self.decoder.compute_in(dtype);
     }
 
-    /// Numbers in the embedding of a query.
+    /// Width of a query's embedding.
     pub fn query_width(&self) -> usize {
         self.decoder.query_width()
     }
@@ -115,56 +128,60 @@ impl GenerativeModel {
         self.scoring
     }
 
-    /// Scores of each level of each candidate: (queries, candidates, levels).
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Scores of each level of each candidate: (query, candidate, level).
     pub fn step_scores(
         &self,
         queries: &Queries,
         candidates: &Candidates,
         dropout: &mut Dropout,
     ) -> Result<Tensor> {
-        let (count, per_query, levels) = candidates.codes.dims3()?;
         let memory = self.decoder.memory(&queries.embeddings, &queries.modalities)?;
-        let states = self.decoder.forward(&memory, &candidates.codes, dropout)?; // (rows, levels, d)
-        let mapped = self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?;
+        let states = self.decoder.forward(&memory, &candidates.codes, dropout)?; // (query · candidate, level, d)
+        let mapped = self.mapped(queries)?;
         let planned = self.planned(queries)?;
-        let mut scores = Vec::with_capacity(levels);
-        for level in 0..levels {
-            let states = states.narrow(1, level, 1)?.squeeze(1)?.contiguous()?; // (rows, d)
-            let codes = candidates.codes.narrow(2, level, 1)?.squeeze(2)?.contiguous()?; // (queries, candidates)
-            let score = match self.scoring {
-                Scoring::Logit => {
-                    let own = self
-                        .decoder
-                        .chosen(level, &states, &codes.flatten_all()?)?
-                        .reshape((count, per_query))?;
-                    let own = match planned.get(level) {
-                        Some(planned) => (own + planned.gather(&codes, 1)?)?,
-                        None => own,
-                    };
-                    match (&self.grounding, &mapped) {
-                        (Some(grounding), Some(mapped)) if level < grounding.books().levels() => {
-                            let offsets = candidates.offsets.narrow(2, level, 1)?.squeeze(2)?.contiguous()?;
-                            (own + grounding.chosen(level, mapped, &codes, &offsets)?)?
-                        }
-                        _ => own,
-                    }
-                }
-                Scoring::LogProbability => {
-                    let residuals = self.residuals(mapped.as_ref(), candidates, level)?;
-                    let logits = self.logits(level, &states, residuals.as_ref(), planned.get(level))?;
-                    let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1)?;
-                    log_p.gather(&codes.reshape((count * per_query, 1))?, 1)?.reshape((count, per_query))?
-                }
+        let mut scores = Vec::with_capacity(self.decoder.levels());
+        for level in 0..self.decoder.levels() {
+            let step = CandidateStep {
+                level,
+                states: states.narrow(1, level, 1)?.squeeze(1)?.contiguous()?,
+                codes: at_level(&candidates.codes, level)?,
+                mapped: mapped.as_ref(),
+                planned: planned.get(level),
             };
-            scores.push(score);
+            scores.push(match self.scoring {
+                Scoring::Logit => self.candidate_logits(&step, candidates)?,
+                Scoring::LogProbability => self.candidate_log_probabilities(&step, candidates)?,
+            });
         }
         Ok(Tensor::stack(&scores, 2)?)
     }
 
-    /// Wq − x̂_{<l} of every candidate: (queries · candidates, width), where level `level` is grounded.
+    /// The logit of each candidate's code at one level: (query, candidate). No other code is scored.
+    fn candidate_logits(&self, step: &CandidateStep, candidates: &Candidates) -> Result<Tensor> {
+        let &CandidateStep { level, ref states, ref codes, .. } = step;
+        let logits = self.decoder.chosen(level, states, &codes.flatten_all()?)?.reshape(codes.shape())?;
+        let logits = match step.planned {
+            Some(planned) => (logits + planned.gather(codes, 1)?)?,
+            None => logits,
+        };
+        match (self.grounding_at(level), step.mapped) {
+            (Some(grounding), Some(mapped)) => {
+                let offsets = at_level(&candidates.offsets, level)?;
+                Ok((logits + grounding.chosen(level, mapped, codes, &offsets)?)?)
+            }
+            _ => Ok(logits),
+        }
+    }
+
+    /// The log-probability of each candidate's code at one level: (query, candidate).
+    fn candidate_log_probabilities(&self, step: &CandidateStep, candidates: &Candidates) -> Result<Tensor> {
+        let residuals = self.residuals(step.mapped, candidates, step.level)?;
+        let logits = self.logits(step.level, &step.states, residuals.as_ref(), step.planned)?;
+        let codes = step.codes.reshape((step.codes.elem_count(), 1))?;
+        Ok(log_softmax(&logits, D::Minus1)?.gather(&codes, 1)?.reshape(step.codes.shape())?)
+    }
+
+    /// W·q − x̂_{<l} of every candidate before level l: (query · candidate, width), if the model is grounded.
     fn residuals(
         &self,
         mapped: Option<&Tensor>,
@@ -183,15 +200,25 @@ impl GenerativeModel {
         Ok(Some(residuals))
     }
 
-    /// What the plan gives each code, (queries, codes) a level; empty without one.
-    fn planned(&self, queries: &Queries) -> Result<Vec<Tensor>> {
-        self.plan
-            .as_ref()
-            .map_or(Ok(Vec::new()), |plan| plan.logits(&queries.embeddings, &queries.modalities))
+    /// W·q of each query: (query, width), if the model is grounded.
+    fn mapped(&self, queries: &Queries) -> Result<Option<Tensor>> {
+        self.grounding.as_ref().map(|grounding| grounding.map(&queries.embeddings)).transpose()
     }
 
-    /// Logits of all codes of a level, (rows, codes): the decoder's, on top of the grounded ones and the planned ones
-    /// where there are any. Rows are queries × candidates, `planned` has one a query.
+    /// Logits of the plan-ahead head, (query, code) a level; empty without one.
+    fn planned(&self, queries: &Queries) -> Result<Vec<Tensor>> {
+        match &self.plan {
+            Some(plan) => plan.logits(&queries.embeddings, &queries.modalities),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The grounding, if a level has a codebook.
+    fn grounding_at(&self, level: usize) -> Option<&Grounding> {
+        self.grounding.as_ref().filter(|grounding| level < grounding.books().levels())
+    }
+
+    /// Logits of all codes of a level: (row, code). Rows are queries × candidates; `planned` has one row a query.
     fn logits(
         &self,
         level: usize,
@@ -199,71 +226,59 @@ impl GenerativeModel {
         residuals: Option<&Tensor>,
         planned: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let own = self.decoder.logits(level, states)?;
-        let own = match planned {
+        let logits = self.decoder.logits(level, states)?;
+        let logits = match planned {
             Some(planned) => {
                 let (queries, codes) = planned.dims2()?;
-                let beside = own.reshape((queries, (), codes))?.broadcast_add(&planned.unsqueeze(1)?)?;
-                beside.reshape(((), codes))?
+                let by_query = logits.reshape((queries, (), codes))?;
+                by_query.broadcast_add(&planned.unsqueeze(1)?)?.reshape(((), codes))?
             }
-            None => own,
+            None => logits,
         };
-        match (&self.grounding, residuals) {
-            (Some(grounding), Some(residuals)) if level < grounding.books().levels() => {
-                Ok((own + grounding.logits(level, residuals)?)?)
-            }
-            _ => Ok(own),
+        match (self.grounding_at(level), residuals) {
+            (Some(grounding), Some(residuals)) => Ok((logits + grounding.logits(level, residuals)?)?),
+            _ => Ok(logits),
         }
     }
 
-    /// Begins to decode for a batch of queries, one row each.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Starts to decode for a batch of queries, one row each.
     pub fn begin(&self, queries: &Queries) -> Result<DecodeState> {
         Ok(DecodeState {
             memory: self.decoder.memory(&queries.embeddings, &queries.modalities)?,
             cache: Cache::default(),
             planned: self.planned(queries)?,
-            mapped: self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?,
+            mapped: self.mapped(queries)?,
             plain: queries.embeddings.clone(),
             level: 0,
         })
     }
 
-    /// Scores of every code of the next level for every row, (rows, codes): the model's own, plus `weight` times
-    /// the geometry of the codebook where `books` are given and reach this level.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Scores of every code of the next level for every row: (row, code). `codes` (row) are those of the level before.
+    /// `geometry` are codebooks and the weight of their geometry under the unmapped query, at levels that have a codebook.
     pub fn next(
         &self,
-        decoding: &mut DecodeState,
+        state: &mut DecodeState,
         codes: Option<&Tensor>,
         geometry: Option<(&Books, f64)>,
     ) -> Result<Tensor> {
-        let level = decoding.level;
-        let states = self.decoder.step(level, codes, &decoding.memory, &mut decoding.cache)?;
-        let planned = decoding.planned.get(level);
-        let logits = self.logits(level, &states, decoding.mapped.as_ref(), planned)?;
+        let level = state.level;
+        let states = self.decoder.step(level, codes, &state.memory, &mut state.cache)?;
+        let logits = self.logits(level, &states, state.mapped.as_ref(), state.planned.get(level))?;
         let scores = match self.scoring {
             Scoring::Logit => logits,
-            Scoring::LogProbability => candle_nn::ops::log_softmax(&logits, D::Minus1)?,
+            Scoring::LogProbability => log_softmax(&logits, D::Minus1)?,
         };
-        decoding.level += 1;
+        state.level += 1;
         match geometry {
             Some((books, weight)) if level < books.levels() => {
-                Ok((scores + (books.geometry(level, &decoding.plain)? * weight)?)?)
+                Ok((scores + (books.geometry(level, &state.plain)? * weight)?)?)
             }
             _ => Ok(scores),
         }
     }
 
-    /// What is known of every code's score for each query before anything is spelt: grounded logits, `geometry` and the
-    /// plan together; none where there is nothing of the kind, or where a step is normalised.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// The part of every code's score that is known before decoding starts: grounded logits, `geometry` and the plan-ahead
+    /// head together. `None` if there is no such part, or if steps are normalised.
     pub fn lookahead_terms(
         &self,
         queries: &Queries,
@@ -273,62 +288,67 @@ impl GenerativeModel {
             return Ok(None);
         }
         let planned = self.planned(queries)?;
-        let mut lookahead_terms =
-            LookaheadTerms { queries: queries.count(), products: Vec::new(), weights: Vec::new() };
-        let mapped = self.grounding.as_ref().map(|g| g.map(&queries.embeddings)).transpose()?;
+        let mapped = self.mapped(queries)?;
         let alphas = self.grounding.as_ref().map_or(Ok(Vec::new()), Grounding::alphas)?;
+        let mut terms =
+            LookaheadTerms { queries: queries.count(), products: Vec::new(), weights: Vec::new() };
         for level in 0..self.decoder.levels() {
-            let mut terms: Vec<Tensor> = planned.get(level).cloned().into_iter().collect();
+            let mut known = planned.get(level).cloned();
             let mut weight = 0.0;
-            if let (Some(grounding), Some(mapped), Some(&alpha)) =
-                (&self.grounding, &mapped, alphas.get(level))
-                && level < grounding.books().levels()
-            {
+            if let (Some(grounding), Some(mapped)) = (self.grounding_at(level), &mapped) {
+                let alpha = alphas[level];
                 weight += alpha;
-                terms.push((grounding.books().products(level, mapped)? * f64::from(alpha))?);
+                known = sum(known, (grounding.books().products(level, mapped)? * f64::from(alpha))?)?;
                 if let Some((books, geometry)) = geometry {
                     weight += geometry as f32;
-                    terms.push((books.products(level, &queries.embeddings)? * geometry)?);
+                    known = sum(known, (books.products(level, &queries.embeddings)? * geometry)?)?;
                 }
             }
-            let Some(known) = terms.into_iter().map(Ok).reduce(|a: Result<Tensor>, b| Ok((a? + b?)?)) else {
-                break;
-            };
-            let known: Tensor = known?;
-            lookahead_terms.products.push(known.flatten_all()?.to_vec1()?);
-            lookahead_terms.weights.push(weight);
+            let Some(known) = known else { break };
+            terms.products.push(known.flatten_all()?.to_vec1()?);
+            terms.weights.push(weight);
         }
-        Ok(Some(lookahead_terms))
+        Ok(Some(terms))
     }
 
-    /// Goes on with the rows `parents` (in their new order), to which `codes` of the level just scored were added.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
+    /// Continues with the rows `parents`, in their new order, to which `codes` of the level just scored were added.
     pub fn advance(
         &self,
-        decoding: &mut DecodeState,
+        state: &mut DecodeState,
         parents: &Tensor,
         codes: &Tensor,
         books: Option<&Books>,
     ) -> Result<()> {
-        let level = decoding.level - 1;
-        decoding.cache = decoding.cache.reordered(parents)?;
-        if let (Some(grounding), Some(mapped)) = (&self.grounding, &decoding.mapped) {
-            decoding.mapped = Some(subtract_codeword(grounding.books(), level, mapped, parents, codes)?);
+        let level = state.level - 1;
+        state.cache = state.cache.reordered(parents)?;
+        if let (Some(grounding), Some(mapped)) = (&self.grounding, &state.mapped) {
+            state.mapped = Some(subtract_codeword(grounding.books(), level, mapped, parents, codes)?);
         }
         if let Some(books) = books {
-            decoding.plain = subtract_codeword(books, level, &decoding.plain, parents, codes)?;
+            state.plain = subtract_codeword(books, level, &state.plain, parents, codes)?;
         }
         Ok(())
     }
 
-    /// Where this model's tensors live.
+    /// The device of this model's tensors.
     pub fn device(&self) -> &Device {
         self.decoder.device()
     }
 }
 
+/// One level of (query, candidate, level): (query, candidate).
+fn at_level(x: &Tensor, level: usize) -> Result<Tensor> {
+    Ok(x.narrow(2, level, 1)?.squeeze(2)?.contiguous()?)
+}
+
+fn sum(a: Option<Tensor>, b: Tensor) -> Result<Option<Tensor>> {
+    Ok(Some(match a {
+        Some(a) => (a + b)?,
+        None => b,
+    }))
+}
+
+/// The residuals of the rows `parents`, less the codewords that were chosen for them.
 fn subtract_codeword(
     books: &Books,
     level: usize,

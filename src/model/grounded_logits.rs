@@ -1,8 +1,10 @@
-//! Grounded logits: what the codebooks already know about a query, as the decoder's starting point.
+//! Grounded logits: the geometry of the codebooks as the starting point of the decoder's logits.
 //!
 //! With r_l = W·q − Σ_{j<l} e_{j,c_j}, level l scores code k by α_l·(2⟨r_l, e_{l,k}⟩ − ‖e_{l,k}‖²).
 //! Summed over the levels of a docid that is α·(‖Wq‖² − ‖Wq − x̂‖²): nearest reconstruction. W starts as the
 //! identity and α at 1/(2τ), so an untrained decoder *is* beam search over reconstructions.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -24,17 +26,14 @@ pub struct Grounding {
 /// Codebooks as tensors; nothing here is trained.
 #[derive(Debug, Clone)]
 pub struct Books {
-    /// One (codes, width) a level.
+    /// The entries of each level: (code, width).
     levels: Vec<Tensor>,
-    /// ‖e‖² of each code, one (1, codes) a level.
+    /// ‖e‖² of the entries of each level: (1, code).
     squares: Vec<Tensor>,
 }
 
 impl Books {
     /// The codebooks on a device.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn new(codebooks: &Codebooks, device: &Device) -> Result<Self> {
         let levels: Vec<Tensor> = codebooks
             .levels()
@@ -47,49 +46,34 @@ impl Books {
     }
 
     /// The same in another precision.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         let all = |tensors: &[Tensor]| tensors.iter().map(|t| Ok(t.to_dtype(dtype)?)).collect::<Result<_>>();
         Ok(Self { levels: all(&self.levels)?, squares: all(&self.squares)? })
     }
 
-    /// Number of levels that have a codebook (a suffix level has none).
+    /// The number of levels that have a codebook; a suffix level has none.
     pub fn levels(&self) -> usize {
         self.levels.len()
     }
 
-    /// 2⟨r, e⟩ − ‖e‖² for every code of a level: residuals (rows, width) → (rows, codes).
-    ///
-    /// # Errors
-    /// When the widths differ.
+    /// 2⟨r, e⟩ − ‖e‖² for every code of a level: residuals (row, width) → (row, code).
     pub fn geometry(&self, level: usize, residuals: &Tensor) -> Result<Tensor> {
         Ok(self.products(level, residuals)?.broadcast_sub(&self.squares[level])?)
     }
 
-    /// 2⟨q, e⟩ for every code of a level: queries (rows, width) → (rows, codes).
-    ///
-    /// # Errors
-    /// When the widths differ.
+    /// 2⟨q, e⟩ for every code of a level: queries (row, width) → (row, code).
     pub fn products(&self, level: usize, queries: &Tensor) -> Result<Tensor> {
         Ok((queries.matmul(&self.levels[level].t()?)? * 2.0)?)
     }
 
-    /// The residuals after these codes (rows) of a level were taken off them.
-    ///
-    /// # Errors
-    /// When the shapes differ.
+    /// The residuals (row, width) less the entries of these codes (row) of a level.
     pub fn subtract(&self, level: usize, residuals: &Tensor, codes: &Tensor) -> Result<Tensor> {
         Ok((residuals - self.levels[level].index_select(codes, 0)?)?)
     }
 }
 
 impl Grounding {
-    /// W (width, width), identity at first, and ln α, one a level.
-    ///
-    /// # Errors
-    /// When the device refuses.
+    /// W (width, width), which starts as the identity, and ln α for each level.
     pub fn new(scope: &Scope, books: Books, width: usize, temperature: f64) -> Result<Self> {
         let alpha = Init::Constant((0.5 / temperature).ln() as f32);
         Ok(Self {
@@ -104,39 +88,27 @@ impl Grounding {
         &self.books
     }
 
-    /// W·q: (rows, width) → (rows, width).
-    ///
-    /// # Errors
-    /// When the widths differ.
+    /// W·q: (row, width) → (row, width).
     pub fn map(&self, queries: &Tensor) -> Result<Tensor> {
         self.map.forward(queries)
     }
 
     /// α of each level.
-    ///
-    /// # Errors
-    /// When the device refuses.
     pub fn alphas(&self) -> Result<Vec<f32>> {
         Ok(self.log_alpha.exp()?.squeeze(0)?.to_vec1()?)
     }
 
-    /// α_l·(2⟨r, e⟩ − ‖e‖²) for every code: (rows, width) → (rows, codes).
-    ///
-    /// # Errors
-    /// When the widths differ.
+    /// α_l·(2⟨r, e⟩ − ‖e‖²) for every code: residuals (row, width) → (row, code).
     pub fn logits(&self, level: usize, residuals: &Tensor) -> Result<Tensor> {
         let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?; // (1, 1)
         Ok(self.books.geometry(level, residuals)?.broadcast_mul(&alpha)?)
     }
 
-    /// The same for one code a row only: codes (queries, candidates) of level `level`, and `mapped` = W·q
-    /// (queries, width) with the offsets −2⟨x̂_{<l}, e⟩ − ‖e‖² of those codes (queries, candidates).
-    ///
-    /// # Errors
-    /// When the shapes differ.
+    /// The same for the candidates' codes (query, candidate) of a level only. `mapped` is W·q (query, width), `offsets` are
+    /// −2⟨x̂_{<l}, e⟩ − ‖e‖² of those codes (query, candidate).
     pub fn chosen(&self, level: usize, mapped: &Tensor, codes: &Tensor, offsets: &Tensor) -> Result<Tensor> {
         let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?;
-        let products = self.books.products(level, mapped)?; // (queries, codes)
+        let products = self.books.products(level, mapped)?; // (query, code)
         Ok((products.gather(codes, 1)? + offsets)?.broadcast_mul(&alpha)?)
     }
 }

@@ -95,8 +95,9 @@ impl<'a> Joint<'a> {
         ctx: &'a Context,
     ) -> Result<Self> {
         check_reassignment(sections, index)?;
+        let objective = Objective::open(sections, &prepared.corpus)?;
         let mut model =
-            Model::fresh(sections.seed, sections.decoder, sections.train.loss, index, &ctx.device)?;
+            Model::fresh(sections.seed, sections.decoder, objective.scoring(), index, &ctx.device)?;
         model.compute_in(ctx.compute);
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let source = QuerySource::open(sections, prepared, index, images.clone(), ctx)?;
@@ -111,7 +112,7 @@ impl<'a> Joint<'a> {
             params,
             source,
             docids: DocidState::new(sections, prepared, index.clone(), images, &model.dsi)?,
-            objective: Objective::open(sections, &prepared.corpus)?,
+            objective,
             validation_captions: validation::validation_captions(&prepared.corpus),
             model,
         })

@@ -126,6 +126,11 @@ impl Objective {
         })
     }
 
+    /// The meaning of a step score.
+    pub fn scoring(&self) -> Scoring {
+        self.main.scoring
+    }
+
     /// The same with a further term, added after the others.
     pub fn with_term(mut self, weight: WeightSchedule, term: impl Term + 'static) -> Self {
         self.terms.push((weight, Box::new(term)));
