@@ -235,7 +235,7 @@ fn retrievers<'a>(
     let index = DocidIndex::read(&folder, prepared)?;
     let scoring = MainLoss::of(config.train.loss).scoring;
     let model = Model::fresh(config.seed, &config.decoder, scoring, &index, device)?;
-    RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.dsi)
+    RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.generative)
 }
 
 /// Writes the encoder of the best checkpoint, and the index that goes with it.

@@ -18,7 +18,7 @@ use crate::run_folder::RunFolder;
 /// A model with its parameters.
 pub struct Model {
     /// The joint model.
-    pub dsi: Arc<GenerativeModel>,
+    pub generative: Arc<GenerativeModel>,
     /// Its parameters.
     pub params: Params,
 }
@@ -49,7 +49,7 @@ impl Model {
         };
         let grounding = books.map(|books| (books, decoder.temperature));
         let model = GenerativeModel::new(&builder.root(), shape, grounding, decoder.plan, scoring)?;
-        Ok(Self { dsi: Arc::new(model), params: builder.finish("model".as_ref())? })
+        Ok(Self { generative: Arc::new(model), params: builder.finish("model".as_ref())? })
     }
 
     /// The same with the weights of the best checkpoint of a run.
@@ -64,6 +64,6 @@ impl Model {
 
     /// From now on its blocks compute with this type, whatever that of the parameters.
     pub fn compute_in(&mut self, dtype: DType) {
-        Arc::make_mut(&mut self.dsi).compute_in(dtype);
+        Arc::make_mut(&mut self.generative).compute_in(dtype);
     }
 }

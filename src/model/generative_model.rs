@@ -295,8 +295,9 @@ impl GenerativeModel {
         for level in 0..self.decoder.levels() {
             let mut known = planned.get(level).cloned();
             let mut weight = 0.0;
-            if let (Some(grounding), Some(mapped)) = (self.grounding_at(level), &mapped) {
-                let alpha = alphas[level];
+            if let (Some(grounding), Some(mapped), Some(&alpha)) =
+                (self.grounding_at(level), &mapped, alphas.get(level))
+            {
                 weight += alpha;
                 known = sum(known, (grounding.books().products(level, mapped)? * f64::from(alpha))?)?;
                 if let Some((books, geometry)) = geometry {

@@ -1,5 +1,5 @@
-//! The images of a training by the docids they have now, and everything that is made of docids. Where the encoder moves,
-//! images are named anew from time to time.
+//! The docids of the images during a training, and everything that follows from them: candidates, teachers, the search that
+//! validates. With `tune.reassign_every` images get new docids from time to time, because the encoder moves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,67 +25,64 @@ use crate::model::share_encoding;
 use crate::nn::tensors;
 use crate::retriever::docid_search::DocidSearch;
 use crate::retriever::generative::Generative;
+use crate::train::settings::Train;
 
-/// What the optimiser's file of a checkpoint calls the docids, (images, levels).
+/// The name of the docids (image, level) in the optimiser's file of a checkpoint.
 const DOCIDS: &str = "docids";
-/// The same of the rows that they were made of, (images, width).
+/// The name of the rows (image, width) that the docids were made of, in the same file.
 const ROWS: &str = "images";
 
-/// Docids, and what is made of them.
+/// The docids, and what follows from them.
 pub struct DocidState {
     index: DocidIndex,
-    /// Aligned unit rows of all images by the encoder that named them.
+    /// Aligned unit rows of all images, by the encoder that the docids were made with.
     images: Arc<Matrix>,
     /// The docids with the offsets of their codes.
     pub candidate_table: Arc<CandidateTable>,
-    /// What captions learn among: train images alone. Were val and test images candidates here, never once the
-    /// right ones, the decoder would learn to avoid them.
+    /// The teacher of caption queries, over train images alone. If val and test images were candidates here, which are
+    /// never the right ones, the decoder would learn to avoid them.
     pub caption_teacher: Teacher,
-    /// What images learn among: all that may be learnt by heart, each of them as often the right one.
+    /// The teacher of image queries, over all images that may be learnt by heart: each is the right one equally often.
     pub image_teacher: Teacher,
-    /// The decoder alone over all images.
+    /// Beam search by the decoder alone over all images.
     pub validation: Generative,
-    /// Perplexity of the codes, the mean over levels: how many are in use, as it were.
+    /// Perplexity of the codes, averaged over levels: the effective number of codes in use.
     pub perplexity: f64,
 }
 
 impl DocidState {
-    /// Everything of an index; teachers go by `images`, the aligned unit rows of all of them.
+    /// The state for the docids of an index. Teachers compare queries with `images`, the aligned unit rows of all images.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When further docids of the index are not unique.
     pub fn new(
         sections: &Sections,
         prepared: &EmbeddedCorpus,
         index: DocidIndex,
         images: Arc<Matrix>,
-        dsi: &Arc<GenerativeModel>,
+        model: &Arc<GenerativeModel>,
     ) -> Result<Self> {
-        let (corpus, section) = (&prepared.corpus, sections.train);
-        let teacher = |gallery: &[ImageIdx]| {
-            let trie = Trie::over(&index.docids, gallery.iter().copied().map(DocidRow::of));
-            Teacher::new(trie, &images, section.candidates, section.teacher_temperature)
-        };
-        let search = DocidSearch::new(Arc::clone(dsi), &index, sections.search, sections.decoder)?;
-        let everything: Vec<ImageIdx> = corpus.images().collect();
+        let (corpus, train) = (&prepared.corpus, sections.train);
+        let search = DocidSearch::new(Arc::clone(model), &index, sections.search, sections.decoder)?;
+        let all_images: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
             candidate_table: Arc::clone(search.candidates()),
-            caption_teacher: teacher(&corpus.images_in(Split::Train)),
-            image_teacher: teacher(&corpus.memorised(section.regime)),
-            validation: search.decoder_alone(&everything),
+            caption_teacher: teacher(train, &index, &images, &corpus.images_in(Split::Train)),
+            image_teacher: teacher(train, &index, &images, &corpus.memorised(train.regime)),
+            validation: search.decoder_alone(&all_images),
             perplexity: perplexity(&index.docids),
             index,
             images,
         })
     }
 
-    /// The docids with what they were made with.
+    /// The index: docids, codebooks and alignment.
     pub fn index(&self) -> &DocidIndex {
         &self.index
     }
 
-    /// The docids of these aligned unit rows, one an image, by the codebooks as they are; none where they would not be
-    /// unique. With them, how many images have another one than before. Ranks share the work.
+    /// New docids from aligned unit rows of all images, by the codebooks as they are, and the number of images whose docid
+    /// changes. `None` if the new docids would not be unique. Ranks share the work.
     pub fn reassigned(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
         let codes = share_encoding::encode_unique(books, images, beam, comm);
@@ -95,10 +92,10 @@ impl DocidState {
         Some((DocidSet::new(docids, self.index.docids.codes_per_level().to_vec()).ok()?, changed))
     }
 
-    /// The docids, and the rows that they were made of, as tensors for a checkpoint.
+    /// The docids and the rows that they were made of, as tensors for a checkpoint.
     ///
     /// # Errors
-    /// When the device refuses.
+    /// When the device fails.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let docids = &self.index.docids;
         let codes: Vec<u32> = docids.iter().flat_map(|docid| docid.codes()).copied().collect();
@@ -107,10 +104,10 @@ impl DocidState {
         Ok([(DOCIDS.to_owned(), codes), (ROWS.to_owned(), rows)].into())
     }
 
-    /// The rows that [`DocidState::state`] holds beside docids.
+    /// Takes the rows out of [`DocidState::state`]; `origin` names the checkpoint in errors.
     ///
     /// # Errors
-    /// When they are missing or those of other images; `origin` names the checkpoint.
+    /// When the rows are missing or have another shape.
     pub fn rows_of(&self, state: &mut BTreeMap<String, Tensor>, origin: &Path) -> Result<Matrix> {
         let dims = [self.images.rows(), self.images.width()];
         let rows = state.remove(ROWS).filter(|rows| rows.dims() == dims);
@@ -124,22 +121,28 @@ impl DocidState {
     }
 }
 
+/// A teacher over the images of a gallery; `images` has an aligned unit row for every image of the corpus.
+fn teacher(train: &Train, index: &DocidIndex, images: &Matrix, gallery: &[ImageIdx]) -> Teacher {
+    let trie = Trie::over(&index.docids, gallery.iter().copied().map(DocidRow::of));
+    Teacher::new(trie, images, train.candidates, train.teacher_temperature)
+}
+
 fn perplexity(docids: &DocidSet) -> f64 {
     let levels = GateReport::new(docids, docids.levels(), None).levels;
     levels.iter().map(|level| level.perplexity).sum::<f64>() / levels.len() as f64
 }
 
-/// Some bits of a hash of docids.
+/// 24 bits of a hash of docids, which ranks compare.
 pub fn hash(docids: &DocidSet) -> u32 {
     let mut hasher = blake3::Hasher::new();
     docids.iter().flat_map(|docid| docid.codes()).for_each(|code| _ = hasher.update(&code.to_le_bytes()));
     hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
 }
 
-/// The index with the docids that tensors of a checkpoint hold; as it was, where they hold none.
+/// The index with the docids of a checkpoint's tensors; unchanged if these have none. `origin` names the checkpoint in errors.
 ///
 /// # Errors
-/// When they are those of another corpus or of other codebooks; `origin` names the checkpoint.
+/// When the docids have another shape, or are not unique.
 pub fn with_docids(
     mut index: DocidIndex,
     state: &mut BTreeMap<String, Tensor>,

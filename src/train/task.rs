@@ -92,7 +92,7 @@ pub struct TrainingPlan {
     /// Steps over which the learning rate rises.
     pub warmup: usize,
     /// The learning rate after that.
-    pub course: LrSchedule,
+    pub schedule: LrSchedule,
     /// Micro-batches of a step.
     pub accumulate: usize,
     /// The largest global norm of a step's gradient; longer gradients are scaled down to it.
@@ -119,7 +119,7 @@ macro_rules! plan {
         $crate::train::task::TrainingPlan {
             steps: $section.steps,
             warmup: $section.warmup,
-            course: $section.schedule,
+            schedule: $section.schedule,
             accumulate: $section.accumulate,
             ema: $section.ema,
             max_skipped: $section.max_skipped,

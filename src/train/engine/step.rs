@@ -25,7 +25,7 @@ impl Engine<'_> {
     pub(super) fn advance(&mut self) -> Result<()> {
         let began = Instant::now();
         let Accumulated { gradients, mut metrics, queries, summing } = self.accumulate()?;
-        let lr_factor = self.plan.course.factor(self.step, self.plan.steps, self.plan.warmup);
+        let lr_factor = self.plan.schedule.factor(self.step, self.plan.steps, self.plan.warmup);
         let squares = gradients.squares()?;
         let grad_norm = norm(&squares);
         if self.guard.admits(self.step, metrics.loss(), grad_norm, &squares)? {

@@ -67,7 +67,7 @@ impl Task for Toy {
 const PLAN: TrainingPlan = TrainingPlan {
     steps: 12,
     warmup: 2,
-    course: LrSchedule::Constant,
+    schedule: LrSchedule::Constant,
     accumulate: 1,
     clip_norm: 100.0,
     ema: 0.0,

@@ -111,7 +111,7 @@ impl<'a> Joint<'a> {
             ctx,
             params,
             source,
-            docids: DocidState::new(sections, prepared, index.clone(), images, &model.dsi)?,
+            docids: DocidState::new(sections, prepared, index.clone(), images, &model.generative)?,
             objective,
             validation_captions: validation::validation_captions(&prepared.corpus),
             model,

@@ -43,7 +43,7 @@ impl Task for Joint<'_> {
     fn loss(&mut self, batch: MicroBatch) -> Result<StepLoss> {
         let queries = self.source.queries(batch)?;
         let context = LossContext {
-            model: &self.model.dsi,
+            model: &self.model.generative,
             docids: &self.docids,
             source: &self.source,
             streams: &self.streams(),
@@ -130,7 +130,7 @@ impl Joint<'_> {
     /// Goes on with this index; the teachers compare queries with `images`, aligned unit rows.
     fn continue_with(&mut self, index: DocidIndex, images: Matrix) -> Result<()> {
         let images = Arc::new(images);
-        self.docids = DocidState::new(&self.sections, self.prepared, index, images, &self.model.dsi)?;
+        self.docids = DocidState::new(&self.sections, self.prepared, index, images, &self.model.generative)?;
         Ok(())
     }
 }
