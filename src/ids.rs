@@ -20,7 +20,7 @@ impl From<usize> for ImageIdx {
 
 /// Row of a docid in a [`DocidSet`](crate::docid::DocidSet) (zero-based). Each image has one docid there, in
 /// the order of the images; further docids of some images may follow. A search over docids returns rows;
-/// whose they are says [`DocidTable`](crate::model::extra_docids::DocidTable).
+/// [`DocidTable`](crate::model::extra_docids::DocidTable) has the image of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DocidRow(pub u32);
 

@@ -13,7 +13,7 @@ use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::markdown_table::{Align, Table};
 use crate::retriever::generative_stages::GEOMETRY;
-use crate::retriever::registry::{find, product};
+use crate::retriever::registry::{find, names, product};
 use crate::retriever::{Hit, Query, RETRIEVERS, Retriever as _, RetrieverFactory};
 
 /// Find images by a caption or a photo.
@@ -35,7 +35,7 @@ pub struct Search {
     #[arg(short, long, value_name = "N")]
     k: Option<usize>,
     /// The retriever that answers [default: the last stage that the configuration enables].
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(RETRIEVERS.iter().map(|spec| spec.name)))]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
     retriever: Option<String>,
     /// Override a search key of the run's configuration (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
@@ -56,8 +56,8 @@ impl Search {
         };
         let trained = opened.retrievers()?;
         let retriever = match &self.retriever {
-            Some(name) => find(name).context("clap admits names of the table alone")?,
-            // The beam has the prior, if there is one, also where geometry has no weight.
+            Some(name) => find(name).context("invariant: clap accepts only names of the table")?,
+            // Even if geometry has no weight, this beam has the prior.
             None => product(RETRIEVERS, &trained).unwrap_or(&GEOMETRY),
         };
         let gallery: Vec<ImageIdx> = opened.prepared.corpus.images().collect();

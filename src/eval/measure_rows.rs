@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use indicatif::ProgressBar;
+
 use super::distributed;
 use super::gallery_folds::GalleryFolds;
 use super::image_to_text::image_to_text;
@@ -17,7 +19,6 @@ use crate::error::Result;
 use crate::retriever::stage::Stage;
 use crate::retriever::{RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use crate::rng;
-use indicatif::ProgressBar;
 
 /// The cut-offs at which a retriever is compared with the baseline.
 const COMPARED: [usize; 2] = [1, 10];

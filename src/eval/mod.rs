@@ -4,7 +4,7 @@
 //! query_sets × gallery_folds × retrievers ─ measure_rows ─▶ report, run and qrels files
 //! ```
 //!
-//! [`compare_runs`] puts several reports beside each other and beside [`published_results`].
+//! [`compare_runs`] compares several reports with each other and with [`published_results`].
 
 pub mod bootstrap;
 pub mod compare_runs;
@@ -84,7 +84,7 @@ pub fn evaluate(
     Ok(report)
 }
 
-/// Everything that retrievers are asked, in the order of the report.
+/// All queries of an evaluation, in the order of the report.
 fn query_sets(protocol: &Protocol, run: &RetrieverFactory, photos: &QuerySet) -> Result<Vec<QuerySet>> {
     let split = protocol.section.split;
     let mut sets = vec![query_sets::captions(run, split)?, photos.clone()];

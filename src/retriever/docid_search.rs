@@ -51,7 +51,7 @@ impl DocidSearch {
         })
     }
 
-    /// The docids by row, and whose they are.
+    /// The docids by row, with their images.
     pub fn docids(&self) -> &DocidTable {
         &self.docids
     }

@@ -18,7 +18,8 @@ pub struct QueryEmbedder {
 }
 
 impl QueryEmbedder {
-    /// An embedder by this encoder and alignment; photos are embedded with their mirror image if `mirror` says so.
+    /// An embedder by this encoder and alignment; `mirror` says whether photos are embedded with their mirror
+    /// image.
     pub fn new(encoder: Arc<dyn DualEncoder>, mirror: MirrorTta, alignment: Arc<Alignment>) -> Self {
         Self { encoder, mirror, alignment }
     }

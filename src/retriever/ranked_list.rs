@@ -1,7 +1,7 @@
-//! The answer of every retriever: images in order of their scores.
+//! What every retriever returns: images in order of their scores.
 //!
-//! A list is well-formed by construction (sorted, each image once), so metrics, run files, `search` and
-//! `serve` read it as it stands.
+//! A list is well-formed by construction (sorted, each image once), so metrics, run files and `dsi search`
+//! use it without checks.
 
 use crate::ids::ImageIdx;
 use crate::ranking::best_first;
@@ -9,20 +9,20 @@ use crate::ranking::best_first;
 /// One image of a ranked list.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hit {
-    /// The image returned.
+    /// The image.
     pub image: ImageIdx,
     /// The retriever's score; higher is better, comparable only within one list. Never NaN.
     pub score: f32,
 }
 
-/// Images by score descending, ties by [`ImageIdx`] ascending, no image twice. May be shorter than the
-/// `k` that was asked for.
+/// Images by score descending, ties by [`ImageIdx`] ascending, no image twice. May be shorter than the wanted
+/// length.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RankedList(Vec<Hit>);
 
 impl RankedList {
     /// Ranks `hits`, given in any order. An image that appears more than once keeps its best score. A hit
-    /// scored NaN is dropped: it has no rank, and its absence shows as a miss and not as a random order.
+    /// with the score NaN is dropped: it has no rank, so it is a miss.
     pub fn new(hits: impl IntoIterator<Item = Hit>) -> Self {
         let scored = hits.into_iter().filter(|hit| !hit.score.is_nan());
         let mut pairs: Vec<(f32, ImageIdx)> = scored.map(|hit| (hit.score, hit.image)).collect();
@@ -37,13 +37,13 @@ impl RankedList {
         &self.0
     }
 
-    /// The first `k` hits, or all of them where there are fewer.
+    /// The first `k` hits, or all of them if there are fewer.
     pub fn truncated(mut self, k: usize) -> Self {
         self.0.truncate(k);
         self
     }
 
-    /// One-based rank of `image`; `None` when the list does not hold it, which is a miss at every K.
+    /// One-based rank of `image`; `None` if the list lacks it, a miss at every cut-off.
     pub fn rank_of(&self, image: ImageIdx) -> Option<usize> {
         self.0.iter().position(|hit| hit.image == image).map(|position| position + 1)
     }

@@ -18,6 +18,11 @@ pub static RETRIEVERS: &[&RetrieverSpec] = &[
     &dense::DENSE,
 ];
 
+/// The names of all retrievers.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    RETRIEVERS.iter().map(|spec| spec.name)
+}
+
 /// The entry of this name.
 pub fn find(name: &str) -> Option<&'static RetrieverSpec> {
     RETRIEVERS.iter().copied().find(|spec| spec.name == name)
@@ -36,11 +41,11 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_one_entry_is_the_baseline() {
-        let names: BTreeSet<&str> = RETRIEVERS.iter().map(|spec| spec.name).collect();
+        let unique: BTreeSet<&str> = names().collect();
         let rows: BTreeSet<(&str, &str)> =
             RETRIEVERS.iter().map(|spec| (spec.retriever, spec.stage.word())).collect();
-        assert_eq!((names.len(), rows.len()), (RETRIEVERS.len(), RETRIEVERS.len()));
+        assert_eq!((unique.len(), rows.len()), (RETRIEVERS.len(), RETRIEVERS.len()));
         assert_eq!(RETRIEVERS.iter().filter(|spec| spec.baseline).count(), 1);
-        assert!(RETRIEVERS.iter().all(|spec| find(spec.name).is_some_and(|found| found.name == spec.name)));
+        assert!(names().all(|name| find(name).is_some_and(|found| found.name == name)));
     }
 }
