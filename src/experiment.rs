@@ -1,10 +1,12 @@
 //! One experiment from end to end: index, training and evaluation in one run folder.
 //!
-//! What `dsi train` does once and `dsi ablate` many times, so that both do the same; and the way back into a trained run,
-//! for evaluation and search.
+//! `dsi train` calls this once and `dsi ablate` many times. It also opens a trained run again, for evaluation
+//! and search.
 //!
-//! Where the encoder is trained too, a run ends with an encoder of its own and the index that goes with it
+//! If the encoder is trained too, a run ends with its own encoder and the index that belongs to it
 //! ([`RunFolder::tuned`]): from then on the run is searched and measured with those.
+//!
+//! This is the lowest module that sees the whole [`Config`]; the jobs below get the sections that they need.
 
 use candle_core::{DType, Device};
 
@@ -34,11 +36,11 @@ use crate::{eval, index, train};
 const ENCODER: &str = "encoder";
 const INDEX: &str = "index";
 
-/// The corpus and embeddings of a configuration, which must be fit to train on and to measure with; each rank embeds a share.
+/// The corpus and embeddings of a configuration, checked before a training. Each rank embeds a share.
 ///
 /// # Errors
-/// When they cannot be read, the splits leak into each other, the evaluated split is empty, or `train.teacher` is of another
-/// corpus.
+/// When they cannot be read, the splits leak into each other, the evaluated split is empty, or
+/// `train.teacher` belongs to another corpus.
 pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
     let prepared = embed_corpus(&config.data, &config.encoder, ctx)?;
     leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
@@ -47,7 +49,7 @@ pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
     Ok(prepared)
 }
 
-/// The same of a trained run: embedded by its own encoder, where that was trained too.
+/// The corpus and embeddings of a trained run, by its own encoder if that was trained too.
 ///
 /// # Errors
 /// When they cannot be read, or the training has not ended.
@@ -65,7 +67,7 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Resul
     embed_corpus(&config.data, &encoder, ctx)
 }
 
-/// Trains as [`train()`] does, and measures. The run folder gets everything.
+/// Trains as [`train()`] does, and measures. Everything is written to the run folder.
 ///
 /// # Errors
 /// As [`train()`].
@@ -80,12 +82,12 @@ pub fn run(
     measure_own(config, prepared, run, ctx)
 }
 
-/// What [`index::open`] and [`index::build`] need of a configuration.
+/// The settings of [`index::open`] and [`index::build`].
 pub fn index_settings(config: &Config) -> index::Settings<'_> {
     index::Settings { index: &config.index, regime: config.train.regime, seed: config.seed }
 }
 
-/// What [`train::joint`] needs of a configuration.
+/// The sections that [`train::joint`] needs.
 pub fn joint_sections(config: &Config) -> train::joint::Sections<'_> {
     train::joint::Sections {
         seed: config.seed,
@@ -99,10 +101,11 @@ pub fn joint_sections(config: &Config) -> train::joint::Sections<'_> {
     }
 }
 
-/// Builds the index unless the run has one, and trains, from the last checkpoint where `resume` is set.
+/// Builds the index unless the run has one, and trains; with `resume`, from the last checkpoint.
 ///
 /// # Errors
-/// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk report.
+/// [`crate::error::Error::Stopped`] after a requested stop; otherwise what the gates, the data or the disk
+/// report.
 pub fn train(
     config: &Config,
     prepared: &EmbeddedCorpus,
@@ -119,7 +122,7 @@ pub fn train(
     Ok(())
 }
 
-/// What the training of a run would take: a few steps of it, over the index that is there or one that is thrown away.
+/// Estimates what the training of a run takes by a few steps of it, over the run's index or a temporary one.
 ///
 /// # Errors
 /// What the gates, the data or the steps report.
@@ -131,11 +134,11 @@ pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx:
     train::joint::dry_run(&joint_sections(config), prepared, &index, ctx)
 }
 
-/// Measures a run that has just been trained, with the weight that is fitted now where that is asked for. `prepared`: as the
-/// run began with. Every rank does its share, and the first one writes.
+/// Measures a run that has just been trained, after fitting the re-ranking weight if `search.fit_rerank` says
+/// so. `prepared` is what the run began with. Every rank does a share, and the first one writes.
 ///
 /// # Errors
-/// When something of the run cannot be read or the disk refuses.
+/// When a file of the run cannot be read or written.
 pub fn measure_own(
     config: &Config,
     prepared: &EmbeddedCorpus,
@@ -156,7 +159,8 @@ pub fn measure_own(
     evaluate(config, &trained, into, ctx)
 }
 
-/// Measures the weights of the run `of` in another way, in a folder of its own. `prepared`: as that run began with.
+/// Measures the weights of the run `of` with other settings, into the folder `run`. `prepared` is what `of`
+/// began with.
 ///
 /// # Errors
 /// As [`open`].
@@ -210,7 +214,7 @@ fn sections(config: &Config) -> Sections {
 /// The retrievers of a trained run over its corpus, as [`prepare_trained`] gives it.
 ///
 /// # Errors
-/// When its index or its weights are missing, damaged, or of another configuration, corpus or encoder.
+/// When its index or its weights are missing, damaged, or belong to another configuration, corpus or encoder.
 pub fn open<'a>(
     config: &Config,
     prepared: &'a EmbeddedCorpus,
@@ -224,7 +228,7 @@ pub fn open<'a>(
     Ok(trained)
 }
 
-/// The same without a fitted weight.
+/// The same with the configured re-ranking weight.
 fn retrievers<'a>(
     config: &Config,
     prepared: &'a EmbeddedCorpus,
@@ -238,7 +242,7 @@ fn retrievers<'a>(
     RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.generative)
 }
 
-/// Writes the encoder of the best checkpoint, and the index that goes with it.
+/// Writes the encoder of the best checkpoint and the index that belongs to it.
 fn keep_tuned(
     config: &Config,
     prepared: &EmbeddedCorpus,

@@ -7,7 +7,8 @@
 //!                        reports and run files ─ results ─▶ results_table, ablation.json
 //! ```
 //!
-//! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary run folder.
+//! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary
+//! run folder.
 
 pub mod grid;
 pub mod reported_row;
@@ -17,7 +18,6 @@ pub mod run_plan;
 
 use std::time::Instant;
 
-use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
@@ -52,15 +52,15 @@ pub fn announce(plan: &RunPlan) {
     }
 }
 
-/// Does what is left of a plan, run after run, and logs the recall of the chosen row of each. A run that fails is
-/// returned at the end, and the others go on.
+/// Does what is left of a plan, run after run, and logs the recall of the chosen row of each. A run that
+/// fails is returned at the end, and the others go on.
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop, and when the corpus of the base cannot be read.
 pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>> {
     let mut corpus = Corpus { ctx, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
-        corpus.of(&plan.runs[0].config)?;
+        corpus.of(&plan.runs[0])?;
     }
     let mut failures: Vec<Failure> = Vec::new();
     for (place, run) in plan.runs.iter().enumerate() {
@@ -93,7 +93,7 @@ pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>
 
 /// Trains and measures one run, or only measures it.
 fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<Report> {
-    let prepared = corpus.of(&run.config)?;
+    let prepared = corpus.of(run)?;
     run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
@@ -113,8 +113,8 @@ struct Corpus<'a> {
 }
 
 impl Corpus<'_> {
-    fn of(&mut self, config: &Config) -> Result<&EmbeddedCorpus> {
-        let key = config.fingerprint(&Scope::Embeddings.keys());
+    fn of(&mut self, run: &Run) -> Result<&EmbeddedCorpus> {
+        let (config, key) = (&run.config, run.corpus_key());
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {
             Some(held) => held,

@@ -16,7 +16,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// The choice of a gallery and a stage; by default the first gallery that the base measures and the last stage.
+    /// The choice of a gallery and a stage; by default the first gallery that the base measures and the last
+    /// stage.
     ///
     /// # Errors
     /// When the base does not measure that gallery.
@@ -58,7 +59,7 @@ impl Choice {
     }
 
     /// The rows of exact search over the same captions and images.
-    pub fn beside<'r>(&self, report: &'r Report) -> impl Iterator<Item = &'r Row> {
+    pub fn exact_search<'r>(&self, report: &'r Report) -> impl Iterator<Item = &'r Row> {
         self.captions(report).filter(|row| row.stage == Stage::Exact)
     }
 

@@ -1,8 +1,8 @@
 //! The results of an ablation: for each row the mean over seeds, and the paired difference from the base.
 //!
-//! Differences are taken query by query between base and row with the same seed, over all seeds that both have. The
-//! bootstrap redraws, and the test flips, the captions of an image under all seeds together. So the interval covers
-//! other *images*; the standard deviations cover other seeds.
+//! Differences are taken query by query between base and row with the same seed, over all seeds that both
+//! have. The bootstrap redraws, and the test flips, the captions of an image under all seeds together. So the
+//! interval covers other *images*; the standard deviations cover other seeds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,6 @@ use super::Failure;
 use super::grid::{BASE, Row as GridRow};
 use super::reported_row::Choice;
 use super::run_plan::{Run, RunPlan};
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::compare_runs::{Spread, spread};
 use crate::eval::query_outcomes::QueryOutcomes;
@@ -43,7 +42,8 @@ pub struct Ablation {
     /// The base, then the rows of the grid.
     pub rows: Vec<Line>,
     /// Exact search with the same encoder for the same captions, from the base's reports.
-    pub beside: Vec<Line>,
+    #[serde(rename = "beside")]
+    pub exact_search: Vec<Line>,
 }
 
 /// One row.
@@ -59,7 +59,8 @@ pub struct Line {
     /// The means over its runs; `None` if all failed or none has the wanted stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Found>,
-    /// Cut-off → recall minus the base's; empty for the base, and if the two share no seed or have other queries.
+    /// Cut-off → recall minus the base's; empty for the base, and if the two share no seed or have other
+    /// queries.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub versus_base: BTreeMap<usize, Difference>,
 }
@@ -110,7 +111,8 @@ impl Ablation {
     /// When a report or its run files cannot be read, or no report has the chosen row.
     pub fn read(plan: &RunPlan, failures: &[Failure], choice: Choice) -> Result<Self> {
         let base = &plan.runs[0].config;
-        let mut reader = Reader { base, choice, measured: Measured::new() };
+        let mut reader =
+            Reader { seed: base.seed, resamples: base.eval.bootstrap, choice, measured: Measured::new() };
         let (mut rows, mut exact) = (Vec::new(), Vec::new());
         for (number, row) in plan.rows.iter().enumerate() {
             let runs: Vec<(usize, &Run)> =
@@ -130,10 +132,11 @@ impl Ablation {
                 choice.gallery
             )));
         }
-        let beside = exact.into_iter().map(|(row, m)| reader.line(&row, Vec::new(), m, false)).collect();
+        let exact_search =
+            exact.into_iter().map(|(row, m)| reader.line(&row, Vec::new(), m, false)).collect();
         let (dataset, split) = (base.data.name.clone(), base.eval.split.to_string());
         let (gallery, seeds) = (choice.gallery, plan.seeds.clone());
-        Ok(Self { version: VERSION, dataset, split, gallery, seeds, rows, beside })
+        Ok(Self { version: VERSION, dataset, split, gallery, seeds, rows, exact_search })
     }
 
     /// Writes it as JSON, all or nothing.
@@ -171,14 +174,17 @@ fn reports<'p>(runs: &[(usize, &'p Run)], failures: &[Failure]) -> Result<Vec<(&
 }
 
 /// Makes lines, each compared with the base.
-struct Reader<'a> {
-    base: &'a Config,
+struct Reader {
+    /// The base's seed, for the resampling.
+    seed: u64,
+    /// Resamples of the bootstrap.
+    resamples: usize,
     choice: Choice,
     /// The base's rows; empty until they are read.
     measured: Measured,
 }
 
-impl Reader<'_> {
+impl Reader {
     /// The chosen row of each report that has it.
     fn chosen(&self, reports: &[(&Run, Report)]) -> Result<Measured> {
         let mut found = Measured::new();
@@ -194,7 +200,7 @@ impl Reader<'_> {
     fn exact(&self, reports: &[(&Run, Report)]) -> Result<Vec<(GridRow, Measured)>> {
         let mut found: Vec<(GridRow, Measured)> = Vec::new();
         for (run, report) in reports {
-            for row in self.choice.beside(report) {
+            for row in self.choice.exact_search(report) {
                 let name = format!("{}, {}", row.retriever, row.stage);
                 let measured = (row.clone(), read_back::read(row, &run.folder.eval())?);
                 let place = found.iter().position(|(known, _)| known.name == name).unwrap_or_else(|| {
@@ -234,9 +240,8 @@ impl Reader<'_> {
             QueryOutcomes::joined(&pairs.iter().map(side).collect::<Vec<_>>())
         };
         let (ours, theirs) = (joined(|pair| pair.0.outcomes.clone()), joined(|pair| pair.1.outcomes.clone()));
-        let mut rng = rng::stream(self.base.seed, "ablation", 0);
-        let resamples = self.base.eval.bootstrap;
-        CUTOFFS.map(|k| (k, significance::compare(&ours, &theirs, k, resamples, &mut rng))).into()
+        let mut rng = rng::stream(self.seed, "ablation", 0);
+        CUTOFFS.map(|k| (k, significance::compare(&ours, &theirs, k, self.resamples, &mut rng))).into()
     }
 }
 

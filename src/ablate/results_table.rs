@@ -24,7 +24,7 @@ fn table(ablation: &Ablation) -> Table {
     let columns: Vec<(String, Align)> =
         left.into_iter().chain(recalls).chain(differences.into_iter().flatten()).chain(right).collect();
     let mut table = Table::new(columns.iter().map(|(title, align)| (title.as_str(), *align)));
-    for line in ablation.rows.iter().chain(&ablation.beside) {
+    for line in ablation.rows.iter().chain(&ablation.exact_search) {
         table.push(cells(line));
     }
     table

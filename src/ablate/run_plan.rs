@@ -1,8 +1,10 @@
-//! The runs of an ablation: for each row and seed a configuration, a run folder, and what is left to do there.
+//! The runs of an ablation: for each row and seed a configuration, a run folder, and what is left to do
+//! there.
 //!
-//! A row that differs from another in `[search]` and `[eval]` alone is not trained: it borrows the other's weights, and
-//! its folder holds only a configuration and a report. All folders are read before anything runs: finished runs are left
-//! alone, stopped ones go on, and folders of another configuration are refused with the keys that differ.
+//! A row that differs from another in `[search]` and `[eval]` alone is not trained: it borrows the other's
+//! weights, and its folder holds only a configuration and a report. All folders are read before anything
+//! runs: finished runs are left alone, stopped ones go on, and folders of another configuration are refused
+//! with the keys that differ.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,8 @@ pub struct RunPlan {
     pub rows: Vec<Row>,
     /// The seeds of each.
     pub seeds: Vec<u64>,
-    /// Every row with every seed. All rows of a seed come before the next seed, so that its table is complete first.
+    /// Every row with every seed. All rows of a seed come before the next seed, so that its table is complete
+    /// first.
     pub runs: Vec<Run>,
 }
 
@@ -158,18 +161,22 @@ impl Run {
         report_path(&self.folder.eval(), name, split)
     }
 
+    /// Equal for runs with the same corpus and embeddings.
+    pub fn corpus_key(&self) -> String {
+        self.config.fingerprint(&Scope::Embeddings.keys())
+    }
+
+    /// What is left to do once the folder is cleared.
     fn afresh(&self) -> Todo {
         if self.borrows.is_some() { Todo::Measure } else { Todo::Train }
     }
 
     /// Whether its report is there and belongs to this configuration.
     fn is_measured(&self) -> bool {
-        let here = |before: &Config| {
-            self.config.differences(before, &Scope::Report.keys()).is_empty()
-                && Report::read(&self.report())
-                    .is_ok_and(|report| experiment::protocol(&self.config).describes(&report))
-        };
-        Config::load(&self.folder.config(), &[]).is_ok_and(|before| here(&before))
+        let Ok(before) = Config::load(&self.folder.config(), &[]) else { return false };
+        let Ok(report) = Report::read(&self.report()) else { return false };
+        self.config.differences(&before, &Scope::Report.keys()).is_empty()
+            && experiment::protocol(&self.config).describes(&report)
     }
 
     /// Whether its report was made with the weights that the lender has now.
@@ -186,7 +193,8 @@ impl Run {
         Ok(Borrowed { version: VERSION, run, weights })
     }
 
-    /// Prepares the folder: deletes a run of another configuration and an old report, and writes this configuration.
+    /// Prepares the folder: deletes a run of another configuration and an old report, and writes this
+    /// configuration.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -242,8 +250,8 @@ fn resolve(base: &Base, rows: &[Row]) -> Result<Vec<Config>> {
     if problems.is_empty() { Ok(configs) } else { Err(Error::Config(problems)) }
 }
 
-/// The first run of this seed whose weights a configuration would get too. Rows with `retrain` lend nothing: they were
-/// trained with their own search.
+/// The first run of this seed whose weights a configuration would get too. Rows with `retrain` lend nothing:
+/// they were trained with their own search.
 fn lender(rows: &[Row], of_seed: &[Run], config: &Config) -> Option<usize> {
     let keys = Scope::SharedWeights.keys();
     of_seed.iter().position(|run| {
@@ -251,7 +259,8 @@ fn lender(rows: &[Row], of_seed: &[Run], config: &Config) -> Option<usize> {
     })
 }
 
-/// Why the content of a run's folder belongs to another run; `None` if it is this run's, or the folder is free.
+/// Why the content of a run's folder belongs to another run; `None` if it is this run's, or the folder is
+/// free.
 fn foreign(run: &Run) -> Option<String> {
     if !run.folder.config().exists() {
         return None;

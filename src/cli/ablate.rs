@@ -11,9 +11,11 @@ use crate::ablate::grid::{self, repeats};
 use crate::ablate::reported_row::Choice;
 use crate::ablate::results::Ablation;
 use crate::ablate::run_plan::{Base, RunPlan};
-use crate::ablate::{announce, results_table, run};
+use crate::ablate::{Failure, announce, results_table, run};
+use crate::config::Config;
 use crate::context::Context;
 use crate::eval::row_setting::Gallery;
+use crate::eval::settings::Eval;
 use crate::retriever::stage::Stage;
 
 /// Train and measure variants of one experiment, and print one table with the difference that each makes.
@@ -78,15 +80,8 @@ impl Ablate {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let grid = grid::read(&self.grid)?;
-        let given = if self.config.seed.is_some() { vec![config.seed] } else { self.seeds };
-        let seeds =
-            [given, grid.seeds.clone(), vec![config.seed]].into_iter().find(|seeds| !seeds.is_empty());
-        let seeds = seeds.unwrap_or_default();
-        if repeats(&seeds) {
-            bail!("--seeds names a seed twice; each is run once");
-        }
-        let [stage, gallery] = [self.stage, self.gallery].map(Option::unwrap_or_default);
-        let choice = Choice::new(&config.eval, Gallery::of(&gallery), Stage::of(&stage))?;
+        let seeds = self.seeds(&config, &grid.seeds)?;
+        let choice = self.choice(&config.eval)?;
         let out = self.out.unwrap_or_else(|| format!("runs/{}-ablation", config.data.name).into());
         let base = Base { path: self.config.config.clone(), overrides: self.config.overrides() };
         let plan = RunPlan::new(&base, grid, seeds, &out, self.force)?;
@@ -103,16 +98,35 @@ impl Ablate {
         } else {
             results_table::text(&ablation)
         })?;
-        if !failures.is_empty() {
-            let failed =
-                failures.iter().map(|(place, error)| format!("{}: {error}", plan.name(&plan.runs[*place])));
-            bail!(
-                "{} of {} runs failed:\n  {}",
-                failures.len(),
-                plan.runs.len(),
-                failed.collect::<Vec<_>>().join("\n  ")
-            );
-        }
-        Ok(())
+        report_failures(&plan, &failures)
     }
+
+    /// The seeds of the command line, else those of the grid, else that of the configuration.
+    fn seeds(&self, config: &Config, of_grid: &[u64]) -> Result<Vec<u64>> {
+        if repeats(&self.seeds) {
+            bail!("--seeds names a seed twice; each is run once");
+        }
+        if self.config.seed.is_some() {
+            return Ok(vec![config.seed]);
+        }
+        let lists = [&self.seeds[..], of_grid];
+        let given = lists.into_iter().find(|seeds| !seeds.is_empty());
+        Ok(given.map_or_else(|| vec![config.seed], <[u64]>::to_vec))
+    }
+
+    fn choice(&self, section: &Eval) -> Result<Choice> {
+        let stage = self.stage.as_deref().and_then(Stage::of);
+        let gallery = self.gallery.as_deref().and_then(Gallery::of);
+        Ok(Choice::new(section, gallery, stage)?)
+    }
+}
+
+/// Fails if a run did, with the errors of all that did.
+fn report_failures(plan: &RunPlan, failures: &[Failure]) -> Result<()> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> =
+        failures.iter().map(|(place, error)| format!("{}: {error}", plan.name(&plan.runs[*place]))).collect();
+    bail!("{} of {} runs failed:\n  {}", failures.len(), plan.runs.len(), lines.join("\n  "))
 }

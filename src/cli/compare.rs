@@ -9,7 +9,8 @@ use super::print_stdout;
 use crate::eval::report_table::comparison_table;
 use crate::eval::{compare_runs, published_results};
 
-/// Print the reports of several runs as one table, with mean ± sd over seeds and published results on the same images.
+/// Print the reports of several runs as one table, with mean ± sd over seeds and published results on the
+/// same images.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi compare runs/seed-0 runs/seed-1 runs/seed-2

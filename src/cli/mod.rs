@@ -1,8 +1,9 @@
-//! The command line: one file a command, which reads its arguments, calls the library and prints what it returns.
+//! The command line: one file a command, which reads its arguments, calls the library and prints what it
+//! returns.
 //!
-//! Results go to stdout, everything else to stderr. What is decided here concerns the program, not the retriever: run
-//! folders that may be begun or opened ([`run_opening`]), processes that run together ([`process`]), the device and
-//! the log.
+//! Results go to stdout, everything else to stderr. What is decided here concerns the program, not the
+//! retriever: run folders that may be begun or opened ([`run_opening`]), processes that run together
+//! ([`process`]), the device and the log.
 
 mod ablate;
 mod compare;
@@ -90,7 +91,8 @@ fn start_log() {
         .init();
 }
 
-/// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot be read.
+/// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot
+/// be read.
 fn log_level() -> String {
     match rank_and_size() {
         Some((rank, _)) if rank > 0 => format!("dsi=error,{PHOTO_FAULTS}=warn"),
@@ -113,7 +115,8 @@ struct ConfigArgs {
     /// Short for `--set device=…`: auto, cpu or cuda:N.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Leave out images whose photo is missing or cannot be decoded: short for `--set data.on_bad_image=skip`.
+    /// Leave out images whose photo is missing or cannot be decoded: short for `--set
+    /// data.on_bad_image=skip`.
     #[arg(long)]
     allow_missing: bool,
 }

@@ -12,7 +12,8 @@ use crate::data::{self, leaks};
 use crate::run_folder::RunFolder;
 use crate::train::pretrain::{Pretraining, pretrain};
 
-/// Train a small CLIP on a train split, or tune an existing one (pretrain.init), and write it in Hugging Face's layout.
+/// Train a small CLIP on a train split, or tune an existing one (pretrain.init), and write it in Hugging
+/// Face's layout.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi pretrain --config configs/scenes-clip.toml
@@ -21,7 +22,8 @@ use crate::train::pretrain::{Pretraining, pretrain};
 pub struct Pretrain {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Folder for checkpoints and the log [default: runs/NAME-pretrain]; the model itself goes to pretrain.out.
+    /// Folder for checkpoints and the log [default: runs/NAME-pretrain]; the model itself goes to
+    /// pretrain.out.
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
     /// Go on from the last checkpoint in the run folder.

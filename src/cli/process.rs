@@ -17,8 +17,8 @@ pub fn require_single_process() -> Result<()> {
     }
 }
 
-/// Lets the first Ctrl-C ask a training loop to save and stop. The second one, or one with nothing to save, ends the
-/// program.
+/// Lets the first Ctrl-C ask a training loop to save and stop. The second one, or one with nothing to save,
+/// ends the program.
 pub fn stop_on_ctrl_c() -> Result<Stop> {
     let stop = Stop::default();
     let flag = stop.clone();
@@ -43,7 +43,8 @@ pub fn abort_on_panic(comm: &Comm) {
     }));
 }
 
-/// Ends all ranks if this one failed: they would wait for it for ever. A requested stop reaches every rank by itself.
+/// Ends all ranks if this one failed: they would wait for it for ever. A requested stop reaches every rank by
+/// itself.
 pub fn fail_together<T>(comm: &Comm, result: Result<T>) -> Result<T> {
     match result {
         Err(error) if comm.size() > 1 && !is_stop(&error) => {

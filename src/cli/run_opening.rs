@@ -47,8 +47,8 @@ pub struct Opening<'a> {
     config: String,
 }
 
-/// Refuses to overwrite a run, or to resume one of another configuration. `scope`: the keys in which a run that is
-/// resumed must agree.
+/// Refuses to overwrite a run, or to resume one of another configuration. `scope`: the keys in which a run
+/// that is resumed must agree.
 pub fn open_run<'a>(run: &'a RunFolder, config: &Config, how: Start, scope: Scope) -> Result<Opening<'a>> {
     let at = run.path().display();
     let holds = run.config().exists() && (run.index().exists() || run.checkpoints().exists());

@@ -28,7 +28,8 @@ pub struct Train {
     /// The run folder [default: runs/NAME, NAME being data.name].
     #[arg(long, value_name = "RUN")]
     out: Option<PathBuf>,
-    /// Go on from the last checkpoint in the run folder. The weights become those of an unbroken run, bit for bit.
+    /// Go on from the last checkpoint in the run folder. The weights become those of an unbroken run, bit for
+    /// bit.
     #[arg(long)]
     resume: bool,
     /// Try a few steps, print what memory and time the training would take, and end; no run is kept.

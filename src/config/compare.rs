@@ -8,8 +8,8 @@ use super::{Config, Scope};
 use crate::train::settings::Train;
 
 impl Config {
-    /// A hash (BLAKE3, hexadecimal) of these keys and their values ([`super::Scope::keys`]): equal for equal values,
-    /// wherever they came from.
+    /// A hash (BLAKE3, hexadecimal) of these keys and their values ([`super::Scope::keys`]): equal for equal
+    /// values, wherever they came from.
     pub fn fingerprint(&self, keys: &[&str]) -> String {
         let mut hasher = blake3::Hasher::new();
         for (key, value) in self.values(keys) {
@@ -38,8 +38,8 @@ impl Config {
         set.map(|(key, value)| format!("{key} = {value}")).collect()
     }
 
-    /// Whether a training step takes the same queries as one of `other`, in batches of whatever size. (The contrastive
-    /// loss would have other pairs.)
+    /// Whether a training step takes the same queries as one of `other`, in batches of whatever size. (The
+    /// contrastive loss would have other pairs.)
     pub fn asks_as(&self, other: &Self) -> bool {
         let step =
             |train: &Train| [train.batch, train.captions_a_batch()].map(|count| count * train.accumulate);

@@ -78,8 +78,8 @@ const CONFLICTS: [Conflict; 16] = [
     }),
 ];
 
-/// The conflicts of a configuration. `given` are the keys that file and overrides set. Conflicts over keys in `refused`
-/// are left out: those have their defaults, not the user's values.
+/// The conflicts of a configuration. `given` are the keys that file and overrides set. Conflicts over keys in
+/// `refused` are left out: those have their defaults, not the user's values.
 pub fn find(config: &Config, given: &BTreeSet<&str>, refused: &BTreeSet<String>) -> Vec<String> {
     let known = |keys: &[&str]| !keys.iter().any(|key| refused.contains(*key));
     let mut found: Vec<_> = CONFLICTS

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The sections, with every key's default, range and effects, are declared by the modules that use them
-//! ([`crate::config_schema`]). Here they become one [`Config`]. A run folder keeps its resolved configuration, from
-//! which the run can be repeated. [`Scope`] says in which keys two configurations must agree for a given use, and
-//! [`reference`] describes every key.
+//! ([`crate::config_schema`]). Here they become one [`Config`]. A run folder keeps its resolved
+//! configuration, from which the run can be repeated. [`Scope`] says in which keys two configurations must
+//! agree for a given use, and [`reference`] describes every key.
 
 mod compare;
 mod conflicts;
@@ -52,8 +52,9 @@ section! {
         seed: u64 = 0 in SEED, affects(index, weights, clip);
         /// Where tensors live. `auto` is the first GPU if there is one, else the CPU.
         device: Device = Auto;
-        /// The numbers that transformer blocks compute with while they are trained. Parameters, norms, losses, the
-        /// optimiser and finished runs use f32 in any case. `auto` is bf16 on GPUs that have it, else f32.
+        /// The numbers that transformer blocks compute with while they are trained. Parameters, norms,
+        /// losses, the optimiser and finished runs use f32 in any case. `auto` is bf16 on GPUs that have it,
+        /// else f32.
         precision: Precision = Auto, affects(training, settings, clip);
     }
     sections {

@@ -1,5 +1,5 @@
-//! The reference of all keys, for `dsi config` and for `src/guide/configuration.md`: what each is, its default, the
-//! values it takes and what it affects.
+//! The reference of all keys, for `dsi config` and for `src/guide/configuration.md`: what each is, its
+//! default, the values it takes and what it affects.
 
 use std::sync::LazyLock;
 

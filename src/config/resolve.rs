@@ -11,11 +11,12 @@ use super::{Config, conflicts};
 use crate::config_schema::Allowed;
 use crate::error::{Error, Result};
 
-/// Keys that do not come from the file: the start of each complaint about them, and a table like that of a file.
+/// Keys that do not come from the file: the start of each complaint about them, and a table like that of a
+/// file.
 pub type Layer<'a> = (&'a str, &'a Table);
 
-/// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) and then the layer in order, and
-/// checks.
+/// Reads `text`, which came from `origin`, applies the overrides (`section.key=value`) and then the layer in
+/// order, and checks.
 ///
 /// # Errors
 /// [`Error::Line`] for broken TOML; else [`Error::Config`] with everything that is wrong.

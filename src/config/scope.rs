@@ -14,18 +14,18 @@ pub enum Scope {
     Embeddings,
     /// What decides an index that nothing is trained on yet.
     Index,
-    /// What decides the weights of a finished run. Its corpus and encoder may have moved: the index knows them by their
-    /// fingerprints.
+    /// What decides the weights of a finished run. Its corpus and encoder may have moved: the index knows
+    /// them by their fingerprints.
     Run,
-    /// What decides a training that goes on: also the precision, and the search that beam negatives and the best
-    /// checkpoint come from. A finished run may be searched in any way.
+    /// What decides a training that goes on: also the precision, and the search that beam negatives and the
+    /// best checkpoint come from. A finished run may be searched in any way.
     Resume,
     /// What decides a pretrained CLIP.
     Clip,
     /// What decides the figures of a report, except for the seed: the report keeps a hash of it.
     Settings,
-    /// What rows of an ablation must agree in to share their weights. `[search]` is not in it although three of its
-    /// keys decide a training: a row that differs there is trained only if it says `retrain = true`.
+    /// What rows of an ablation must agree in to share their weights. `[search]` is not in it although three
+    /// of its keys decide a training: a row that differs there is trained only if it says `retrain = true`.
     SharedWeights,
     /// What an ablation's run folder must agree in with its row.
     RunFolder,

@@ -32,8 +32,9 @@ pub enum Allowed {
 }
 
 impl Allowed {
-    /// The value as the key's type holds it: a whole number becomes a float, and a number a text, for keys of those
-    /// types. `None` for a value of another type, and for one that is not allowed: NaN and infinities never are.
+    /// The value as the key's type holds it: a whole number becomes a float, and a number a text, for keys of
+    /// those types. `None` for a value of another type, and for one that is not allowed: NaN and infinities
+    /// never are.
     pub fn admit(&self, value: &Value) -> Option<Value> {
         let value = self.converted(value);
         self.accepts(&value).then_some(value)

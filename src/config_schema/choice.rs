@@ -1,7 +1,7 @@
 //! `choice!`: an enum with one word for each value, in configuration files, in JSON and in tables.
 
-/// Declares the enum and its words. It gets `ALL`, `WORDS`, `word`, `of`, `about`, `Display`, serde's traits by those
-/// words, and may be the type of a key. `"word" | "alias"` reads a second word for the same value.
+/// Declares the enum and its words. It gets `ALL`, `WORDS`, `word`, `of`, `about`, `Display`, serde's traits
+/// by those words, and may be the type of a key. `"word" | "alias"` reads a second word for the same value.
 macro_rules! choice {
     (
         $(#[$about:meta])*

@@ -3,8 +3,8 @@
 use super::choice;
 
 choice! {
-    /// What a key decides directly. What is made from that changes with it: embeddings make the index, the index and
-    /// the training make the weights, and weights are searched and measured.
+    /// What a key decides directly. What is made from that changes with it: embeddings make the index, the
+    /// index and the training make the weights, and weights are searched and measured.
     Effect {
         /// The corpus, and the embeddings of its captions and photos.
         Embeddings = "embeddings",

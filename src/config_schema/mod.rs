@@ -1,7 +1,7 @@
 //! How configuration keys are declared: one line a key, from which everything else about the key follows.
 //!
-//! A module declares the section it works with by `section!`, each closed set of words by `choice!`, and a set of words
-//! that names the entries of a table by `table_choice!`:
+//! A module declares the section it works with by `section!`, each closed set of words by `choice!`, and a
+//! set of words that names the entries of a table by `table_choice!`:
 //!
 //! ```text
 //! section! {
@@ -15,10 +15,10 @@
 //! }
 //! ```
 //!
-//! A line holds the type, the default, the allowed range and the [`Effect`]s of the key; without `affects` the key
-//! has those of its section. The line makes a public field, its default, and a [`Key`]: the rule that values are
-//! checked against, the text of a refusal, the entry of the reference that `dsi config` prints, and the key's place
-//! in the lists of what may change between two uses of a run.
+//! A line holds the type, the default, the allowed range and the [`Effect`]s of the key; without `affects`
+//! the key has those of its section. The line makes a public field, its default, and a [`Key`]: the rule that
+//! values are checked against, the text of a refusal, the entry of the reference that `dsi config` prints,
+//! and the key's place in the lists of what may change between two uses of a run.
 
 mod allowed;
 mod choice;

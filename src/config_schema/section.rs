@@ -30,8 +30,8 @@ pub trait Literal {
     fn of(written: Self::Written) -> Self;
 }
 
-/// Declares a section; see the head of [`crate::config_schema`]. A block `sections { name: Type; }` after the keys
-/// makes it the root, whose keys are its own and those of the sections.
+/// Declares a section; see the head of [`crate::config_schema`]. A block `sections { name: Type; }` after the
+/// keys makes it the root, whose keys are its own and those of the sections.
 macro_rules! section {
     (
         $(#[doc = $about:literal])*

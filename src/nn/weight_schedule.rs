@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_schema::{Allowed, Literal, Setting};
 
-/// A weight over the steps of a training: one number, or points `step:weight` with straight lines between them, such as
-/// `"0:0 100:0.5"`. Before the first point and after the last one it stays.
+/// A weight over the steps of a training: one number, or points `step:weight` with straight lines between
+/// them, such as `"0:0 100:0.5"`. Before the first point and after the last one it stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WeightSchedule {

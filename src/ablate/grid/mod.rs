@@ -17,8 +17,8 @@
 //! search.beam = [20, 50]
 //! ```
 //!
-//! The base is the first row of every ablation and is not written down. This module turns text into [`Row`]s and
-//! reports all problems at once; it runs nothing.
+//! The base is the first row of every ablation and is not written down. This module turns text into [`Row`]s
+//! and reports all problems at once; it runs nothing.
 
 #[cfg(test)]
 mod tests;
@@ -93,8 +93,8 @@ impl Row {
 /// Reads a grid file.
 ///
 /// # Errors
-/// When it cannot be read or is not TOML, and with [`Error::Config`] listing every problem. The keys that rows set are
-/// checked later, by [`config::Config::load_with`].
+/// When it cannot be read or is not TOML, and with [`Error::Config`] listing every problem. The keys that
+/// rows set are checked later, by [`config::Config::load_with`].
 pub fn read(path: &Path) -> Result<Grid> {
     let mut problems = Vec::new();
     let grid = parse(config::read_toml(path)?, &mut problems);
@@ -187,8 +187,8 @@ fn row_of(mut table: Table, number: usize, problems: &mut Vec<String>) -> Option
     Some(Row { name, set, retrain, written: true })
 }
 
-/// One row for each combination of the values of a `[grid]`; keys in alphabetical order, the last one's values changing
-/// fastest.
+/// One row for each combination of the values of a `[grid]`; keys in alphabetical order, the last one's
+/// values changing fastest.
 fn combinations(grid: &Table, problems: &mut Vec<String>) -> Vec<Row> {
     let axes: Vec<(String, Vec<Value>)> = axes(grid, problems);
     let count = axes.iter().try_fold(1_usize, |count, (_, values)| count.checked_mul(values.len()));

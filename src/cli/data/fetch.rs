@@ -15,8 +15,9 @@ use crate::progress::Progress;
 
 /// Download a dataset with its photos, or a CLIP from the hub, and check that it is complete.
 ///
-/// The download size is shown first, and files that are there already are kept. Archives that must be downloaded by
-/// hand, or that you already have, can be put into the folder. HF_ENDPOINT, HF_HOME and HF_TOKEN are respected.
+/// The download size is shown first, and files that are there already are kept. Archives that must be
+/// downloaded by hand, or that you already have, can be put into the folder. HF_ENDPOINT, HF_HOME and
+/// HF_TOKEN are respected.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data fetch flickr30k

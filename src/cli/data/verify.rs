@@ -11,7 +11,8 @@ use crate::data::settings::OnBadImage;
 use crate::data::verify::{self, Count};
 use crate::progress::Progress;
 
-/// Check that a corpus is complete: its splits have the published sizes, and every photo is there and decodes.
+/// Check that a corpus is complete: its splits have the published sizes, and every photo is there and
+/// decodes.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data verify --config configs/flickr30k.toml

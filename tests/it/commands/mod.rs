@@ -2,6 +2,7 @@
 
 mod ablate;
 mod compare;
+mod config;
 mod data;
 mod eval;
 mod pretrain;
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
     let files = [
         ablate::tests,
         compare::tests,
+        config::tests,
         data::tests,
         eval::tests,
         pretrain::tests,
