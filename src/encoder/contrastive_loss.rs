@@ -17,8 +17,8 @@ pub fn contrastive_loss(images: &Tensor, texts: &Tensor, scale: &Tensor) -> Resu
     symmetric(&images.matmul(&texts.t()?)?.broadcast_mul(&scale.exp()?)?)
 }
 
-/// [`contrastive_loss`] of pairs in which an image may occur several times: `owners` holds the image of each pair, and the
-/// other captions of an image are not among its negatives.
+/// [`contrastive_loss`] of pairs in which an image may occur several times: `owners` holds the image of each
+/// pair, and the other captions of an image are not among its negatives.
 ///
 /// # Errors
 /// When the shapes differ.
@@ -82,7 +82,8 @@ mod tests {
         };
         let plain = contrastive_loss(&images, &texts, &scale).unwrap().to_scalar::<f32>().unwrap();
         assert_eq!(loss(&[0, 1, 2]), plain);
-        // The rows of image 0, which occurs twice, have 2 against 0 once; the other row has 2 against 0 twice.
+        // The rows of image 0, which occurs twice, have 2 against 0 once; the other row has 2 against 0
+        // twice.
         let expected = (2.0 * 0.126_928 + (1.0 + 2.0 * (-2f32).exp()).ln()) / 3.0;
         assert!((loss(&[0, 0, 2]) - expected).abs() < 1e-5, "{}", loss(&[0, 0, 2]));
     }

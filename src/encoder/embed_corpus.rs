@@ -1,4 +1,5 @@
-//! Opens the corpus of a configuration and embeds all of it, or takes the embeddings from the encoder or the cache.
+//! Opens the corpus of a configuration and embeds all of it, or takes the embeddings from the encoder or the
+//! cache.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 
-/// The corpus of `[data]`, embedded by the encoder of `[encoder]`. Each rank embeds a share; all of them return everything.
+/// The corpus of `[data]`, embedded by the encoder of `[encoder]`. Each rank embeds a share; all of them
+/// return everything.
 ///
 /// # Errors
 /// When the corpus or the encoder cannot be read, or a photo cannot and `data.on_bad_image` is `"error"`.
@@ -35,7 +37,8 @@ pub fn embed_corpus(data: &Data, encoder: &Encoder, ctx: &Context) -> Result<Emb
     embed_corpus_with(opened, corpus, Path::new(&encoder.cache), data.on_bad_image, ctx)
 }
 
-/// A corpus embedded by an encoder that is open already. `cache` is the folder that keeps computed embeddings.
+/// A corpus embedded by an encoder that is open already. `cache` is the folder that keeps computed
+/// embeddings.
 ///
 /// # Errors
 /// When a photo cannot be read and is not to be skipped, or the ranks see different photos or captions.
@@ -81,7 +84,8 @@ fn open_all(data: &Data, ctx: &Context) -> Result<Corpus> {
     })
 }
 
-/// The cached embeddings; `None` on all ranks when one of them has none, since all must then embed their shares.
+/// The cached embeddings; `None` on all ranks when one of them has none, since all must then embed their
+/// shares.
 fn read_on_all_ranks(
     cache: &EmbeddingCache,
     corpus: &Corpus,
@@ -91,8 +95,8 @@ fn read_on_all_ranks(
     if comm.any(cached.is_none()) { None } else { cached }
 }
 
-/// Embeds the images with readable photos and their captions, and writes the cache. Returns these images as positions in
-/// `corpus`, the corpus of them alone, and their embeddings.
+/// Embeds the images with readable photos and their captions, and writes the cache. Returns these images as
+/// positions in `corpus`, the corpus of them alone, and their embeddings.
 fn embed_and_keep(
     encoder: &dyn DualEncoder,
     corpus: &Corpus,

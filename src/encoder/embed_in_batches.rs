@@ -1,10 +1,11 @@
-//! Embeds a list batch by batch. The batches decide the last bits of the rows, so their order and size are explicit.
+//! Embeds a list batch by batch. The batches decide the last bits of the rows, so their order and size are
+//! explicit.
 
 use crate::error::Result;
 use crate::matrix::Matrix;
 
-/// The positions of tokenised captions, shortest first: captions of similar length share a batch, so little of it is
-/// padding. Captions of equal length keep their order.
+/// The positions of tokenised captions, shortest first: captions of similar length share a batch, so little
+/// of it is padding. Captions of equal length keep their order.
 pub fn shortest_first(captions: &[Vec<u32>]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..captions.len()).collect();
     order.sort_by_key(|&caption| captions[caption].len());

@@ -1,6 +1,7 @@
 //! The file that keeps the embeddings of a corpus, named by a hash of all that they depend on.
 //!
-//! It is safetensors with `kept` (u32, the images whose photos could be read), `images` and `captions` (one f32 row each).
+//! It is safetensors with `kept` (u32, the images whose photos could be read), `images` and `captions` (one
+//! f32 row each).
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,8 @@ impl EmbeddingCache {
         &self.path
     }
 
-    /// The kept images and the embeddings of the file; `None` when it is missing, damaged or of another corpus.
+    /// The kept images and the embeddings of the file; `None` when it is missing, damaged or of another
+    /// corpus.
     pub fn read(&self, corpus: &Corpus) -> Option<(Vec<ImageIdx>, Embeddings)> {
         let mut tensors = tensors::read(&self.path).ok()?;
         let kept: Vec<u32> = tensors.remove("kept")?.to_vec1().ok()?;

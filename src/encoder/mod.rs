@@ -1,16 +1,17 @@
 //! Encoders: captions and photos become unit vectors in one joint space.
 //!
 //! [`DualEncoder`] is the interface. CLIP ([`clip`]) implements it, and so do ready-made embeddings
-//! ([`precomputed_features`]). Code outside this folder holds an `Arc<dyn DualEncoder>` and does not know which one it is.
-//! [`embed_corpus`](mod@embed_corpus) embeds a whole corpus with it and caches the result.
+//! ([`precomputed_features`]). Code outside this folder holds an `Arc<dyn DualEncoder>` and does not know
+//! which one it is. [`embed_corpus`](mod@embed_corpus) embeds a whole corpus with it and caches the result.
 //!
 //! # How to add an encoder kind
 //! 1. Write one file in this folder with a type that implements [`DualEncoder`] and a constant [`EncoderSpec`] that opens it.
 //! 2. Add the constant to [`ENCODERS`]; its name is the word for `encoder.kind`.
 //!
-//! Caption batching is in [`embed_in_batches`](mod@embed_in_batches), the treatment of photos that cannot be read in
-//! [`unreadable_photos`]; an implementation calls these and adds none of its own. An encoder that can be trained with
-//! the decoder also implements [`TrainableDualEncoder`] and returns it from [`DualEncoder::trainable`].
+//! Caption batching is in [`embed_in_batches`](mod@embed_in_batches), the treatment of photos that cannot be
+//! read in [`unreadable_photos`]; an implementation calls these and adds none of its own. An encoder that can
+//! be trained with the decoder also implements [`TrainableDualEncoder`] and returns it from
+//! [`DualEncoder::trainable`].
 //!
 //! Errors: tensor operations fail only when the device does.
 
@@ -51,8 +52,8 @@ pub type Advance<'a> = &'a dyn Fn(usize);
 
 /// Embeds captions and photos in one joint space.
 ///
-/// Equal calls give equal rows. The last bits of a row may depend on the other inputs of the call, since they share
-/// matrix products.
+/// Equal calls give equal rows. The last bits of a row may depend on the other inputs of the call, since they
+/// share matrix products.
 pub trait DualEncoder: Send + Sync {
     /// Captions → unit rows (caption, width).
     ///

@@ -12,7 +12,8 @@ pub enum MirrorTta {
 }
 
 impl MirrorTta {
-    /// The setting for photo queries (`search.mirrored`). The images of a gallery are always embedded with [`MirrorTta::Off`].
+    /// The setting for photo queries (`search.mirrored`). The images of a gallery are always embedded with
+    /// [`MirrorTta::Off`].
     pub fn of_queries(mirrored: bool) -> Self {
         if mirrored { Self::On } else { Self::Off }
     }
@@ -26,8 +27,8 @@ pub type ViewRng<'a> = &'a (dyn Fn(usize) -> Rng + Sync);
 pub struct PhotoView<'a> {
     /// Whether the mirror image is embedded too.
     pub mirror: MirrorTta,
-    /// The random streams of second views (cropped, mirrored, recoloured, compressed); without them photos are embedded
-    /// as they are.
+    /// The random streams of second views (cropped, mirrored, recoloured, compressed); without them photos
+    /// are embedded as they are.
     pub second_view: Option<ViewRng<'a>>,
 }
 

@@ -1,4 +1,5 @@
-//! What one training pass through a tower leaves out at random: whole patches of photos, and numbers inside blocks.
+//! What one training pass through a tower leaves out at random: whole patches of photos, and numbers inside
+//! blocks.
 
 use rand::RngCore as _;
 

@@ -1,4 +1,5 @@
-//! An encoder whose chosen layers are variables: it embeds with gradients, for `dsi train` and `dsi pretrain`.
+//! An encoder whose chosen layers are variables: it embeds with gradients, for `dsi train` and `dsi
+//! pretrain`.
 
 use std::path::Path;
 
@@ -59,8 +60,8 @@ pub enum TowerSide {
 pub struct Placement {
     /// Its tower; `None` for the temperature.
     pub tower: Option<TowerSide>,
-    /// Blocks of its tower between it and the output: 0 for the last block and what follows it, all of them for the
-    /// embeddings.
+    /// Blocks of its tower between it and the output: 0 for the last block and what follows it, all of them
+    /// for the embeddings.
     pub blocks_above: usize,
     /// Whether weight decay applies: not to norms, biases, embeddings and the temperature.
     pub decays: bool,
@@ -124,8 +125,8 @@ pub trait TrainableDualEncoder {
     /// When the device fails.
     fn photos(&self, photos: &[&[u8]], regularization: &mut Regularization) -> Result<Tensor>;
 
-    /// Writes it to a folder that an encoder of its kind is opened from, weights in `dtype`, and returns the fingerprint
-    /// of that encoder.
+    /// Writes it to a folder that an encoder of its kind is opened from, weights in `dtype`, and returns the
+    /// fingerprint of that encoder.
     ///
     /// # Errors
     /// When the disk refuses.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_schema::{Allowed, Setting};
 
-/// The part of a transformer that is trained, counted from its output: `"none"`, `"all"`, or a number of blocks.
+/// The part of a transformer that is trained, counted from its output: `"none"`, `"all"`, or a number of
+/// blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TrainableLayers {

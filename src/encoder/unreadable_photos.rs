@@ -1,7 +1,7 @@
 //! Photos that cannot be read: which are skipped, which stop the program, and how many there were.
 //!
-//! When a corpus is opened, its unreadable photos are left out ([`split_readable`]). In a training that has begun, a photo
-//! that can no longer be read keeps the embedding it had ([`PhotoFallback`]).
+//! When a corpus is opened, its unreadable photos are left out ([`split_readable`]). In a training that has
+//! begun, a photo that can no longer be read keeps the embedding it had ([`PhotoFallback`]).
 
 use std::collections::BTreeSet;
 
@@ -116,8 +116,8 @@ impl PhotoFallback {
     }
 }
 
-/// Rows of all `photos` (photo, width): those that `embed` makes of the readable ones, and for each other photo its row
-/// of `fallback` (photo, width). The readable rows keep their gradients.
+/// Rows of all `photos` (photo, width): those that `embed` makes of the readable ones, and for each other
+/// photo its row of `fallback` (photo, width). The readable rows keep their gradients.
 ///
 /// # Errors
 /// Those of `embed` and `fallback`.

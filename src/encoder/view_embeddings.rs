@@ -34,8 +34,8 @@ impl ViewEmbeddings {
         Self { rows, images }
     }
 
-    /// The encoder's unit rows of `count` second views of each photo, and of the photos. Each rank embeds a share. Each view
-    /// is cached when it is done, so a larger `count` later embeds only the new ones.
+    /// The encoder's unit rows of `count` second views of each photo, and of the photos. Each rank embeds a
+    /// share. Each view is cached when it is done, so a larger `count` later embeds only the new ones.
     ///
     /// # Errors
     /// When there are no photos, or one can no longer be read.

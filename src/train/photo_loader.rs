@@ -123,7 +123,8 @@ impl BatchDecoder {
         [queries, self.decode_share(&pairs, "paired photo", batch)]
     }
 
-    /// This rank's share of some images' photos. The random stream of a photo does not depend on the rank that decodes it.
+    /// This rank's share of some images' photos. The random stream of a photo does not depend on the rank
+    /// that decodes it.
     fn decode_share(&self, images: &[usize], stream: &str, batch: MicroBatch) -> Vec<Result<Vec<u8>>> {
         let share = share(self.rank, self.ranks, images.len());
         let photos: Vec<&Photo> = images[share.clone()].iter().map(|&image| &self.photos[image]).collect();

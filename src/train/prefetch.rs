@@ -21,7 +21,8 @@ impl<T: Send + 'static> Prefetcher<T> {
         Self { compute: Arc::new(compute), coming: None, waited: Duration::ZERO }
     }
 
-    /// The value of this number. Values in a row are computed ahead; any other number starts a new thread there.
+    /// The value of this number. Values in a row are computed ahead; any other number starts a new thread
+    /// there.
     pub fn of(&mut self, number: usize) -> T {
         let began = Instant::now();
         let (next, channel) = match self.coming.take() {

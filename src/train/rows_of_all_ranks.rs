@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use crate::distributed::Comm;
 use crate::error::Result;
 
-/// The rows of all ranks in order, (rows of all ranks, width): those of this rank with their gradients, the others as
-/// constants.
+/// The rows of all ranks in order, (rows of all ranks, width): those of this rank with their gradients, the
+/// others as constants.
 ///
 /// # Errors
 /// When the device fails.

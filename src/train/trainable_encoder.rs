@@ -1,8 +1,9 @@
-//! The encoder while `dsi train` trains it with the decoder: it embeds the queries of each step anew, with gradients.
+//! The encoder while `dsi train` trains it with the decoder: it embeds the queries of each step anew, with
+//! gradients.
 //!
-//! What follows from the initial encoder stays as it was: the alignment, the docids and the teacher's distribution (unless
-//! `tune.reassign_every` renews docids and teacher), and the rows that queries are mixed with or shifted by. A tower that is
-//! not trained is not run; its cached embeddings are used.
+//! What follows from the initial encoder stays as it was: the alignment, the docids and the teacher's
+//! distribution (unless `tune.reassign_every` renews docids and teacher), and the rows that queries are mixed
+//! with or shifted by. A tower that is not trained is not run; its cached embeddings are used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -208,10 +209,12 @@ impl<'a> TrainableEncoder<'a> {
         })
     }
 
-    /// Unit rows (image, width) of all images by the encoder as it is now, not aligned. Each rank embeds a share.
+    /// Unit rows (image, width) of all images by the encoder as it is now, not aligned. Each rank embeds a
+    /// share.
     ///
     /// # Errors
-    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`; otherwise it keeps its initial row.
+    /// When a photo can no longer be read and `data.on_bad_image` is `"error"`; otherwise it keeps its
+    /// initial row.
     pub fn embed_gallery(&mut self) -> Result<Matrix> {
         if self.section.image == TrainableLayers::None {
             return Ok(self.initial.images.clone());
@@ -264,8 +267,8 @@ impl<'a> TrainableEncoder<'a> {
     }
 }
 
-/// What the blocks keep for the backward pass: their input to save memory, or everything so that the ranks can add their
-/// gradients up during the pass.
+/// What the blocks keep for the backward pass: their input to save memory, or everything so that the ranks
+/// can add their gradients up during the pass.
 fn kept_by_blocks(section: &Tune, ctx: &Context) -> Option<Keep> {
     if section.recompute {
         return Some(Keep::Input);

@@ -1,4 +1,5 @@
-//! A CLIP with its tokenizer and preprocessing: read from one folder, checked against each other, written to one folder.
+//! A CLIP with its tokenizer and preprocessing: read from one folder, checked against each other, written to
+//! one folder.
 
 use std::path::Path;
 
@@ -32,7 +33,8 @@ pub struct ClipBundle {
 }
 
 impl ClipBundle {
-    /// Reads a folder in a layout of [`crate::data::clip_files`]; parameters of the trained layers become variables.
+    /// Reads a folder in a layout of [`crate::data::clip_files`]; parameters of the trained layers become
+    /// variables.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.
@@ -121,8 +123,8 @@ impl TrainableDualEncoder for ClipBundle {
         unit_rows(&self.clip.embed_images_with(regularization, &pixels)?)
     }
 
-    /// Writes transformers' layout, whatever layout it was read from. The preprocessing comes last: with it the folder is
-    /// complete.
+    /// Writes transformers' layout, whatever layout it was read from. The preprocessing comes last: with it
+    /// the folder is complete.
     fn write(&self, path: &Path, dtype: DType) -> Result<String> {
         let mut shape = self.shape.clone();
         // Without it, transformers would look for CLIP's own end token in any vocabulary.

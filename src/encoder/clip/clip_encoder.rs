@@ -49,7 +49,8 @@ fn open(source: &EncoderSource) -> Result<Arc<dyn DualEncoder>> {
 }
 
 impl ClipEncoder {
-    /// Opens a folder in a layout of [`crate::data::clip_files`]; `batch` captions or photos are encoded at once.
+    /// Opens a folder in a layout of [`crate::data::clip_files`]; `batch` captions or photos are encoded at
+    /// once.
     ///
     /// # Errors
     /// When a file is missing or broken, or the files do not belong together.

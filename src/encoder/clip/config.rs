@@ -40,8 +40,8 @@ pub struct TextConfig {
     pub num_attention_heads: usize,
     /// Longest text in tokens, start and end included.
     pub max_position_embeddings: usize,
-    /// The token at whose first occurrence the text's embedding is read. Files older than this key say 2 and mean the
-    /// highest token of a text, which is the end token too.
+    /// The token at whose first occurrence the text's embedding is read. Files older than this key say 2 and
+    /// mean the highest token of a text, which is the end token too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eos_token_id: Option<u32>,
     /// Activation of the MLP.
@@ -140,8 +140,8 @@ impl ClipConfig {
         Ok(config)
     }
 
-    /// Merges the sections as transformers' `CLIPConfig` does: any may be null, and a section under its older name (`_dict`)
-    /// replaces the one under the newer name.
+    /// Merges the sections as transformers' `CLIPConfig` does: any may be null, and a section under its older
+    /// name (`_dict`) replaces the one under the newer name.
     fn parse(text: &str) -> serde_json::Result<Self> {
         let mut sections: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
         for section in ["text_config", "vision_config"] {
@@ -152,7 +152,8 @@ impl ClipConfig {
         serde_json::from_value(sections.into())
     }
 
-    /// Checks bounds, which keep a hostile file from using absurd memory, and the divisions that the towers rely on.
+    /// Checks bounds, which keep a hostile file from using absurd memory, and the divisions that the towers
+    /// rely on.
     ///
     /// # Errors
     /// The first violation, as a clause that names the key.

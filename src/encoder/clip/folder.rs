@@ -1,5 +1,5 @@
-//! The weights and the shape of a CLIP on disk: read from any layout of [`crate::data::clip_files`], written in Hugging
-//! Face's. The same folder holds the tokenizer and the preprocessing.
+//! The weights and the shape of a CLIP on disk: read from any layout of [`crate::data::clip_files`], written
+//! in Hugging Face's. The same folder holds the tokenizer and the preprocessing.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,8 +20,8 @@ use read_weights::TensorMap;
 /// Reads a CLIP. Parameters of the trained layers become variables; the others never get a gradient.
 ///
 /// # Errors
-/// When a file is missing or broken, a tensor is missing, extra, misshapen or not finite (all are named), or a tower has
-/// fewer blocks than are to be trained.
+/// When a file is missing or broken, a tensor is missing, extra, misshapen or not finite (all are named), or
+/// a tower has fewer blocks than are to be trained.
 pub fn read(folder: &Path, trained: TrainableTowers, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
     let path = folder.join(clip_files::weights(folder).file);
     let (config, tensors) = read_parts(folder, &path)?;
@@ -88,7 +88,8 @@ pub fn fingerprint(folder: &Path, preprocess: &Preprocess) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Writes a CLIP, its weights in `dtype`: f16 halves the size without a loss that retrieval notices, f32 keeps every bit.
+/// Writes a CLIP, its weights in `dtype`: f16 halves the size without a loss that retrieval notices, f32
+/// keeps every bit.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -122,8 +123,8 @@ mod tests {
         loss.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
     }
 
-    /// Every trainable tensor receives a gradient, and it is the slope of the loss: central differences in f64
-    /// for the composed operations; the fused f32 kernels then agree with those.
+    /// Every trainable tensor receives a gradient, and it is the slope of the loss: central differences in
+    /// f64 for the composed operations; the fused f32 kernels then agree with those.
     #[test]
     fn every_parameter_has_the_gradient_of_finite_differences() {
         let builder = Builder::fresh(3, &Device::Cpu).of(DType::F64);

@@ -1,11 +1,11 @@
 //! CLIP (Radford et al. 2021): two towers that embed photos and captions in one space.
 //!
-//! [`Clip`] is the model, [`ClipBundle`] adds tokenizer and preprocessing, [`ClipEncoder`] is the frozen encoder of an
-//! experiment.
+//! [`Clip`] is the model, [`ClipBundle`] adds tokenizer and preprocessing, [`ClipEncoder`] is the frozen
+//! encoder of an experiment.
 //!
-//! It is written in differentiable operations, so it can be trained (`dsi pretrain`) and fine-tuned; candle's own
-//! implementation silently trains only a third of its tensors. Parameter names are those of Hugging Face's `CLIPModel`;
-//! open_clip's are translated ([`folder`]).
+//! It is written in differentiable operations, so it can be trained (`dsi pretrain`) and fine-tuned; candle's
+//! own implementation silently trains only a third of its tensors. Parameter names are those of Hugging
+//! Face's `CLIPModel`; open_clip's are translated ([`folder`]).
 
 mod bundle;
 pub mod clip_encoder;

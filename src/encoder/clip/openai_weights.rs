@@ -1,5 +1,6 @@
-//! The shape of a CLIP of OpenAI's first release, which has no configuration file. It is read off the shapes of the tensors,
-//! as OpenAI's `build_model` does (github.com/openai/CLIP, clip/model.py), here under transformers' names.
+//! The shape of a CLIP of OpenAI's first release, which has no configuration file. It is read off the shapes
+//! of the tensors, as OpenAI's `build_model` does (github.com/openai/CLIP, clip/model.py), here under
+//! transformers' names.
 
 use candle_core::Tensor;
 

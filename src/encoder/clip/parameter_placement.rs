@@ -1,4 +1,5 @@
-//! Which tower a parameter of a CLIP belongs to, how many blocks lie between it and the output, and whether it is trained.
+//! Which tower a parameter of a CLIP belongs to, how many blocks lie between it and the output, and whether
+//! it is trained.
 
 use super::ClipConfig;
 use crate::encoder::trainable_dual_encoder::{Placement, TowerSide, TrainableTowers};
@@ -62,7 +63,8 @@ pub fn tower(name: &str) -> Option<TowerSide> {
     IMAGE.has(name).then_some(TowerSide::Image)
 }
 
-/// Whether weight decay applies to the parameter of this name: not to norms, biases, embeddings and the temperature.
+/// Whether weight decay applies to the parameter of this name: not to norms, biases, embeddings and the
+/// temperature.
 fn decays(name: &str) -> bool {
     name.ends_with(".weight") && !name.contains("norm") && !name.contains("embedding")
 }

@@ -1,4 +1,5 @@
-//! Reads the tensors of a CLIP's folder from whichever files of weights it has, under the names that the files use.
+//! Reads the tensors of a CLIP's folder from whichever files of weights it has, under the names that the
+//! files use.
 //!
 //! Each of those files is outside data: a shard's name may not leave the folder.
 

@@ -18,8 +18,8 @@ pub struct TextTower {
     norm: LayerNorm,
 }
 
-/// A batch of tokenised captions, padded at the right to the longest of them. Under causal attention the end token does
-/// not see the padding after it, so no mask is needed.
+/// A batch of tokenised captions, padded at the right to the longest of them. Under causal attention the end
+/// token does not see the padding after it, so no mask is needed.
 #[derive(Debug, Clone)]
 pub struct TokenBatch {
     /// Token ids (batch, tokens), row by row.

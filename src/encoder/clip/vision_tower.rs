@@ -1,5 +1,5 @@
-//! The vision tower: a vision transformer (Dosovitskiy et al. 2021). The state of its class token, projected, is the
-//! photo's embedding.
+//! The vision tower: a vision transformer (Dosovitskiy et al. 2021). The state of its class token, projected,
+//! is the photo's embedding.
 
 use candle_core::Tensor;
 
@@ -76,8 +76,8 @@ impl VisionTower {
         Ok(Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions.weight)?)
     }
 
-    /// Pixels → patch tokens (batch, grid², width). A convolution with stride = kernel is one matrix product of the
-    /// cut-out patches, which is twice as fast here.
+    /// Pixels → patch tokens (batch, grid², width). A convolution with stride = kernel is one matrix product
+    /// of the cut-out patches, which is twice as fast here.
     fn patches(&self, pixels: &Tensor) -> Result<Tensor> {
         let (grid, side, channels) = (self.config.grid(), self.config.patch_size, self.config.num_channels);
         let batch = pixels.dim(0)?;
@@ -88,8 +88,8 @@ impl VisionTower {
     }
 }
 
-/// Tokens (batch, tokens, width) → the class token, which comes first, and a random `share` of the patches, in their order:
-/// (batch, 1 + kept, width).
+/// Tokens (batch, tokens, width) → the class token, which comes first, and a random `share` of the patches,
+/// in their order: (batch, 1 + kept, width).
 fn sample_patches(tokens: &Tensor, share: f64, rng: &mut Rng) -> Result<Tensor> {
     let (batch, count, width) = tokens.dims3()?;
     let kept = (((count - 1) as f64 * share).round() as usize).max(1);

@@ -1,4 +1,5 @@
-//! `dsi pretrain`: trains a CLIP on a train split by the contrastive loss alone, from random weights or from another CLIP.
+//! `dsi pretrain`: trains a CLIP on a train split by the contrastive loss alone, from random weights or from
+//! another CLIP.
 
 mod contrastive_task;
 mod split_examples;
@@ -34,8 +35,8 @@ pub struct Pretraining<'a> {
     pub on_bad: OnBadImage,
 }
 
-/// Trains on the train split of the corpus and writes the best checkpoint, by val recall, to `pretrain.out` in
-/// transformers' layout.
+/// Trains on the train split of the corpus and writes the best checkpoint, by val recall, to `pretrain.out`
+/// in transformers' layout.
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.

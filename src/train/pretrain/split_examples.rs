@@ -1,8 +1,9 @@
-//! The photos and captions of one split in memory: captions as tokens, photos as the squares that the encoder takes.
+//! The photos and captions of one split in memory: captions as tokens, photos as the squares that the encoder
+//! takes.
 //!
-//! Every photo is decoded once at the start, in parallel, so an unreadable one is found before anything is trained. Its
-//! square is kept while there is a [`MemoryBudget`]; the other photos are decoded again for each batch, ahead of it.
-//! Decoding is a function of the file, so the budget changes the speed and nothing else.
+//! Every photo is decoded once at the start, in parallel, so an unreadable one is found before anything is
+//! trained. Its square is kept while there is a [`MemoryBudget`]; the other photos are decoded again for each
+//! batch, ahead of it. Decoding is a function of the file, so the budget changes the speed and nothing else.
 
 use std::sync::Arc;
 
@@ -98,8 +99,8 @@ impl SplitExamples {
         photos.flat_map(|(photo, captions)| captions.iter().map(move |ids| (photo, ids.as_slice())))
     }
 
-    /// A second view of each of these photos' squares, the n-th drawn from `draw(n)`, as a square. (The view is taken of
-    /// the square because the whole photo is not kept.)
+    /// A second view of each of these photos' squares, the n-th drawn from `draw(n)`, as a square. (The view
+    /// is taken of the square because the whole photo is not kept.)
     ///
     /// # Errors
     /// As [`Self::photos`].

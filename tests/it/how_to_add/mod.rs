@@ -1,10 +1,12 @@
 //! Parts of one's own, outside the library: what the documentation of a seam says is enough to add one.
 
+mod encoder;
 mod retriever;
 
 use libtest_mimic::Trial;
 
 /// The tests of each file.
 pub fn tests() -> Vec<Trial> {
-    retriever::tests()
+    let files = [encoder::tests, retriever::tests];
+    files.iter().flat_map(|tests| tests()).collect()
 }

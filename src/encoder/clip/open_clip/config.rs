@@ -140,7 +140,8 @@ pub fn config(path: &Path) -> Result<ClipConfig> {
     })
 }
 
-/// The preprocessing that an `open_clip_config.json` states, for squares of `side` pixels. Omitted keys have CLIP's values.
+/// The preprocessing that an `open_clip_config.json` states, for squares of `side` pixels. Omitted keys have
+/// CLIP's values.
 ///
 /// # Errors
 /// When the file cannot be read, or states something that is not supported.

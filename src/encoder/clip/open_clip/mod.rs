@@ -1,8 +1,8 @@
-//! Translates the tensor names and the configuration of open_clip (LAION) and of OpenAI's first release into those of
-//! transformers.
+//! Translates the tensor names and the configuration of open_clip (LAION) and of OpenAI's first release into
+//! those of transformers.
 //!
-//! In their files the three input projections of attention are one tensor, the two projections into the joint space are
-//! transposed, and `open_clip_config.json` has its own keys.
+//! In their files the three input projections of attention are one tensor, the two projections into the joint
+//! space are transposed, and `open_clip_config.json` has its own keys.
 
 use super::read_weights::TensorMap;
 use crate::error::Result;
@@ -46,8 +46,8 @@ const TRANSPOSED: [&str; 2] = ["text_projection", "visual.proj"];
 /// Constants that OpenAI's release saved with the weights.
 const CONSTANTS: [&str; 4] = ["attn_mask", "input_resolution", "context_length", "vocab_size"];
 
-/// Tensors under transformers' names. Those of transformers are returned as they are. A name of neither library stays, and
-/// the loader refuses it.
+/// Tensors under transformers' names. Those of transformers are returned as they are. A name of neither
+/// library stays, and the loader refuses it.
 ///
 /// # Errors
 /// When a tensor cannot be split.
