@@ -1,5 +1,7 @@
 //! An encoder whose chosen layers are variables: it embeds with gradients, for `dsi train` and `dsi
 //! pretrain`.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::path::Path;
 
@@ -99,9 +101,6 @@ pub trait TrainableDualEncoder {
     fn placement(&self, parameter: &str) -> Placement;
 
     /// Logarithm of the inverse temperature of the contrastive loss: a scalar, at most the encoder's largest.
-    ///
-    /// # Errors
-    /// See the module.
     fn logit_scale(&self) -> Result<Tensor>;
 
     /// A caption as token ids, the end token last.
@@ -120,9 +119,6 @@ pub trait TrainableDualEncoder {
     fn texts(&self, captions: &[&[u32]], regularization: &mut Regularization) -> Result<Tensor>;
 
     /// Preprocessed photos → unit rows (photo, width).
-    ///
-    /// # Errors
-    /// When the device fails.
     fn photos(&self, photos: &[&[u8]], regularization: &mut Regularization) -> Result<Tensor>;
 
     /// Writes it to a folder that an encoder of its kind is opened from, weights in `dtype`, and returns the

@@ -7,9 +7,6 @@ use crate::error::Result;
 
 /// The rows of all ranks in order, (rows of all ranks, width): those of this rank with their gradients, the
 /// others as constants.
-///
-/// # Errors
-/// When the device fails.
 pub fn rows_of_all_ranks(rows: &Tensor, comm: &Comm) -> Result<Tensor> {
     if comm.size() == 1 {
         return Ok(rows.clone());

@@ -4,6 +4,8 @@
 //! What follows from the initial encoder stays as it was: the alignment, the docids and the teacher's
 //! distribution (unless `tune.reassign_every` renews docids and teacher), and the rows that queries are mixed
 //! with or shifted by. A tower that is not trained is not run; its cached embeddings are used.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,9 +145,6 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// Aligned unit rows (query, width) of captions, or of photos, shifted as the queries say.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn queries(&self, queries: &QueryBatch, photos: &BatchPhotos, batch: MicroBatch) -> Result<Tensor> {
         let captions = queries.captions();
         let (layers, modality) = match captions {
@@ -163,17 +162,11 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// Aligned unit rows (caption, width) of captions, without regularization.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn caption_queries(&self, captions: &[usize]) -> Result<Tensor> {
         self.align.side(Modality::Caption).forward(&self.captions(captions, None)?)
     }
 
     /// CLIP's contrastive loss on the pairs of a micro-batch, between aligned rows, since those are searched.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn contrastive(&self, photos: &BatchPhotos, batch: MicroBatch) -> Result<Tensor> {
         let pairs = self.sampler.paired(batch);
         let share = self.comm.share(pairs.len());
@@ -198,9 +191,6 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// Unit rows (caption, width) of captions by the encoder as it is now, not aligned.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn embed_captions(&self, captions: &[usize]) -> Result<Matrix> {
         let order: Vec<usize> = (0..captions.len()).collect();
         embed_in_batches(&order, EMBEDDED_AT_ONCE, self.encoder.width(), |items| {

@@ -138,9 +138,6 @@ impl TrainableDualEncoder for ClipBundle {
 }
 
 /// Preprocessed photos (side × side × 3 bytes each) → normalised pixels (photo, 3, side, side).
-///
-/// # Errors
-/// When the device fails.
 pub fn pixels(photos: &[&[u8]], preprocess: &Preprocess, device: &Device) -> Result<Tensor> {
     use rayon::prelude::*;
     let side = preprocess.side();

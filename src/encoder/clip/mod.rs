@@ -51,9 +51,6 @@ impl Clip {
     pub const LARGEST_SCALE: f64 = 100.0;
 
     /// A CLIP of this shape with the parameters of `scope`.
-    ///
-    /// # Errors
-    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &ClipConfig) -> Result<Self> {
         let projection = |name: &str, width: usize| {
             let std = Init::Normal((width as f32).powf(-0.5));

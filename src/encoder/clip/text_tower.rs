@@ -45,9 +45,6 @@ impl TokenBatch {
 
 impl TextTower {
     /// Parameters under `text_model`.
-    ///
-    /// # Errors
-    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &TextConfig) -> Result<Self> {
         let (width, embeddings) = (config.hidden_size, scope.sub("embeddings"));
         let shape = TransformerShape {

@@ -106,9 +106,6 @@ pub struct Transformer {
 
 impl Transformer {
     /// Parameters under `encoder.layers` of `scope`.
-    ///
-    /// # Errors
-    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, shape: &TransformerShape) -> Result<Self> {
         let layers = scope.sub("encoder.layers");
         let block = |n: usize| {
@@ -129,9 +126,6 @@ impl Transformer {
     }
 
     /// (batch, tokens, width) → the same shape.
-    ///
-    /// # Errors
-    /// See [`crate::encoder`].
     pub fn forward(&self, x: &Tensor, regularization: &mut Regularization) -> Result<Tensor> {
         let mut x = x.clone();
         for (block, trained) in &self.blocks {

@@ -25,9 +25,6 @@ pub struct VisionTower {
 
 impl VisionTower {
     /// Parameters under `vision_model`. (`pre_layrnorm` is how the published checkpoints spell it.)
-    ///
-    /// # Errors
-    /// See [`crate::encoder`].
     pub fn new(scope: &Scope, config: &VisionConfig) -> Result<Self> {
         let (width, patch, embeddings) = (config.hidden_size, config.patch_size, scope.sub("embeddings"));
         let shape = TransformerShape {
