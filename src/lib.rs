@@ -15,7 +15,7 @@
 //!
 //! | layer | what it holds |
 //! |---|---|
-//! | `main`, [`cli`] | one file a command; no logic |
+//! | `main`, [`cli`] | one file a command: parse, call, print |
 //! | [`ablate`] | many experiments: a grid of them, and one table |
 //! | [`experiment`] | the three jobs below in one run folder |
 //! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |

@@ -2,8 +2,8 @@
 //! returns.
 //!
 //! Results go to stdout, everything else to stderr. What is decided here concerns the program, not the
-//! retriever: run folders that may be begun or opened ([`run_opening`]), processes that run together
-//! ([`process`]), the device and the log.
+//! retriever: run folders that may be begun or opened (`run_opening`), processes that run together
+//! (`process`), the device and the log.
 
 mod ablate;
 mod compare;

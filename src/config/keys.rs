@@ -35,7 +35,7 @@ pub fn sections() -> Vec<&'static str> {
     names
 }
 
-/// Why a name that is no key is none, and what may have been meant.
+/// Says that a name is not a key, and which key may have been meant.
 pub fn unknown(key: &str) -> String {
     if sections().contains(&key) {
         return format!("{key} is a section: write [{key}] on a line of its own, and its keys below");
@@ -62,7 +62,7 @@ pub fn in_section(name: &str, section: &str) -> bool {
     name.split_once('.').map_or("", |(of, _)| of) == section
 }
 
-/// The name most like `text`. Long texts are no typing errors, and comparing them would cost time.
+/// The name most like `text`. Long texts are not typing errors, and comparing them takes time.
 pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |name| strsim::normalized_damerau_levenshtein(text, name);
     let best = (text.len() <= SHOWN).then(|| names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))))??;

@@ -133,7 +133,7 @@ impl Config {
     }
 }
 
-/// Reads a TOML file that is no configuration, such as a grid of them, within the same bounds.
+/// Reads a TOML file that is not a configuration, such as a grid of them, up to the same size.
 ///
 /// # Errors
 /// When the file cannot be read or is not TOML (with the line).

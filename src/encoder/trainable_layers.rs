@@ -23,7 +23,7 @@ impl TrainableLayers {
     /// What [`TrainableLayers::parse`] accepts, in words.
     pub const ALLOWED: &'static str = "\"none\", \"all\", or how many of the last blocks";
 
-    /// Reads a depth; `None` for anything that is none.
+    /// Reads a value; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "none" => Some(Self::None),

@@ -24,7 +24,7 @@ impl WeightSchedule {
         Self { text: weight.to_string(), points: vec![(0.0, weight)] }
     }
 
-    /// Reads a schedule; `None` for anything that is none.
+    /// Reads a schedule; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let weight = |text: &str| text.parse::<f64>().ok().filter(|w| (0.0..=1000.0).contains(w));
         let point = |text: &str| {
