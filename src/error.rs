@@ -1,6 +1,6 @@
-//! The one error type of the library: what failed, on which path or value, and what to do next.
+//! The error type of the library: what failed, on which path or value, and what to do next.
 //!
-//! Text is lower case and names the value. `main` prints the chain; the library never prints.
+//! Messages are lower case and name the value. `main` prints the chain; the library never prints.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's own error. Not called `source`: the chain that `main` prints would say it twice.
+        /// The system's error. Not called `source`, because the chain that `main` prints would repeat it.
         reason: std::io::Error,
     },
     /// A file was read but its content cannot be used.
@@ -38,16 +38,16 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// A configuration was refused; every problem found is listed.
+    /// A configuration was refused; lists every problem.
     #[error("the configuration was refused:\n  {}", .0.join("\n  "))]
     Config(Vec<String>),
-    /// An argument, a query or a combination of them cannot be served.
+    /// An argument, a query or a combination of them is not allowed.
     #[error("{0}")]
     Input(String),
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(Box<dyn std::error::Error + Send + Sync>),
-    /// The user asked to stop; what was done so far is saved.
+    /// The user requested a stop; the state is saved.
     #[error("stopped on request; {0}")]
     Stopped(String),
 }
@@ -69,7 +69,7 @@ impl Error {
         Self::Line { path: path.as_ref().to_path_buf(), line, what: what.into() }
     }
 
-    /// An argument or a combination of arguments that cannot be served.
+    /// An argument or a combination of arguments that is not allowed.
     pub fn input(what: impl Into<String>) -> Self {
         Self::Input(what.into())
     }

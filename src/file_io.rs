@@ -1,4 +1,4 @@
-//! Reading with a bound, writing all or nothing.
+//! Files: bounded reading, atomic writing.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
-/// When it cannot be read, or is larger: the message names both sizes.
+/// When it cannot be read, or is larger than the limit.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let mut bytes = Vec::new();
@@ -28,8 +28,8 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?).map_err(|_| Error::file(path, "is not UTF-8 text"))
 }
 
-/// Writes a file through a temporary one beside it: flush, fsync, rename, fsync of the folder.
-/// A crash at any byte leaves the old file or the new one, never a mixture. Parent folders are made.
+/// Writes a file through a temporary one in the same folder: flush, fsync, rename, fsync of the folder. A
+/// crash at any byte leaves the old file or the new one, never a mixture. Missing parent folders are created.
 ///
 /// # Errors
 /// When any of these steps fails (a full disk, a missing permission).
@@ -49,7 +49,7 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
     write().map_err(Error::io("write", path))
 }
 
-/// Temporary files with the permissions of ordinary ones (the user's mask applies), not of secrets.
+/// Temporary files with the permissions of ordinary ones (the user's mask applies), not private ones.
 fn builder() -> tempfile::Builder<'static, 'static> {
     #[cfg_attr(not(unix), allow(unused_mut, reason = "permissions are a matter of unix"))]
     let mut builder = tempfile::Builder::new();

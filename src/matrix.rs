@@ -56,7 +56,7 @@ impl Matrix {
         self.data.chunks_exact(self.width.max(1))
     }
 
-    /// The named rows, in the order named.
+    /// These rows, in this order.
     pub fn select(&self, rows: &[usize]) -> Self {
         let data = rows.iter().flat_map(|&row| self.row(row)).copied().collect();
         Self { width: self.width, data }

@@ -1,6 +1,6 @@
-//! What a query is made of.
+//! The two kinds of queries.
 
-/// A caption or a photo; the decoder is told which.
+/// The kind of a query, which is an input of the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Modality {
     /// Text.
@@ -13,7 +13,7 @@ impl Modality {
     /// Both, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::Caption, Self::Image];
 
-    /// Row in tables that have one entry a modality.
+    /// The row in tables with one entry per modality.
     pub fn row(self) -> usize {
         self as usize
     }

@@ -1,6 +1,6 @@
-//! How much memory this process takes.
+//! How much memory this process uses.
 
-/// Bytes of memory that are held now; none where the system does not say.
+/// Bytes of resident memory; `None` if the system does not say.
 pub fn held() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -10,7 +10,7 @@ pub fn held() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_is_held_is_told_where_the_system_does() {
+    fn linux_reports_resident_memory() {
         if cfg!(target_os = "linux") {
             assert!(super::held().is_some_and(|bytes| bytes > 1 << 20));
         }

@@ -1,7 +1,7 @@
 //! All randomness is a named stream of one seed.
 //!
-//! A stream is derived from `(seed, name, index)` and nothing else: what a step draws does not depend
-//! on what was drawn before it. A run that resumes at step N therefore needs no saved generator state.
+//! A stream is derived from `(seed, name, index)` and nothing else, so what a step draws does not depend on
+//! earlier draws. A run that resumes at step N therefore needs no saved generator state.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,4 @@
-//! Where things lie in a run folder: one experiment, everything needed to repeat, resume or serve it.
+//! The layout of a run folder: one experiment, with everything to repeat, resume, measure or search it.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// The run in this folder, which need not exist yet.
+    /// The run in this folder, which may not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -24,7 +24,7 @@ impl RunFolder {
         self.0.join("config.toml")
     }
 
-    /// What training measured: one JSON object a line.
+    /// The figures of the training: one JSON object per line.
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics.jsonl")
     }
@@ -34,7 +34,7 @@ impl RunFolder {
         self.0.join("checkpoints")
     }
 
-    /// The docids and what they were made with.
+    /// The index: docids, codebooks and alignment.
     pub fn index(&self) -> PathBuf {
         self.0.join("index")
     }
@@ -45,12 +45,12 @@ impl RunFolder {
         self.0.join("tuned")
     }
 
-    /// Which run's weights the reports were made with, where they are not its own: JSON.
+    /// The run whose weights the reports measure, if it is another one: JSON.
     pub fn borrowed(&self) -> PathBuf {
         self.0.join("weights.json")
     }
 
-    /// The weight that was fitted on val once training had ended, where that was asked for: JSON.
+    /// The re-rank weight fitted on val after training, if the configuration says so: JSON.
     pub fn fitted(&self) -> PathBuf {
         self.0.join("fitted.json")
     }

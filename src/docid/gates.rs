@@ -1,9 +1,9 @@
 //! The gates of an index: figures that say, before any training, whether its docids can work.
 //!
-//! A dead codebook or crowded docids cannot be repaired by the decoder, yet show up only after hours of
-//! training. So the index command fills a [`GateReport`] from the docids, the [collisions](super::suffix)
-//! and, for `rq`, the measures of [`super::reconstruction`], prints it, and stops on what
-//! [`GateReport::refuse`] returns. Levels are counted from 0, here and in the messages.
+//! The decoder cannot repair a dead codebook or crowded docids, and they show up only after hours of
+//! training. So `dsi index` fills a [`GateReport`] from the docids, the [collisions](super::suffix) and, for
+//! families with codebooks, the measures of [`super::reconstruction`]. It prints the report, and stops on
+//! what [`GateReport::refuse`] returns. Levels are counted from 0, here and in the messages.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,23 +17,23 @@ pub struct Limits {
     pub min_perplexity: f64,
     /// Largest share of images whose codes are those of another image too.
     pub max_collisions: f64,
-    /// Least share of queries whose docid survives a beam search by reconstruction, among those whose image exact
-    /// search has in as long a list: what a weak encoder misses anyway is no fault of the docids.
+    /// Least share of queries whose docid survives a beam search by reconstruction. Only queries count whose
+    /// image exact search finds in a list of the same length: the docids are not to blame for a weak encoder.
     pub min_survival: f64,
 }
 
 /// How one level of the docids is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LevelReport {
-    /// Codes that the level has.
+    /// Number of codes of the level.
     pub codes: usize,
-    /// Codes that some image uses.
+    /// Number of codes that some image uses.
     pub used: usize,
     /// exp of the entropy of the codes over the images: the number of codes in even use.
     pub perplexity: f64,
-    /// Mean cosine of embedding and reconstruction after this level, for levels with a codebook.
+    /// Mean cosine of embedding and reconstruction after this level; for levels with a codebook.
     pub cosine: Option<f64>,
-    /// Share of queries whose gold prefix survives to this level, when measured.
+    /// Share of queries whose gold prefix survives to this level, if measured.
     pub survival: Option<f64>,
 }
 
@@ -42,34 +42,34 @@ pub struct LevelReport {
 pub struct RecallAt {
     /// Length of the ranked list.
     pub k: usize,
-    /// Share of the queries whose image is on it, 0 to 1.
+    /// Share of the queries whose image is in the list, 0 to 1.
     pub recall: f64,
 }
 
 /// All figures of an index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateReport {
-    /// Images named.
+    /// Number of images.
     pub images: usize,
     /// One entry per level of the docids, the suffix included.
     pub levels: Vec<LevelReport>,
-    /// Whether the last level only tells apart images of equal codes; it is exempt from the perplexity gate.
+    /// Whether the last level is a collision suffix, which the perplexity gate ignores.
     pub suffix: bool,
-    /// Share of images whose codes are those of another image too; none where that is the design (`tree`).
+    /// Share of images whose codes are those of another image too; `None` where that is by design (`tree`).
     pub collisions: Option<f64>,
-    /// The beam that survival was measured with, when it was.
+    /// The beam that survival was measured with, if it was.
     pub beam: Option<usize>,
     /// Recall of exact search in a list as long as that beam.
     pub exact_at_beam: Option<f64>,
     /// Recall of search by reconstructions; empty when not measured.
     pub recall: Vec<RecallAt>,
-    /// Recall of exact search in the space that was quantised: what no docid can beat without training.
+    /// Recall of exact search in the quantised space, which docids cannot exceed without training.
     pub exact: Vec<RecallAt>,
 }
 
 impl GateReport {
-    /// The figures that docids alone give. The family made `family_levels` levels, any further one is the
-    /// suffix; `collisions` is none where equal codes are no fault.
+    /// The figures of the docids alone. The family made `family_levels` levels; a further one is the suffix.
+    /// `collisions` is `None` where equal codes are not a fault.
     pub fn new(docids: &DocidSet, family_levels: usize, collisions: Option<Collisions>) -> Self {
         Self {
             images: docids.images(),
@@ -89,8 +89,8 @@ impl GateReport {
         self
     }
 
-    /// Adds the shares of [`super::reconstruction::prefix_survival`] with this `beam`, and the recall of exact
-    /// search at it.
+    /// Adds the shares of [`super::reconstruction::prefix_survival`] with this `beam`, and the recall of
+    /// exact search at it.
     pub fn with_survival(mut self, beam: usize, survival: Vec<f64>, exact: f64) -> Self {
         self.levels.iter_mut().zip(survival).for_each(|(level, share)| level.survival = Some(share));
         Self { beam: Some(beam), exact_at_beam: Some(exact), ..self }
@@ -103,10 +103,10 @@ impl GateReport {
         Self { recall: at(reconstructions), exact: at(exact), ..self }
     }
 
-    /// Every gate that the index fails: the figure, the limit, the remedy. Empty when it may be used.
+    /// Every gate that the index fails: the figure, the limit, the remedy. Empty when the index may be used.
     pub fn refuse(&self, limits: &Limits) -> Vec<String> {
-        let held_to_perplexity = self.levels.len() - usize::from(self.suffix && !self.levels.is_empty());
-        let levels = self.levels[..held_to_perplexity].iter().enumerate();
+        let with_perplexity = self.levels.len() - usize::from(self.suffix && !self.levels.is_empty());
+        let levels = self.levels[..with_perplexity].iter().enumerate();
         let mut reasons: Vec<String> =
             levels.filter_map(|(level, report)| self.refuse_perplexity(level, report, limits)).collect();
         reasons.extend(self.refuse_collisions(limits));
@@ -160,7 +160,7 @@ fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }
 
-/// Use of the codes of one level.
+/// How the docids use the codes of one level.
 fn level_report(docids: &DocidSet, level: usize) -> LevelReport {
     let mut counts = vec![0usize; docids.codes_per_level()[level]];
     for docid in docids.iter() {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_refuses_nothing() {
+    fn figures_that_were_not_measured_refuse_nothing() {
         let report = GateReport { collisions: None, ..report() };
         let limits = Limits { min_perplexity: 0.0, max_collisions: 0.0, min_survival: 1.0 };
         assert!(report.refuse(&limits).is_empty());

@@ -1,9 +1,9 @@
-//! Deterministic k-means: the quantiser under [`super::rq`] and [`super::tree`].
+//! Deterministic k-means: the quantiser under [`super::rq`] and [`super::kmeans_tree`].
 //!
-//! k-means++ seeds (Arthur & Vassilvitskii 2007) on a sample, drawn in towards the mean, then Lloyd's
-//! iterations. The nearest centroid comes from one matrix product per block of rows:
-//! ‖x − c‖² = ‖x‖² − (2⟨x, c⟩ − ‖c‖²). Blocks have a fixed size and sums run in row order, so the result
-//! does not depend on the number of threads.
+//! Seeds by k-means++ (Arthur & Vassilvitskii 2007) on a sample, shrunk towards the mean, then Lloyd's
+//! iterations. One matrix product per block of rows gives the nearest centroids: ‖x − c‖² = ‖x‖² − (2⟨x, c⟩ −
+//! ‖c‖²). Blocks have a fixed size and sums run in row order, so the result does not depend on the number of
+//! threads.
 
 use rand::Rng as _;
 use rand::seq::index;
@@ -17,13 +17,15 @@ use crate::rng::Rng;
 /// Rows of one matrix product; 1,024 × 256 products are a megabyte and stay in the cache.
 const BLOCK: usize = 1024;
 
-/// Seeds are drawn from this many points per centroid: more cost time and change little, Lloyd sees all.
+/// Seeds are drawn from this many points per centroid. More cost time and change little: Lloyd uses all
+/// points.
 const SEED_POINTS: usize = 16;
 
 /// Seeds keep this share of their offset from the mean. In many dimensions a seed on a point is far from all
-/// other points and keeps that one alone, while the most central seed takes the rest: the deep levels of
-/// a residual quantiser die. Drawn in, seeds first divide the points by direction. On Flickr8k embeddings
-/// (12 × 256 codes) the perplexity of the last level rises from 16 to 208, recall@1 from 55 to 58%.
+/// other points and keeps only that one, while the most central seed takes the rest: the deep levels of a
+/// residual quantiser die. Shrunk towards the mean, seeds first divide the points by direction. On Flickr8k
+/// embeddings (12 × 256 codes) that raises the perplexity of the last level from 16 to 208, and recall@1 from
+/// 55 to 58%.
 const SEED_OFFSET: f32 = 0.25;
 
 /// A squared distance below this share of ‖x‖² is the rounding of the subtraction above, and counts as zero.
@@ -38,9 +40,9 @@ pub struct Nearest {
     pub distance: f32,
 }
 
-/// Fits `k` centroids (`k × width`) to `points` in at most `iterations` rounds. A centroid that loses all
-/// its points moves to the point farthest from its own; with fewer distinct points than `k` the surplus
-/// centroids repeat others and stay unused.
+/// Fits `k` centroids (`k × width`) to `points` in at most `iterations` rounds. A centroid that loses all its
+/// points moves to the point that is farthest from its own centroid. With fewer distinct points than `k`, the
+/// surplus centroids repeat others and stay unused.
 ///
 /// # Errors
 /// When `points` is empty or holds a number that is not finite, or `k` is not 1 to [`MAX_CODES`].
@@ -92,8 +94,8 @@ fn nearest(x: &[f32], products: &[f32], norms: &[f32]) -> Nearest {
     Nearest { centroid: best.0, distance: if distance > ROUNDING * norm { distance } else { 0.0 } }
 }
 
-/// k-means++: each next seed is drawn with a chance proportional to its squared distance from the seeds so
-/// far; then all move in towards the mean.
+/// k-means++: each seed is drawn with a probability proportional to its squared distance from the earlier
+/// seeds. Then all move towards the mean.
 fn seeds(points: &Matrix, k: usize, rng: &mut Rng) -> Matrix {
     let drawn = index::sample(rng, points.rows(), points.rows().min(k.saturating_mul(SEED_POINTS)));
     let sample = points.select(&drawn.into_vec());
@@ -128,7 +130,7 @@ fn draw(weights: &[f32], rng: &mut Rng) -> usize {
     weights.iter().position(passed).unwrap_or(weights.len() - 1)
 }
 
-/// The mean of each centroid's points; a centroid without points moves to one of the farthest points.
+/// The mean of each centroid's points. A centroid without points moves to one of the farthest points.
 fn means(points: &Matrix, nearest: &[Nearest], previous: &Matrix) -> Matrix {
     let mut members = vec![Vec::new(); previous.rows()];
     for (row, nearest) in nearest.iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, dot};
 use crate::rng::Rng;
 
-/// Clusters this deep are split no further. Embeddings of a model stay far above; data that peel off a few
+/// Clusters at this depth are not split. Embeddings of a model stay far above it; data that lose a few
 /// outliers per level would otherwise make docids of any length.
 const MAX_DEPTH: usize = 32;
 
@@ -33,7 +33,7 @@ struct Node {
 }
 
 impl KmeansTree {
-    /// Splits `points` (rows) until a cluster has at most `branching` of them or they are all alike.
+    /// Splits `points` (rows) until a cluster has at most `branching` of them or they are all equal.
     ///
     /// # Errors
     /// When `branching` is below 2, or as [`kmeans::fit`].
@@ -46,7 +46,7 @@ impl KmeansTree {
         Ok(Self { root, branching, depth })
     }
 
-    /// Number of codes of each level of a path; empty when all points fitted one leaf.
+    /// Number of codes of each level of a path; empty when all points are in one leaf.
     pub fn codes_per_level(&self) -> Vec<usize> {
         vec![self.branching; self.depth]
     }
@@ -89,7 +89,7 @@ impl Node {
         }
         let used: Vec<usize> = (0..branching).filter(|&cluster| !members[cluster].is_empty()).collect();
         if used.len() < 2 {
-            return Ok(Self::default()); // all points alike
+            return Ok(Self::default()); // all points are equal
         }
         let grow = |&cluster: &usize| {
             Self::grow(&points.select(&members[cluster]), branching, iterations, levels_left - 1, rng)
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn points_that_fit_one_leaf_or_are_all_alike_need_no_path() {
+    fn points_of_one_leaf_need_no_path() {
         for points in [Matrix::new(1, vec![1.0, 2.0]), Matrix::new(1, vec![3.0; 9])] {
             let tree = tree(&points, 2);
             assert!(tree.codes_per_level().is_empty());

@@ -1,9 +1,9 @@
 //! What the codebooks alone can find, before any decoder is trained.
 //!
 //! A grounded decoder starts as a search by reconstructions, score(q, x̂) = 2⟨q, x̂⟩ − ‖x̂‖² (the order of
-//! −‖q − x̂‖²). These measures say how good that start is: how near reconstructions come to the embeddings
-//! ([`cosines`]), what an exhaustive search over them finds ([`recall`]), and how often a beam over
-//! prefixes still holds the right one ([`prefix_survival`]). The figures go into [`super::gates`].
+//! −‖q − x̂‖²). These measures say how good that start is: how near reconstructions are to the embeddings
+//! ([`cosines`]), what an exhaustive search over them finds ([`recall`]), and how often a beam over prefixes
+//! keeps the right one ([`prefix_survival`]). The figures go into [`super::gates`].
 
 use rayon::prelude::*;
 
@@ -58,10 +58,9 @@ fn rank(products: &[f32], norms: &[f32], gold: usize) -> Option<usize> {
     rank_of(&scored(gold), (0..products.len()).map(scored))
 }
 
-/// For each level of the docids the share of the queries whose gold prefix is held by a beam search over
-/// the trie that keeps the best `beam` nodes of every level by reconstruction; ties go to the earlier
-/// node. A suffix level has no codebook and adds nothing to the score. An image outside the trie does not
-/// survive.
+/// For each level of the docids, the share of the queries whose gold prefix survives a beam search over the
+/// trie. The beam keeps the best `beam` nodes of every level by reconstruction; ties go to the earlier node.
+/// A suffix level has no codebook and adds nothing to the score. An image outside the trie does not survive.
 pub fn prefix_survival(
     queries: &Matrix,
     gold: &[ImageIdx],

@@ -1,5 +1,5 @@
-//! Revival of dead codes: while codebooks are trained (the family `learned`) some codes lose all their points,
-//! get no gradient any more and would stay lost.
+//! Revival of dead codes. While codebooks are trained (the family `learned`), some codes lose all their
+//! points; they then get no gradient and would stay unused.
 
 use rand::Rng as _;
 
@@ -9,10 +9,10 @@ use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::rng::Rng;
 
-/// QueryShift every code that no point uses towards a point that its level serves badly: halfway from the codeword that
-/// serves it to the residual there. On the residual itself it would keep that one point alone, as in
-/// [`super::kmeans`]. Points are drawn in proportion to their squared error, none twice a level. As nobody used those
-/// codes, no reconstruction changes. Returns the codebooks and how many codes were moved.
+/// Moves every code that no point uses towards a point with a large error at its level: halfway from the
+/// point's codeword to its residual. On the residual itself the code would keep only that point, as in
+/// [`super::kmeans`]. Points are drawn in proportion to their squared error, none twice a level. The moved
+/// codes were unused, so no reconstruction changes. Returns the codebooks and the number of moved codes.
 ///
 /// `codes`: those of each row of `points`.
 ///
@@ -28,35 +28,40 @@ pub fn revive(
     let mut levels = books.levels().to_vec();
     let mut moved = 0;
     for (level, book) in levels.iter_mut().enumerate() {
-        let of_row = |row: usize| codes[row][level] as usize;
-        let mut used = vec![false; book.rows()];
-        (0..points.rows()).for_each(|row| used[of_row(row)] = true);
-        let dead: Vec<usize> = (0..book.rows()).filter(|&code| !used[code]).collect();
-        let error = |row: usize| {
-            let pairs = residuals.row(row).iter().zip(book.row(of_row(row)));
-            pairs.map(|(r, e)| f64::from(r - e).powi(2)).sum::<f64>()
-        };
-        let worst = if dead.is_empty() {
-            Vec::new()
-        } else {
-            draw((0..points.rows()).map(error).collect(), dead.len(), rng)
-        };
-        moved += worst.len();
-        for (code, row) in dead.into_iter().zip(worst) {
-            let halfway: Vec<f32> =
-                residuals.row(row).iter().zip(book.row(of_row(row))).map(|(r, e)| 0.5 * (r + e)).collect();
-            book.row_mut(code).copy_from_slice(&halfway);
-        }
-        for row in 0..points.rows() {
-            let codeword = book.row(of_row(row));
-            residuals.row_mut(row).iter_mut().zip(codeword).for_each(|(r, e)| *r -= e);
+        let chosen: Vec<usize> = codes.iter().map(|codes| codes[level] as usize).collect();
+        moved += revive_level(book, &residuals, &chosen, rng);
+        for (row, &code) in chosen.iter().enumerate() {
+            residuals.row_mut(row).iter_mut().zip(book.row(code)).for_each(|(r, e)| *r -= e);
         }
     }
     Ok((Codebooks::new(levels)?, moved))
 }
 
-/// Up to `count` different positions, each drawn in proportion to its weight; those of weight zero are never drawn.
-/// (Efraimidis & Spirakis 2006: the largest u^(1/w).)
+/// Moves the unused codes of one level, and returns their number. `chosen`: the code of each residual.
+fn revive_level(book: &mut Matrix, residuals: &Matrix, chosen: &[usize], rng: &mut Rng) -> usize {
+    let mut used = vec![false; book.rows()];
+    chosen.iter().for_each(|&code| used[code] = true);
+    let dead: Vec<usize> = (0..book.rows()).filter(|&code| !used[code]).collect();
+    if dead.is_empty() {
+        return 0;
+    }
+    let error = |(row, &code): (usize, &usize)| squared_error(residuals.row(row), book.row(code));
+    let worst = draw(chosen.iter().enumerate().map(error).collect(), dead.len(), rng);
+    for (&code, &row) in dead.iter().zip(&worst) {
+        let codeword = book.row(chosen[row]);
+        let halfway: Vec<f32> = residuals.row(row).iter().zip(codeword).map(|(r, e)| 0.5 * (r + e)).collect();
+        book.row_mut(code).copy_from_slice(&halfway);
+    }
+    worst.len()
+}
+
+/// ‖r − e‖²
+fn squared_error(r: &[f32], e: &[f32]) -> f64 {
+    r.iter().zip(e).map(|(r, e)| f64::from(r - e).powi(2)).sum()
+}
+
+/// Up to `count` different positions, each drawn in proportion to its weight; those of weight zero are never
+/// drawn. (Efraimidis & Spirakis 2006: the largest u^(1/w).)
 fn draw(weights: Vec<f64>, count: usize, rng: &mut Rng) -> Vec<usize> {
     let key = |weight: f64| (1.0 - rng.random::<f64>()).ln() / weight;
     let keys = weights.iter().copied().map(key).collect::<Vec<_>>();

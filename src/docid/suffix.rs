@@ -1,8 +1,9 @@
-//! The collision rule: quantised images may get equal codes, but a docid names one image.
+//! The collision rule: a suffix that tells images with equal codes apart.
 //!
-//! Images that share their codes are numbered 0, 1, 2 … in [`ImageIdx`](crate::ids::ImageIdx) order by one
-//! last level, the suffix, which every docid then has. Images appended to a corpus leave earlier names as
-//! they were. Stands between the quantisers ([`super::rq`], [`super::tree`]) and the [`DocidSet`].
+//! Quantised images may get equal codes, but a docid names one image. If any images share their codes, every
+//! docid gets one more level, the suffix; it numbers the images of equal codes 0, 1, 2 … in
+//! [`ImageIdx`](crate::ids::ImageIdx) order. Appending images to a corpus changes no earlier docid, unless
+//! they cause the first collision.
 
 use super::{Code, Docid, DocidSet};
 use crate::error::Result;
@@ -12,24 +13,24 @@ use crate::error::Result;
 pub struct Collisions {
     /// Number of images.
     pub images: usize,
-    /// Images whose codes are those of at least one other image too.
+    /// Number of images whose codes at least one other image has too.
     pub shared: usize,
-    /// Images in the largest group of equal codes.
+    /// Number of images in the largest group of equal codes.
     pub largest: usize,
 }
 
 impl Collisions {
-    /// Share of the images whose codes are not theirs alone, 0 to 1.
+    /// Share of the images that share their codes with another, 0 to 1.
     pub fn share(&self) -> f64 {
         self.shared as f64 / self.images.max(1) as f64
     }
 }
 
-/// Makes unique docids of `codes` (one row per image in corpus order) whose levels have the given numbers
-/// of codes. Without a collision no level is added (unless there is none yet).
+/// Makes unique docids of `codes`, one row per image in corpus order, given the number of codes of each
+/// level. Without a collision no level is added, unless there is no level yet.
 ///
 /// # Errors
-/// As [`DocidSet::new`], but for shared docids.
+/// As [`DocidSet::new`], except for shared docids.
 pub fn unique(codes: Vec<Vec<Code>>, codes_per_level: &[usize]) -> Result<(DocidSet, Collisions)> {
     let (suffixes, collisions) = number_groups(&codes);
     let mut widths = codes_per_level.to_vec();

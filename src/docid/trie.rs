@@ -1,17 +1,17 @@
-//! The trie of the valid docids, in flat arrays: what keeps a beam from spelling an image that is not there.
+//! The trie of the valid docids, in flat arrays. It keeps a beam from spelling docids that no image has.
 //!
-//! Nodes are stored level by level in lexicographic order of their prefixes, so the children of a node
-//! are one range of the next level and the images below it are one range of the leaves (compressed
-//! sparse rows, as in STATIC). There is no dense code-to-child table: a beam never asks for the child
-//! of a given code, it enumerates the children of the nodes it holds and reads the logit of each.
+//! Nodes are stored level by level in lexicographic order of their prefixes. So the children of a node are
+//! one range of the next level, and the images below it are one range of the leaves (compressed sparse rows,
+//! as in STATIC). There is no dense table from codes to children: a beam enumerates the children of its nodes
+//! and reads the logit of each.
 
 use std::ops::Range;
 
 use super::{Code, DocidSet};
 use crate::ids::DocidRow;
 
-/// The docids of a gallery. A node is called by its level (zero-based: that of its last code) and its
-/// position there; nodes of the last level are the leaves, one per docid.
+/// The docids of a gallery. A node has a level (from zero: that of its last code) and a position within the
+/// level. Nodes of the last level are the leaves, one per docid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trie {
     levels: Vec<Level>,
@@ -23,7 +23,8 @@ pub struct Trie {
 struct Level {
     /// The last code of each node.
     codes: Vec<Code>,
-    /// Where the children of each node begin in the next level, and at the end where all end.
+    /// The first child of each node in the next level; one more entry marks the end of the last node's
+    /// children.
     first_child: Vec<u32>,
 }
 
@@ -53,7 +54,7 @@ impl Trie {
         Self { rows, ..trie }
     }
 
-    /// Adds the nodes of a docid of which the first `shared` levels stand already.
+    /// Adds the nodes of a docid; those of the first `shared` levels exist already.
     fn push(&mut self, codes: &[Code], shared: usize) {
         for (level, &code) in codes.iter().enumerate().skip(shared) {
             let first_child = self.next_len(level);
@@ -62,7 +63,7 @@ impl Trie {
         }
     }
 
-    /// Number of nodes below `level` so far; leaves have no nodes below.
+    /// Number of nodes of the level below `level` so far; zero below the leaves.
     fn next_len(&self, level: usize) -> u32 {
         self.levels.get(level + 1).map_or(0, |next| next.codes.len() as u32)
     }
@@ -77,7 +78,7 @@ impl Trie {
         self.levels[level].codes.len()
     }
 
-    /// The nodes of the first level: what an empty prefix may go on with.
+    /// The nodes of the first level: the children of the empty prefix.
     pub fn roots(&self) -> Range<u32> {
         0..self.len(0) as u32
     }
@@ -103,7 +104,7 @@ impl Trie {
         &self.rows
     }
 
-    /// The leaves below a node; a leaf has itself.
+    /// The leaves below a node; for a leaf, the leaf itself.
     pub fn leaves_under(&self, level: usize, node: u32) -> Range<u32> {
         let below = &self.levels[level..self.levels.len() - 1];
         below.iter().fold(node..node + 1, |nodes, level| {
@@ -129,7 +130,8 @@ impl Trie {
         &self.rows[leaves.start as usize..leaves.end as usize]
     }
 
-    /// The node of a prefix, at level `prefix.len() − 1`; none when no docid begins so, or it is empty.
+    /// The node of a prefix, at level `prefix.len() − 1`; `None` if no docid begins so, or the prefix is
+    /// empty.
     pub fn descend(&self, prefix: &[Code]) -> Option<u32> {
         let mut candidates = self.roots();
         let mut node = None;
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_stand_as_computed_by_hand() {
+    fn nodes_agree_with_hand_computation() {
         let trie = Trie::new(&four());
         assert_eq!((0..3).map(|level| trie.len(level)).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!(trie.roots().map(|node| trie.code(0, node)).collect::<Vec<_>>(), [0, 2]);

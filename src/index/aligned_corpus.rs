@@ -27,8 +27,8 @@ impl<'a> AlignedCorpus<'a> {
         }
     }
 
-    /// Aligned unit rows of the captions at these positions. Captions are aligned when they are needed, because a large
-    /// corpus has five times as many of them as images.
+    /// Aligned unit rows of the captions at these positions. Captions are aligned when they are needed,
+    /// because a large corpus has five times as many of them as images.
     pub fn captions(&self, positions: &[usize]) -> Matrix {
         self.align.apply(Modality::Caption, &self.captions.select(positions))
     }

@@ -3,7 +3,7 @@
 use crate::docid::gates::{GateReport, RecallAt};
 use crate::markdown_table::{Align, Table};
 
-/// One row a level, then the figures of the whole index.
+/// One row per level, then the figures of the whole index.
 pub fn table(gates: &GateReport) -> String {
     let columns = ["level", "codes", "used", "perplexity", "cosine", "survival"];
     let mut table = Table::new(columns.map(|name| (name, Align::Right)));

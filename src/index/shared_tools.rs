@@ -1,4 +1,5 @@
-//! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by gradients.
+//! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by
+//! gradients.
 
 use super::settings::Index;
 use super::train_codebooks::{self, CodebookTrainingData};

@@ -1,4 +1,5 @@
-//! Encoding a gallery of any size: each rank finds the codes of a share of the images, and all ranks get all codes.
+//! Encoding a gallery of any size: each rank finds the codes of a share of the images, and all ranks get all
+//! codes.
 
 use std::ops::Range;
 
@@ -36,8 +37,8 @@ pub fn encode_all(books: &Codebooks, points: &Matrix, beam: usize, comm: &Comm) 
     comm.gather_lists(points.rows(), books.levels().len(), encode)
 }
 
-/// Codes that differ between images as far as the quantiser allows, see [`unique_paths`]. All ranks have the same
-/// codebooks and points.
+/// Codes that differ between images as far as the quantiser allows, see [`unique_paths`]. All ranks have the
+/// same codebooks and points.
 pub fn encode_unique(books: &Codebooks, points: &Matrix, beam: usize, comm: &Comm) -> Vec<Vec<Code>> {
     unique_paths::choose(books, points, ranked_all(books, points, beam, comm), beam)
 }

@@ -17,10 +17,10 @@ use super::tensors::snapshot;
 use crate::error::{Error, Result};
 
 const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.98; // as CLIP; 0.999 remembers too long for short runs
+const BETA2: f64 = 0.98; // as CLIP; 0.999 averages over too many steps for short runs
 const EPS: f64 = 1e-8;
 
-/// What a parameter's group decides.
+/// The settings of a group of parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Group {
     /// Learning rate of this step.
@@ -60,16 +60,16 @@ impl AdamW {
         Ok(Self { params: params.clone(), slots, step: 0 })
     }
 
-    /// Steps taken so far: those of the run, less the skipped ones.
+    /// Number of steps taken; skipped steps do not count.
     pub fn steps(&self) -> usize {
         self.step
     }
 
     /// Scales the gradients of one backward pass so that their global norm is at most `limit`, then takes a
-    /// step in which `group` decides by name. Returns the norm before scaling.
+    /// step. `group` gives the settings of each parameter by its name. Returns the norm before scaling.
     ///
     /// # Errors
-    /// When the norm is not finite: nothing was changed then.
+    /// When the norm is not finite; then nothing has changed.
     pub fn step(&mut self, found: &GradStore, limit: f64, group: impl Fn(&str) -> Group) -> Result<f64> {
         let mut gradients = Gradients::of(&self.params);
         gradients.add(found, 1.0)?;
@@ -84,7 +84,8 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Takes a step along these gradients times `scale`, in which `group` decides by name.
+    /// Takes a step along these gradients times `scale`; `group` gives the settings of each parameter by its
+    /// name.
     pub fn update(&mut self, gradients: &Gradients, scale: f64, group: impl Fn(&str) -> Group) -> Result<()> {
         self.step += 1;
         for (slot, (name, gradient)) in self.slots.iter().zip(gradients.iter()) {
@@ -126,7 +127,7 @@ impl AdamW {
     }
 }
 
-/// What gradients of this norm are multiplied by, so that it is at most `limit`.
+/// The factor that brings gradients of this norm to a norm of at most `limit`.
 pub fn clipping(norm: f64, limit: f64) -> f64 {
     if norm > limit { limit / norm } else { 1.0 }
 }
@@ -178,7 +179,7 @@ mod tests {
         assert!((value(&x) - 0.85).abs() < 1e-6, "{}", value(&x));
     }
 
-    /// The fused kernels give what tensor operations give in f64, to the precision of f32.
+    /// The fused kernels agree with tensor operations in f64, to the precision of f32.
     #[test]
     fn in_place_updates_agree_with_composed_ones() {
         let after = |builder: Builder| {

@@ -1,4 +1,4 @@
-//! Attention with its projections: over the own tokens, and over a memory.
+//! Attention with its projections: self-attention, and cross-attention over a memory.
 
 use candle_core::{D, DType, Tensor};
 
@@ -44,7 +44,7 @@ impl Attention {
         })
     }
 
-    /// Attention of x (batch, tokens, width) over itself; `causal`: a token sees none after it.
+    /// Self-attention of x (batch, tokens, width); `causal`: a token does not see later tokens.
     pub fn over_itself(&self, x: &Tensor, causal: bool) -> Result<Tensor> {
         let qkv = project(x, &[&self.q, &self.k, &self.v])?; // (batch, tokens, 3·width)
         let attended = if fused::serves(&qkv) {
@@ -94,14 +94,14 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, causal: bool) -> R
     let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
     let scores = if scores.dtype() == DType::F64 { scores } else { scores.to_dtype(DType::F32)? };
     let scores = if causal { scores.broadcast_add(&hidden(queries, &scores)?)? } else { scores };
-    // That the greatest is subtracted changes no weight, so no gradient goes through it.
+    // Subtracting the maximum changes no weight, so no gradient goes through it.
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?.to_dtype(v.dtype())?;
     let attended = weights.matmul(&v)?;
     Ok(attended.transpose(1, 2)?.contiguous()?.reshape((batch, queries, width))?)
 }
 
-/// (n, n): −∞ (as far as f32 arithmetic cares) above the diagonal, zero elsewhere.
+/// (n, n): −∞ (in effect, for f32) above the diagonal, zero elsewhere.
 fn hidden(n: usize, like: &Tensor) -> Result<Tensor> {
     let mask: Vec<f32> = (0..n * n).map(|i| if i % n > i / n { -1e9 } else { 0.0 }).collect();
     Ok(Tensor::from_vec(mask, (n, n), like.device())?.to_dtype(like.dtype())?)

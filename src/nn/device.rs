@@ -1,4 +1,4 @@
-//! Where tensors can live: the CPU always, a GPU where there is one.
+//! The devices that tensors can live on: the CPU, or a GPU if there is one.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -13,7 +13,7 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     if !cfg!(feature = "cuda") {
         return Err(Error::input("this program was built without CUDA; build it with --features cuda"));
     }
-    // Where the driver is older than the toolkit this was built with, the first kernel is what fails.
+    // A driver older than the toolkit of the build fails at the first kernel, not before.
     let tried = |gpu: Device| Tensor::ones(1, DType::F32, &gpu)?.sqr().map(|_| gpu);
     Device::new_cuda(ordinal).and_then(tried).map_err(|why| {
         let why = why.to_string(); // below its first line may be a backtrace
@@ -59,12 +59,12 @@ pub fn describe(compute: DType, device: &Device) -> String {
     format!("{precision} on {}", name(device))
 }
 
-/// What to call a device.
+/// A device in words.
 pub fn name(device: &Device) -> &'static str {
     if device.is_cpu() { "the CPU" } else { "a GPU" }
 }
 
-/// GPUs that this process sees.
+/// Number of GPUs that this process sees.
 #[cfg(feature = "cuda")]
 fn count() -> usize {
     use candle_core::cuda_backend::cudarc::driver::CudaContext;
@@ -76,7 +76,7 @@ fn count() -> usize {
     0
 }
 
-/// Bytes of a GPU's memory that are taken, by whomever; none on the CPU.
+/// Bytes of a GPU's memory in use, by all processes; `None` on the CPU.
 #[cfg(feature = "cuda")]
 pub fn memory_taken(device: &Device) -> Option<u64> {
     let Device::Cuda(gpu) = device else { return None };
@@ -84,7 +84,7 @@ pub fn memory_taken(device: &Device) -> Option<u64> {
     Some((all - free) as u64)
 }
 
-/// Bytes of a GPU's memory that are taken; this program knows none.
+/// Bytes of a GPU's memory in use; `None` without CUDA.
 #[cfg(not(feature = "cuda"))]
 pub fn memory_taken(_: &Device) -> Option<u64> {
     None

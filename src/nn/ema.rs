@@ -1,5 +1,5 @@
-//! The exponential moving average of weights (Polyak and Juditsky 1992): often a better model than any single
-//! step's.
+//! The exponential moving average of weights (Polyak and Juditsky 1992), often a better model than that of
+//! any single step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +9,8 @@ use candle_core::{Device, Tensor, Var};
 use super::params::Params;
 use crate::error::Result;
 
-/// θ̄ ← d·θ̄ + (1 − d)·θ after every step, with d = min(decay, (1 + t)/(10 + t)) so that the start is soon
-/// forgotten.
+/// θ̄ ← d·θ̄ + (1 − d)·θ after every step, with d = min(decay, (1 + t)/(10 + t)), which soon forgets the
+/// start.
 pub struct Ema {
     decay: f64,
     params: Params,
@@ -18,13 +18,13 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// An average that begins at the parameters as they are.
+    /// An average that starts at the current parameters.
     pub fn new(params: &Params, decay: f64) -> Result<Self> {
         let copy = |(name, x): (&str, &Tensor)| Ok((name.to_owned(), x.copy()?.detach()));
         Ok(Self { decay, params: params.clone(), mean: params.iter().map(copy).collect::<Result<_>>()? })
     }
 
-    /// Takes in the parameters as they are after `steps` steps.
+    /// Adds the current parameters, after `steps` steps, to the average.
     pub fn update(&mut self, steps: usize) -> Result<()> {
         let decay = self.decay.min((1.0 + steps as f64) / (10.0 + steps as f64));
         for ((_, mean), (_, x)) in self.mean.iter_mut().zip(self.params.iter()) {
@@ -53,7 +53,7 @@ impl Ema {
     /// # Errors
     /// When a tensor is missing, extra or of another shape; `origin` names the file.
     pub fn restore(&mut self, state: BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
-        // The parameters check names and shapes; what they held is put back.
+        // Assigning to the parameters checks names and shapes; the second swap restores the parameters.
         self.swap()?;
         let assigned = self.params.assign(state, origin);
         self.swap()?;
@@ -67,7 +67,7 @@ mod tests {
     use crate::nn::params::{Builder, Init};
 
     #[test]
-    fn the_average_follows_the_weights_and_can_stand_in_for_them() {
+    fn the_average_follows_the_weights_and_can_replace_them() {
         let builder = Builder::fresh(0, &Device::Cpu);
         let x = builder.root().param("x", 1, Init::Constant(0.0)).unwrap();
         let params = builder.finish(Path::new("p")).unwrap();

@@ -1,5 +1,5 @@
-//! A small training loop for models that train in seconds, before the joint training: AdamW, gradients clipped at
-//! norm 1, linear warm-up and a cosine decay of the learning rate.
+//! A small training loop for models that train in seconds, before the joint training: AdamW, gradients
+//! clipped at norm 1, linear warm-up and a cosine decay of the learning rate.
 
 use candle_core::{DType, Tensor};
 
@@ -35,8 +35,8 @@ impl Plan {
     }
 }
 
-/// Trains `params` by the loss of each step, a scalar. Where `loss` gives none, the parameters stay as they are.
-/// `after_step` is called after every step, for a progress bar.
+/// Trains `params` by the loss of each step, a scalar. Where `loss` gives none, the parameters stay as they
+/// are. `after_step` is called after every step, for a progress bar.
 ///
 /// # Errors
 /// When the loss reports one, or a gradient is not finite.

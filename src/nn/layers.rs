@@ -1,4 +1,4 @@
-//! The layers every model here is made of: linear maps, layer normalisation, embeddings.
+//! The basic layers of all models: linear maps, layer normalisation, embeddings.
 
 use candle_core::{D, Tensor};
 
@@ -51,7 +51,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     Ok(out.reshape(shape)?)
 }
 
-/// x + y, in x's type: how a block's result joins the residual stream.
+/// x + y in x's type: adds a block's result to the residual stream.
 pub fn residual(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     Ok((x + y.to_dtype(x.dtype())?)?)
 }
@@ -85,7 +85,7 @@ impl LayerNorm {
     }
 }
 
-/// A table of vectors looked up by number.
+/// A table of vectors, looked up by number.
 #[derive(Debug, Clone)]
 pub struct Embedding {
     /// (count, width)

@@ -1,4 +1,4 @@
-//! The learning rate over a run: linear warm-up, then its course.
+//! The learning rate over a run: linear warm-up, then the schedule.
 
 use std::f64::consts::PI;
 
@@ -36,13 +36,13 @@ mod tests {
     use super::LrSchedule;
 
     #[test]
-    fn rises_linearly_then_takes_its_course() {
-        for course in [LrSchedule::Cosine, LrSchedule::Linear, LrSchedule::Constant] {
-            let factor = |step| course.factor(step, 110, 10);
+    fn rises_linearly_then_follows_the_schedule() {
+        for schedule in [LrSchedule::Cosine, LrSchedule::Linear, LrSchedule::Constant] {
+            let factor = |step| schedule.factor(step, 110, 10);
             assert_eq!([factor(0), factor(9), factor(10)], [0.1, 1.0, 1.0]);
-            let (half, end) = if course == LrSchedule::Constant { (1.0, 1.0) } else { (0.5, 0.0) };
-            assert!((factor(60) - half).abs() < 1e-12 && (factor(110) - end).abs() < 1e-12, "{course:?}");
-            assert!(course.factor(5, 5, 10).is_finite());
+            let (half, end) = if schedule == LrSchedule::Constant { (1.0, 1.0) } else { (0.5, 0.0) };
+            assert!((factor(60) - half).abs() < 1e-12 && (factor(110) - end).abs() < 1e-12, "{schedule:?}");
+            assert!(schedule.factor(5, 5, 10).is_finite());
         }
     }
 }

@@ -1,12 +1,19 @@
 //! Building blocks of the models, on candle tensors.
 //!
-//! candle's own `LayerNorm`, `softmax_last_dim` and `rms_norm` cut the gradient graph without a word, its CPU
-//! generator cannot be seeded and its AdamW hides its state. What a trainable, reproducible model needs is
-//! therefore written here: layers whose gradients are tested against finite differences, parameters in a
-//! fixed order with strict loading, an optimiser whose state can be saved.
+//! candle's own `LayerNorm`, `softmax_last_dim` and `rms_norm` cut the gradient graph silently, its CPU
+//! generator cannot be seeded and its AdamW hides its state. So this module has what a trainable,
+//! reproducible model needs: layers whose gradients are tested against finite differences, parameters in a
+//! fixed order with strict loading, and an optimiser whose state can be saved. [`fit`] is the training loop
+//! of models that train in seconds.
 //!
-//! [`fused`] holds the CPU kernels (f32); every one has a composed twin of plain tensor operations that
-//! serves the other devices and types, and is its reference in the tests.
+//! [`fused`] holds the CPU kernels (f32). Each has a composed twin of plain tensor operations, which serves
+//! the other devices and types and is the kernel's reference in the tests.
+//!
+//! Nothing here knows of ranks or of the whole configuration. What ranks must do comes in as closures and
+//! small traits, as in [`gradients`].
+//!
+//! Errors: a tensor operation fails when the device does, or when shapes do not match, which is a bug of the
+//! caller. A function has a section on errors only if it fails for another reason.
 
 pub mod activation;
 pub mod adamw;

@@ -1,8 +1,8 @@
 //! The parameters of a model: named, in a fixed order, freshly drawn or strictly loaded.
 //!
-//! A model's constructor walks a [`Scope`] and asks for each tensor by name and shape. Where the tensor comes
-//! from, a seed or a file, is decided once by the [`Builder`]; what was missing, of another shape, not finite or
-//! left over is reported by [`Builder::finish`], all of it at once.
+//! A model's constructor walks a [`Scope`] and requests each tensor by name and shape. The [`Builder`] takes
+//! the tensor from a seed or from a file. [`Builder::finish`] reports at once all tensors that were missing,
+//! of another shape, not finite or left over.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -40,19 +40,19 @@ impl Params {
         self.0.get(name)
     }
 
-    /// Those that are wanted.
+    /// The parameters for which `wanted` holds.
     pub fn only(&self, wanted: impl Fn(&str, &Tensor) -> bool) -> Self {
         let some = self.0.iter().filter(|(name, tensor)| wanted(name, tensor));
         Self(some.map(|(name, tensor)| (name.clone(), tensor.clone())).collect())
     }
 
-    /// These and others, whose names get a prefix.
+    /// These parameters and `others`, whose names get a prefix.
     pub fn with(&self, prefix: &str, others: &Self) -> Self {
         let others = others.0.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
         Self(self.0.clone().into_iter().chain(others).collect())
     }
 
-    /// Where they lie, all together; none where there are none.
+    /// The device of all parameters; `None` if there are none.
     pub fn device(&self) -> Option<&Device> {
         self.0.values().next().map(Tensor::device)
     }
@@ -65,7 +65,7 @@ impl Params {
     /// Overwrites every parameter with the tensor of the same name.
     ///
     /// # Errors
-    /// When a name is missing or extra, or a shape differs; then nothing was changed.
+    /// When a name is missing or extra, or a shape differs; then nothing has changed.
     pub fn assign(&self, mut tensors: BTreeMap<String, Tensor>, origin: &Path) -> Result<()> {
         let mut problems = Vec::new();
         let mut pairs = Vec::new();
@@ -116,8 +116,8 @@ impl Builder {
         Self { dtype, ..self }
     }
 
-    /// Parameters from a file, converted to f32; those whose names are `trainable` become variables, others never see a
-    /// gradient.
+    /// Parameters from a file, converted to f32; those whose names are `trainable` become variables, others
+    /// never see a gradient.
     pub fn loaded(
         tensors: BTreeMap<String, Tensor>,
         trainable: impl Fn(&str) -> bool + 'static,
@@ -144,7 +144,7 @@ impl Builder {
     /// The finished parameters; `origin` names the file in errors.
     ///
     /// # Errors
-    /// Lists every tensor that was missing, extra, of another shape, or not finite.
+    /// When tensors were missing, extra, of another shape or not finite: lists all of them.
     pub fn finish(self, origin: &Path) -> Result<Params> {
         let State { source, made, mut problems } = self.state.into_inner();
         if let Source::File(left) = source {
@@ -160,7 +160,7 @@ impl Builder {
             Source::Seed(seed) => draw(*seed, name, shape, init)?,
             Source::File(tensors) => checked(name, shape, tensors.remove(name)).unwrap_or_else(|problem| {
                 state.problems.push(problem);
-                // A stand-in lets construction go on, so that every problem is found in one pass.
+                // Construction goes on with zeros, so that every problem is found in one pass.
                 Tensor::zeros(shape, DType::F32, &Device::Cpu).expect("invariant: zeros on CPU")
             }),
         };
@@ -185,9 +185,7 @@ impl Scope<'_> {
     }
 
     /// The parameter `name` of this shape.
-    ///
-    /// # Errors
-    /// When the device refuses. A missing or wrong tensor of a file is reported by [`Builder::finish`].
+    /// [`Builder::finish`] reports a missing or wrong tensor of a file.
     pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         self.builder.make(&self.full(name), &shape.into(), init)
     }
@@ -197,7 +195,7 @@ impl Scope<'_> {
         self.builder.dtype
     }
 
-    /// The trained parameters handed out below here so far.
+    /// The trained parameters below this scope that were requested so far.
     pub fn variables(&self) -> Vec<Tensor> {
         let below = format!("{}.", self.prefix);
         let state = self.builder.state.borrow();

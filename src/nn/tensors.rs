@@ -1,4 +1,4 @@
-//! Between tensors, matrices of plain numbers, and safetensors files.
+//! Conversions between tensors, matrices of plain numbers and safetensors files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,8 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_div(&(x.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?)?)
 }
 
-/// The sum of all numbers. A GPU gives one block of threads to each sum, so it adds up rows, then their sums.
+/// The sum of all numbers. A GPU computes each sum by one block of threads, so there it sums rows, then their
+/// sums.
 pub fn total(x: &Tensor) -> candle_core::Result<Tensor> {
     match (x.device().is_cuda(), x.rank()) {
         (false, _) => x.sum_all(),
@@ -34,7 +35,7 @@ pub fn total(x: &Tensor) -> candle_core::Result<Tensor> {
     }
 }
 
-/// A copy in this machine's memory, which nothing else changes.
+/// A copy in this machine's memory that nothing else changes.
 pub fn snapshot(x: &Tensor) -> Result<Tensor> {
     let x = x.detach();
     Ok(if x.device().is_cpu() { x.copy()? } else { x.to_device(&Device::Cpu)? })
@@ -43,7 +44,7 @@ pub fn snapshot(x: &Tensor) -> Result<Tensor> {
 /// Reads all tensors of a safetensors file onto the CPU.
 ///
 /// # Errors
-/// When the file cannot be read or is not safetensors (truncated, an error page saved under its name).
+/// When the file cannot be read or is not safetensors (truncated, or an error page saved under its name).
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = file_io::read(path, 1 << 36)?;
     let parsed = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);

@@ -37,7 +37,8 @@ pub trait DocidFamily: Sync {
     /// What a docid of this family is, in one sentence.
     fn about(&self) -> &'static str;
 
-    /// Whether docids are codes of codebooks in the space of the queries. Grounded logits and second docids need that.
+    /// Whether docids are codes of codebooks in the space of the queries. Grounded logits and second docids
+    /// need that.
     fn has_codebooks(&self) -> bool {
         false
     }
@@ -47,7 +48,8 @@ pub trait DocidFamily: Sync {
         false
     }
 
-    /// Whether the codes alone are unique, whatever the embeddings are. Reassignment during training needs that.
+    /// Whether the codes alone are unique, whatever the embeddings are. Reassignment during training needs
+    /// that.
     fn codes_are_unique(&self) -> bool {
         false
     }
@@ -99,8 +101,8 @@ impl FamilyInput<'_> {
 
 /// Steps that a family leaves to the caller, who may share them among processes or train by gradients.
 pub trait CodebookTools {
-    /// Codebooks of these numbers of codes and this width, made by `fit`. Only one of several processes calls `fit`;
-    /// all get its result.
+    /// Codebooks of these numbers of codes and this width, made by `fit`. Only one of several processes calls
+    /// `fit`; all get its result.
     fn fit_once(
         &self,
         codes_per_level: &[usize],

@@ -7,12 +7,12 @@ use crate::docid::Code;
 use crate::matrix::{Matrix, dot};
 use crate::ranking::keep_first;
 
-/// The codes chosen so far, and how far their sum is from the point.
+/// The codes chosen so far, and the distance of their sum from the point.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     /// One code a level, the first level first.
     pub(super) codes: Vec<Code>,
-    /// ‖r‖² − ‖x‖² of what they leave over.
+    /// ‖r‖² − ‖x‖² of the residual r.
     pub(super) error: f32,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Path {
 pub(super) struct Paths {
     points: usize,
     paths: Vec<Path>,
-    /// What each path leaves over, one row per path.
+    /// The residual of each path, one row per path.
     residuals: Matrix,
 }
 
@@ -30,7 +30,7 @@ impl Paths {
         Self { points: points.rows(), paths: vec![path; points.rows()], residuals: points }
     }
 
-    /// Every path extended by every codeword, of which the best `beam` per point stay.
+    /// Extends every path by every codeword and keeps the best `beam` paths per point.
     pub(super) fn extended(&self, book: &Matrix, beam: usize) -> Self {
         let norms: Vec<f32> = book.iter().map(|e| dot(e, e)).collect();
         let products = self.residuals.mul_transposed(book); // (path, code)

@@ -2,9 +2,9 @@
 //! the quantiser itself: Chen, Guan & Wang 2010).
 //!
 //! r₀ = x; c_l = argmin_k ‖r_l − e_{l,k}‖; r_{l+1} = r_l − e_{l,c_l}; the reconstruction x̂ is Σ_l e_{l,c_l}.
-//! Each level describes what the levels above left over, so a prefix is a coarse image of the whole. The
-//! codebooks are fitted once, on the train split (images and captions stacked: the queries live there
-//! too); any later image gets its codes from them without retraining.
+//! Each level describes what the levels above left over, so a prefix is a coarse version of the whole. The
+//! codebooks are fitted once, on the images and captions of the train split. Later images get their codes
+//! without retraining.
 
 mod beam_encode;
 
@@ -26,7 +26,7 @@ pub struct Codebooks {
 }
 
 impl Codebooks {
-    /// Codebooks made elsewhere (read from an index, trained for retrieval).
+    /// Codebooks that were read from an index or trained for retrieval.
     ///
     /// # Errors
     /// When there is no level, widths differ, a level has no code or more than [`MAX_CODES`], or a number is
@@ -49,8 +49,8 @@ impl Codebooks {
         Ok(Self { levels })
     }
 
-    /// Fits one codebook for each of `sizes`, with that many codewords, to `points` (rows), level by level on the
-    /// residuals, each with k-means of `iterations` rounds.
+    /// Fits one codebook for each of `sizes`, with that many codewords, to `points` (rows), level by level on
+    /// the residuals, each with k-means of `iterations` rounds.
     ///
     /// # Errors
     /// When there is no size, or as [`kmeans::fit`].
@@ -90,14 +90,14 @@ impl Codebooks {
         self.by_block(points, beam, |block| self.encode_block(block, beam))
     }
 
-    /// For every row of `points` the codes of the paths its beam ends with, best first: what may name it when another
-    /// image has the best one.
+    /// For every row of `points` the codes of all paths at the end of its beam, best first: the second-best
+    /// ones can name an image when another image has the best one.
     pub fn ranked_all(&self, points: &Matrix, beam: usize) -> Vec<Vec<Vec<Code>>> {
         let codes = |paths: Vec<Path>| paths.into_iter().map(|path| path.codes).collect();
         self.by_block(points, beam, |block| self.ranked_block(block, beam).into_iter().map(codes).collect())
     }
 
-    /// `encode` on blocks of rows whose paths are one matrix product each.
+    /// Runs `encode` on blocks of rows; the paths of a block are one matrix product.
     fn by_block<T: Send>(
         &self,
         points: &Matrix,
@@ -132,8 +132,8 @@ impl Codebooks {
         search(beam).into_iter().zip(greedy).map(better).collect()
     }
 
-    /// Σ_l e_{l,c_l} over the given codes: all levels, or a prefix of them. Codes after the last codebook
-    /// (a collision suffix) add nothing. Every code is below the size of its level.
+    /// Σ_l e_{l,c_l} over the given codes: all levels, or a prefix of them. Codes after the last codebook (a
+    /// collision suffix) add nothing. Every code is below the size of its level.
     pub fn reconstruct(&self, codes: &[Code]) -> Vec<f32> {
         let mut sum = vec![0.0; self.width()];
         for (book, &code) in self.levels.iter().zip(codes) {

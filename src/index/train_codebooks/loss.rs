@@ -1,16 +1,15 @@
-//! What codebooks are trained for: every prefix of the docids should rank images for a caption as the
-//! embeddings do.
+//! The loss of codebooks: every prefix of the docids should rank images for a caption as the embeddings do.
 //!
 //! With x̂_{≤l}(x) = Σ_{j≤l} e_{j,c_j(x)} a prefix scores S_l(q, x) = (2⟨q, x̂_{≤l}⟩ − ‖x̂_{≤l}‖²)/(2τ), the
-//! sum of grounded logits that a beam search ranks it by ([`crate::model::grounded_logits`]). Codes are fixed
-//! within a step, so the codewords are plain look-ups, and all of it is differentiable in them.
+//! sum of the grounded logits by which a beam search ranks it ([`crate::model::grounded_logits`]). Codes are
+//! fixed within a step, so the loss is differentiable in the codewords.
 
 use candle_core::{D, Tensor};
 use candle_nn::ops::{log_softmax, softmax};
 
 use crate::error::Result;
 
-/// What the terms of the loss count; zero switches one off.
+/// The weights of the terms of the loss; zero switches a term off.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
     /// Cross-entropy of softmax S_l towards the caption's own image.
@@ -23,7 +22,7 @@ pub struct Weights {
     pub temperature: f64,
 }
 
-/// Captions and the images that each of them ranks.
+/// Captions, and the images that each of them ranks.
 pub struct Batch {
     /// Aligned unit rows. (captions, width)
     pub captions: Tensor,
@@ -61,7 +60,7 @@ pub fn loss(books: &[Tensor], batch: &Batch, weights: Weights) -> Result<Tensor>
 }
 
 impl Weights {
-    /// What softmax S_l is pulled towards, both terms in one; none where neither counts. (captions, images)
+    /// The target of softmax S_l, both terms in one, (captions, images); `None` if both weights are zero.
     fn target(self, batch: &Batch) -> Result<Option<Tensor>> {
         if self.contrastive == 0.0 && self.ranking == 0.0 {
             return Ok(None);

@@ -1,19 +1,19 @@
-//! AdamW's three updates in place, one pass over memory each; the formulae are [`crate::nn::adamw`]'s, and so
-//! is every rounding.
+//! AdamW's three updates in place, one pass over memory each, with the formulae and the rounding of
+//! [`crate::nn::adamw`].
 
 use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result};
 use rayon::prelude::*;
 
 use super::slice;
 
-/// Numbers that one thread takes at once.
+/// Numbers in a task of one thread.
 const CHUNK: usize = 1 << 14;
 
 /// x ← keep·x + take·(s·g)ᵖ for p = 1 or 2: both moments.
 pub struct Moment {
     /// β
     pub keep: f64,
-    /// What the gradient is multiplied by first: s
+    /// The factor of the gradient: s
     pub scale: f64,
     /// Whether the gradient is squared.
     pub squared: bool,

@@ -207,11 +207,11 @@ struct Saved<'a> {
     g: &'a [f32],
 }
 
-/// Where it writes: one batch entry's gradients.
+/// Where the backward pass writes: the gradients of one batch entry.
 enum Gradients<'a> {
-    /// Those of self-attention: q, k and v packed in the same rows.
+    /// Of self-attention: q, k and v packed in the same rows.
     Packed(&'a mut [f32]),
-    /// Those of cross-attention.
+    /// Of cross-attention.
     Apart { q: &'a mut [f32], kv: &'a mut [f32] },
 }
 

@@ -8,7 +8,7 @@ use super::{exp, slice};
 /// Element-wise on a tensor of any shape.
 pub struct QuickGelu;
 
-/// Elements a task takes.
+/// Elements of a task.
 const CHUNK: usize = 1 << 14;
 /// The slope at which σ approximates the normal distribution function.
 pub const SLOPE: f32 = 1.702;

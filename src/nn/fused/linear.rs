@@ -1,5 +1,4 @@
-//! `x·Wᵀ + b` in one multiplication that starts from the bias, with the three gradients as multiplications
-//! too.
+//! `x·Wᵀ + b` in one multiplication that starts from the bias. The three gradients are multiplications too.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 

@@ -1,6 +1,6 @@
-//! CPU kernels in f32 with hand-written gradients: one pass over memory where tensor operations need many.
+//! CPU kernels in f32 with hand-written gradients: one pass over memory instead of many tensor operations.
 //!
-//! Each is a candle custom operation. Its backward pass skips arguments that no variable reaches (frozen
+//! Each is a candle custom operation. Its backward pass skips arguments that need no gradient (frozen
 //! weights, photos). Work is split over rows, heads or chunks, never over a sum, so a result does not depend
 //! on the number of threads.
 
@@ -12,7 +12,7 @@ pub mod norm;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor};
 
-/// Whether the kernels here serve this tensor; otherwise the composed twin does.
+/// Whether the kernels here take this tensor; otherwise the composed twin does.
 pub fn serves(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
@@ -25,8 +25,8 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-/// `e^x` to about 2e-7 relative (range reduction to 2^n·2^f, minimax polynomial for 2^f), written without
-/// branches so that a loop over it becomes vector instructions; the library call does not.
+/// `e^x` to about 2e-7 relative (range reduction to 2^n·2^f, minimax polynomial for 2^f). It has no branches,
+/// so a loop over it becomes vector instructions, unlike one over the library call.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to the nearest integer

@@ -1,4 +1,4 @@
-//! Layer normalisation (Ba et al. 2016) over the last dimension, forward and backward in one pass a row each.
+//! Layer normalisation (Ba et al. 2016) over the last dimension; forward and backward take one pass per row.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ pub struct LayerNorm {
     pub eps: f32,
 }
 
-/// Rows a task takes: enough to hide the cost of handing it over.
+/// Rows of a task: enough to hide the cost of scheduling it.
 const ROWS: usize = 64;
 
 impl CustomOp3 for LayerNorm {

@@ -1,11 +1,12 @@
 //! Gradients that backward passes find inside checkpointed blocks ([`crate::nn::checkpoint_block`]).
 //!
-//! candle's backward pass does not see the pass that a block runs inside itself, so the gradients of the block's own
-//! parameters are missing in the `GradStore` that it returns. They wait here until
-//! [`Gradients::add`](super::Gradients::add) takes them. A listener can take them earlier, as soon as a block is done.
+//! candle's backward pass does not see the pass that a block runs inside itself, so the gradients of the
+//! block's own parameters are missing in the `GradStore` that it returns. They wait here until
+//! [`Gradients::add`](super::Gradients::add) takes them. A listener can take them earlier, as soon as a block
+//! is done.
 //!
-//! Both live in thread-locals: a backward pass runs on one thread from beginning to end, and candle offers no other
-//! way to hand a value from a custom operation to the caller of the pass.
+//! Both live in thread-locals: a backward pass runs on one thread from beginning to end, and candle offers no
+//! other way to hand a value from a custom operation to the caller of the pass.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -54,8 +55,8 @@ pub fn take() -> GradientMap {
     BLOCK_GRADS.take()
 }
 
-/// Calls `listener` for each block that backward passes on this thread are done with, until the returned value is
-/// dropped. There is one listener at a time; a second one replaces the first.
+/// Calls `listener` for each block that backward passes on this thread are done with, until the returned
+/// value is dropped. There is one listener at a time; a second one replaces the first.
 pub fn listen(listener: Listener) -> Listening {
     LISTENER.set(Some(listener));
     Listening(PhantomData)

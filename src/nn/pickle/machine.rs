@@ -1,18 +1,19 @@
 //! The stack machine of Python's pickles (PEP 307, `pickletools`), as far as PyTorch's files use it.
 //!
-//! Nothing is executed: a call stays a [`Node`] that says what was to be called. Every value is a number in one list,
-//! shared and not copied, so that memory is bounded by the pickle's length, and no nesting can exhaust the program's
-//! own stack; a reader who follows the numbers bounds his own steps, for they may go in circles.
+//! Nothing is executed: a call becomes a [`Node`] that says what would be called. Values are stored once, in
+//! one list, and refer to each other by their place in it. So memory is bounded by the pickle's length, and
+//! nesting cannot exhaust the program's stack. References may form circles: whoever follows them must limit
+//! the number of steps.
 
 use std::collections::HashMap;
 
-/// A value's number.
+/// The place of a value in the list.
 pub type Id = usize;
 
 /// A value.
 #[derive(Debug)]
 pub enum Node {
-    /// `None`, a flag, a float: what no tensor is made of.
+    /// `None`, a flag, a float: values that describe no tensor.
     Other,
     /// A whole number.
     Int(i64),
@@ -24,11 +25,11 @@ pub enum Node {
     List(Vec<Id>),
     /// Keys and values in order.
     Dict(Vec<(Id, Id)>),
-    /// What is called, and with what.
+    /// The called function and its arguments.
     Call(Id, Id),
     /// The state of an object.
     Object(Id),
-    /// What the archive holds outside the pickle.
+    /// Data of the archive outside the pickle.
     Persistent(Id),
 }
 
@@ -42,7 +43,7 @@ impl Pickle {
     /// Reads a pickle.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause.
+    /// When it is damaged: what is wrong with it, as a clause.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let mut machine =
             Machine { bytes, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
@@ -51,17 +52,17 @@ impl Pickle {
         Ok(Self { nodes: machine.nodes, root })
     }
 
-    /// The number of the whole.
+    /// The outermost value.
     pub fn root(&self) -> Id {
         self.root
     }
 
-    /// A value; `Other` where there is none of this number.
+    /// The value at a place; `Other` if there is none.
     pub fn get(&self, id: Id) -> &Node {
         self.nodes.get(id).unwrap_or(&Node::Other)
     }
 
-    /// The members of a tuple or list; none of anything else.
+    /// The members of a tuple or list; empty for other values.
     pub fn list(&self, id: Id) -> &[Id] {
         if let Node::List(members) = self.get(id) { members } else { &[] }
     }
@@ -77,7 +78,7 @@ struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Does one instruction; whether another follows.
+    /// Runs one instruction. Returns whether another follows.
     fn step(&mut self) -> Result<bool, String> {
         match self.byte()? {
             b'.' => return Ok(false),
@@ -93,7 +94,7 @@ impl Machine<'_> {
         Ok(true)
     }
 
-    /// Does an instruction that makes a value or adds to one.
+    /// Runs an instruction that makes a value or adds to one.
     fn value(&mut self, code: u8) -> Result<(), String> {
         let node = match code {
             b'a' | b'e' | b's' | b'u' => return self.add(code),
@@ -119,7 +120,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Members or pairs, added to the list or dictionary under them.
+    /// Adds members or pairs to the list or dictionary below them on the stack.
     fn add(&mut self, code: u8) -> Result<(), String> {
         let more = match code {
             b'a' => self.above(1)?,
@@ -144,7 +145,7 @@ impl Machine<'_> {
         Ok(if ordered { Node::Dict(Vec::new()) } else { Node::Call(of, with) })
     }
 
-    /// Gives an object its state; what is set on a dictionary beside its pairs says nothing about tensors.
+    /// Gives an object its state. The state of a dictionary, other than its pairs, describes no tensor.
     fn build(&mut self) -> Result<(), String> {
         let state = self.pop()?;
         let object = self.stack.last().copied().ok_or_else(short)?;
@@ -175,13 +176,13 @@ impl Machine<'_> {
         self.stack.pop().ok_or_else(short)
     }
 
-    /// The `count` topmost values, taken off, in the order they came.
+    /// Takes the `count` topmost values off the stack, in the order in which they were pushed.
     fn above(&mut self, count: usize) -> Result<Vec<Id>, String> {
         let start = self.stack.len().checked_sub(count).ok_or_else(short)?;
         Ok(self.stack.split_off(start))
     }
 
-    /// The values above the last mark, taken off.
+    /// Takes the values above the last mark off the stack.
     fn above_mark(&mut self) -> Result<Vec<Id>, String> {
         let start = self.marks.pop().filter(|&start| start <= self.stack.len()).ok_or_else(short)?;
         Ok(self.stack.split_off(start))
@@ -197,14 +198,14 @@ impl Machine<'_> {
         Ok(self.number(1)? as u8)
     }
 
-    /// A number without sign, of up to eight bytes, the lowest first.
+    /// An unsigned number of up to eight bytes, little-endian.
     fn number(&mut self, width: usize) -> Result<i64, String> {
         let mut value = [0; 8];
         value.get_mut(..width).ok_or_else(short)?.copy_from_slice(self.take(width)?);
         Ok(i64::from_le_bytes(value))
     }
 
-    /// A number with sign, after its length.
+    /// A signed number after its length.
     fn long(&mut self) -> Result<i64, String> {
         let width = usize::from(self.byte()?);
         let value = self.number(width)?;
@@ -212,7 +213,7 @@ impl Machine<'_> {
         Ok(if width == 0 { 0 } else { value << unused >> unused })
     }
 
-    /// A text after its length, which has `width` bytes.
+    /// A text after its length, a number of `width` bytes.
     fn text(&mut self, width: usize) -> Result<Node, String> {
         let length = usize::try_from(self.number(width)?).map_err(|_| short())?;
         Ok(Node::Text(String::from_utf8_lossy(self.take(length)?).into_owned()))

@@ -1,9 +1,9 @@
-//! PyTorch's files in their zip form: what `torch.save` writes of a dictionary of tensors, and what `torch.jit.save`
-//! writes of a module (OpenAI's CLIPs).
+//! PyTorch's weight files in zip form: dictionaries of tensors by `torch.save`, and modules by
+//! `torch.jit.save` (OpenAI's CLIPs).
 //!
-//! Such a file is an archive: `NAME/data.pkl` is a pickle that says which tensors there are, `NAME/data/0`, `1`, … are
-//! their bytes. The file is outside data: nothing in it is executed, and no more memory is taken than a few times its
-//! own length.
+//! Such a file is an archive: `NAME/data.pkl` is a pickle that lists the tensors, and `NAME/data/0`, `1`, …
+//! are their bytes. Files come from outside, so nothing in them is executed, and memory is bounded by a few
+//! times their length.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,18 +19,18 @@ use crate::error::{Error, Result};
 
 mod machine;
 
-/// Bytes of the longest pickle; that of a CLIP with 600 tensors has a hundred thousand.
+/// The most bytes of a pickle; that of a CLIP with 600 tensors has a hundred thousand.
 const MAX_PICKLE_BYTES: u64 = 4 << 20;
-/// Values looked at while tensors are searched for.
+/// The most values that the search for tensors visits.
 const MAX_VISITS: usize = 1 << 16;
-/// Characters of a part of a name.
+/// The most characters of a part of a name.
 const MAX_NAME: usize = 128;
-/// Names of modules within modules.
+/// The deepest nesting of modules.
 const MAX_DEPTH: usize = 32;
-/// What a tensor may be wrapped in.
+/// The most wrappers around a tensor.
 const MAX_WRAPPINGS: usize = 4;
 
-/// Storages by the name of their class.
+/// The number type of each storage class.
 const TYPES: [(&str, DType); 6] = [
     ("torch FloatStorage", DType::F32),
     ("torch HalfStorage", DType::F16),
@@ -43,7 +43,7 @@ const TYPES: [(&str, DType); 6] = [
 /// Reads all tensors of a file; those of a module have the names that its `state_dict` gives them.
 ///
 /// # Errors
-/// When it is no such file, is damaged or cut short, or a tensor claims more bytes than the file has.
+/// When it is not such a file, is damaged or truncated, or a tensor claims more bytes than the file has.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let length = path.metadata().map_err(Error::io("read", path))?.len();
     read_within(path, length).map_err(|what| {
@@ -90,9 +90,9 @@ fn bytes(archive: &mut Archive, name: &str, limit: u64) -> Result<Vec<u8>, Strin
 /// Where a tensor's numbers are.
 struct Place {
     dtype: DType,
-    /// The entry that has them.
+    /// The archive entry of the numbers.
     key: String,
-    /// Numbers before the first.
+    /// How many numbers precede the first.
     offset: usize,
     shape: Vec<usize>,
     strides: Vec<usize>,
@@ -121,7 +121,7 @@ impl Place {
         })
     }
 
-    /// The bytes that must be read for it; none where that is no number.
+    /// The bytes to read for it; `None` if that overflows.
     fn bytes(&self) -> Option<u64> {
         let count = self.shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b))?;
         count.checked_add(self.offset)?.checked_mul(self.dtype.size_in_bytes()).map(|bytes| bytes as u64)
@@ -149,7 +149,7 @@ impl Place {
     }
 }
 
-/// Whether numbers so far apart lie side by side, the last dimension innermost.
+/// Whether these strides are those of a contiguous tensor.
 fn is_packed(shape: &[usize], strides: &[usize]) -> bool {
     let mut next = 1usize;
     shape.len() == strides.len()
@@ -168,7 +168,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Looks at a value that is reached by the names in `path`.
+    /// Visits a value that is reached by the names in `path`.
     fn visit(&mut self, id: Id, path: &mut Vec<&'a str>) -> Result<(), String> {
         self.visits += 1;
         if self.visits > MAX_VISITS || path.len() > MAX_DEPTH {
@@ -206,7 +206,8 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// The arguments of `_rebuild_tensor_v2`, which may be wrapped in what makes a parameter or a type of it.
+    /// The arguments of `_rebuild_tensor_v2`, which may be wrapped in calls that make a parameter or a
+    /// subclass of it.
     fn tensor(&self, mut of: Id, mut with: Id) -> Option<Id> {
         for _ in 0..MAX_WRAPPINGS {
             let Node::Global(function) = self.pickle.get(of) else { return None };
@@ -250,10 +251,10 @@ mod tests {
         Ok(search.found.into_keys().collect())
     }
 
-    /// Each would be the end of a reader that copies what is named twice, or follows values wherever they lead.
+    /// Each would exhaust a reader that copies values that are referred to twice, or follows all references.
     #[test]
     fn pickles_made_to_exhaust_are_refused_at_once() {
-        // a dictionary that holds itself; a chain of dictionaries, each of which names the next one twice
+        // a dictionary that holds itself; a chain of dictionaries, each of which refers to the next one twice
         let itself = b"}q\x00X\x01\0\0\0ah\x00s.";
         let link = b"}(X\x01\0\0\0ah\x00X\x01\0\0\0bh\x00uq\x00".repeat(30);
         let doubling = [&b"}q\x00"[..], &link, b"."].concat();
