@@ -28,6 +28,7 @@ use crate::retriever::{RETRIEVERS, RetrieverFactory};
 use crate::run_folder::RunFolder;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
+use crate::train::joint_settings::JointSettings;
 use crate::train::objective::MainLoss;
 use crate::train::teacher::Scores;
 use crate::{eval, index, train};
@@ -87,9 +88,9 @@ pub fn index_settings(config: &Config) -> index::Settings<'_> {
     index::Settings { index: &config.index, regime: config.train.regime, seed: config.seed }
 }
 
-/// The sections that [`train::joint`] needs.
-pub fn joint_sections(config: &Config) -> train::joint::Sections<'_> {
-    train::joint::Sections {
+/// What [`train::joint`] needs of a configuration.
+pub fn joint_settings(config: &Config) -> JointSettings<'_> {
+    JointSettings {
         seed: config.seed,
         encode_beam: config.index.encode_beam,
         index_views: config.index.views,
@@ -114,7 +115,7 @@ pub fn train(
     ctx: &Context,
 ) -> Result<()> {
     let index = index::open(&index_settings(config), prepared, run, ctx)?;
-    train::joint::train(&joint_sections(config), prepared, &index, run, resume, ctx)?;
+    train::joint::train(&joint_settings(config), prepared, &index, run, resume, ctx)?;
     if config.tunes() && ctx.comm.is_first() {
         keep_tuned(config, prepared, index, run, ctx)?;
     }
@@ -131,7 +132,7 @@ pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx:
     let aside = RunFolder::new(aside.path());
     let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
     let index = index::open(&index_settings(config), prepared, at, ctx)?;
-    train::joint::dry_run(&joint_sections(config), prepared, &index, ctx)
+    train::joint::dry_run(&joint_settings(config), prepared, &index, ctx)
 }
 
 /// Measures a run that has just been trained, after fitting the re-ranking weight if `search.fit_rerank` says

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::joint::Sections;
+use super::joint_settings::JointSettings;
 use super::teacher::Teacher;
 use crate::data::corpus::Split;
 use crate::distributed::Comm;
@@ -56,14 +56,14 @@ impl DocidState {
     /// # Errors
     /// When further docids of the index are not unique.
     pub fn new(
-        sections: &Sections,
+        settings: &JointSettings,
         prepared: &EmbeddedCorpus,
         index: DocidIndex,
         images: Arc<Matrix>,
         model: &Arc<GenerativeModel>,
     ) -> Result<Self> {
-        let (corpus, train) = (&prepared.corpus, sections.train);
-        let search = DocidSearch::new(Arc::clone(model), &index, sections.search, sections.decoder)?;
+        let (corpus, train) = (&prepared.corpus, settings.train);
+        let search = DocidSearch::new(Arc::clone(model), &index, settings.search, settings.decoder)?;
         let all_images: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
             candidate_table: Arc::clone(search.candidates()),

@@ -9,6 +9,7 @@ mod encoder_training;
 pub mod engine;
 mod gradient_sums;
 pub mod joint;
+pub mod joint_settings;
 pub mod metrics_log;
 mod nonfinite_guard;
 pub mod objective;

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use rand::Rng as _;
 
 use super::batch_sampler::BatchSampler;
-use super::joint::Sections;
+use super::joint_settings::JointSettings;
 use super::step::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
@@ -135,7 +135,7 @@ impl<'a> QueryBuilder<'a> {
     /// # Errors
     /// When a photo of which second views are wanted can no longer be read.
     pub fn new(
-        sections: &Sections<'a>,
+        settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
         sampler: Arc<BatchSampler>,
@@ -143,11 +143,11 @@ impl<'a> QueryBuilder<'a> {
         ctx: &Context,
     ) -> Result<Self> {
         let aligned = |rows: &Matrix| align.query(Modality::Image, rows);
-        let count = sections.index_views;
+        let count = settings.index_views;
         let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)?.mapped(aligned));
         Ok(Self {
-            section: sections.train,
-            seed: sections.seed,
+            section: settings.train,
+            seed: settings.seed,
             corpus: &prepared.corpus,
             align,
             sampler,

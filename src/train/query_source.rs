@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use super::batch_sampler::BatchSampler;
 use super::encoder_training::EncoderTraining;
-use super::joint::Sections;
+use super::joint_settings::JointSettings;
 use super::photo_loader::BatchPhotos;
 use super::query_batches::{QueryBatch, QueryBuilder};
 use super::step::MicroBatch;
@@ -60,29 +60,29 @@ impl<'a> QuerySource<'a> {
     /// # Errors
     /// When the corpus has no train split, there are fewer queries than ranks, or the encoder in training cannot be read.
     pub fn open(
-        sections: &Sections<'a>,
+        settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,
         index: &'a DocidIndex,
         images: Arc<Matrix>,
         ctx: &'a Context,
     ) -> Result<Self> {
         let corpus = &prepared.corpus;
-        let sampler = Arc::new(BatchSampler::new(sections.seed, sections.train, sections.tune, corpus)?);
+        let sampler = Arc::new(BatchSampler::new(settings.seed, settings.train, settings.tune, corpus)?);
         sampler.check(&ctx.comm)?;
         let training = EncoderTraining {
-            tune: sections.tune,
-            seed: sections.seed,
-            accumulate: sections.train.accumulate,
-            on_bad: sections.on_bad_image,
+            tune: settings.tune,
+            seed: settings.seed,
+            accumulate: settings.train.accumulate,
+            on_bad: settings.on_bad_image,
         };
         let open = || TrainableEncoder::open(&training, prepared, &index.align, sampler.clone(), ctx);
-        let encoder = sections.train_encoder().then(open).transpose()?;
+        let encoder = settings.train_encoder().then(open).transpose()?;
         Ok(Self {
             encoder,
-            builder: QueryBuilder::new(sections, prepared, &index.align, sampler, images, ctx)?,
+            builder: QueryBuilder::new(settings, prepared, &index.align, sampler, images, ctx)?,
             initial_captions: &prepared.embeddings.captions,
             ctx,
-            queries: sections.train.batch,
+            queries: settings.train.batch,
         })
     }
 

@@ -92,7 +92,7 @@ fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Resul
         wish.request();
     }
     train::joint::train(
-        &experiment::joint_sections(config),
+        &experiment::joint_settings(config),
         &prepared,
         &index,
         run,

@@ -4,17 +4,17 @@
 //! candidates and computes the loss, and [`super::engine`] takes the gradients.
 
 mod memory_advice;
-mod sections;
 mod task;
 mod validation;
 
 use std::sync::Arc;
 
-pub use self::sections::Sections;
 use super::docid_state::DocidState;
 use super::dry_run::{self, DryRun};
 use super::engine;
+use super::joint_settings::JointSettings;
 use super::objective::Objective;
+use super::objective::term::Term;
 use super::query_source::QuerySource;
 use super::rank_streams::RankStreams;
 use super::task::{TrainingPlan, plan};
@@ -27,6 +27,7 @@ use crate::model::checkpoint::ENCODER;
 use crate::model::index_folder::DocidIndex;
 use crate::nn::device::describe;
 use crate::nn::params::Params;
+use crate::nn::weight_schedule::WeightSchedule;
 use crate::run_folder::RunFolder;
 use crate::train::settings::Train;
 
@@ -35,23 +36,14 @@ use crate::train::settings::Train;
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
 pub fn train(
-    sections: &Sections,
+    settings: &JointSettings,
     prepared: &EmbeddedCorpus,
     index: &DocidIndex,
     run: &RunFolder,
     resume: bool,
     ctx: &Context,
 ) -> Result<()> {
-    let mut task = Joint::new(sections, prepared, index, ctx)?;
-    let device = describe(ctx.compute, &ctx.device);
-    tracing::info!("training a decoder of {} parameters, {device}", task.model.params.count());
-    if let Some(encoder) = task.source.encoder() {
-        tracing::info!("training {} parameters of the encoder", encoder.params().count());
-        if ctx.comm.overlaps_sums() && ctx.device.is_cpu() {
-            tracing::info!("summing the encoder's gradients over the ranks during the backward pass");
-        }
-    }
-    engine::train(&mut task, plan(sections.train), run, resume, ctx)
+    JointTraining::new(settings, prepared, index, ctx)?.train(run, resume)
 }
 
 /// Measures what a training would take, by a few steps of which nothing is kept.
@@ -59,22 +51,22 @@ pub fn train(
 /// # Errors
 /// What the data or the steps report.
 pub fn dry_run(
-    sections: &Sections,
+    settings: &JointSettings,
     prepared: &EmbeddedCorpus,
     index: &DocidIndex,
     ctx: &Context,
 ) -> Result<DryRun> {
-    let mut task = Joint::new(sections, prepared, index, ctx)?;
-    dry_run::dry_run(&mut task, plan(sections.train))
+    let mut training = JointTraining::new(settings, prepared, index, ctx)?;
+    dry_run::dry_run(&mut training, plan(settings.train))
 }
 
 fn plan(section: &Train) -> TrainingPlan {
     plan!(section, checkpoint_every: section.checkpoint_every)
 }
 
-/// The task of joint training.
-struct Joint<'a> {
-    sections: Sections<'a>,
+/// Joint training: the task of `dsi train`.
+pub struct JointTraining<'a> {
+    settings: JointSettings<'a>,
     prepared: &'a EmbeddedCorpus,
     ctx: &'a Context,
     model: Model,
@@ -86,46 +78,72 @@ struct Joint<'a> {
     validation_captions: Vec<usize>,
 }
 
-impl<'a> Joint<'a> {
-    /// The training of a fresh model.
-    fn new(
-        sections: &Sections<'a>,
+impl<'a> JointTraining<'a> {
+    /// The training of a fresh model over an index.
+    ///
+    /// # Errors
+    /// When the settings do not fit the index, the corpus or the number of ranks, or the encoder cannot be read.
+    pub fn new(
+        settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,
         index: &'a DocidIndex,
         ctx: &'a Context,
     ) -> Result<Self> {
-        check_reassignment(sections, index)?;
-        let objective = Objective::open(sections, &prepared.corpus)?;
+        check_reassignment(settings, index)?;
+        let objective = Objective::open(settings, &prepared.corpus)?;
         let mut model =
-            Model::fresh(sections.seed, sections.decoder, objective.scoring(), index, &ctx.device)?;
+            Model::fresh(settings.seed, settings.decoder, objective.scoring(), index, &ctx.device)?;
         model.compute_in(ctx.compute);
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
-        let source = QuerySource::open(sections, prepared, index, images.clone(), ctx)?;
+        let source = QuerySource::open(settings, prepared, index, images.clone(), ctx)?;
         let params = match source.encoder() {
             Some(encoder) => model.params.with(ENCODER, &encoder.params()),
             None => model.params.clone(),
         };
         Ok(Self {
-            sections: *sections,
+            settings: *settings,
             prepared,
             ctx,
             params,
             source,
-            docids: DocidState::new(sections, prepared, index.clone(), images, &model.generative)?,
+            docids: DocidState::new(settings, prepared, index.clone(), images, &model.generative)?,
             objective,
             validation_captions: validation::validation_captions(&prepared.corpus),
             model,
         })
     }
 
+    /// The same with a further term in the loss.
+    pub fn with_term(mut self, weight: WeightSchedule, term: impl Term + 'static) -> Self {
+        self.objective.add_term(weight, term);
+        self
+    }
+
+    /// Trains, from the newest checkpoint of the run folder with `resume`.
+    ///
+    /// # Errors
+    /// As [`train`].
+    pub fn train(&mut self, run: &RunFolder, resume: bool) -> Result<()> {
+        let (ctx, plan) = (self.ctx, plan(self.settings.train));
+        let device = describe(ctx.compute, &ctx.device);
+        tracing::info!("training a decoder of {} parameters, {device}", self.model.params.count());
+        if let Some(encoder) = self.source.encoder() {
+            tracing::info!("training {} parameters of the encoder", encoder.params().count());
+            if ctx.comm.overlaps_sums() && ctx.device.is_cpu() {
+                tracing::info!("summing the encoder's gradients over the ranks during the backward pass");
+            }
+        }
+        engine::train(self, plan, run, resume, ctx)
+    }
+
     fn streams(&self) -> RankStreams {
-        RankStreams::new(self.sections.seed, &self.ctx.comm)
+        RankStreams::new(self.settings.seed, &self.ctx.comm)
     }
 }
 
 /// Docids that are re-assigned during the training must be unique without a suffix level.
-fn check_reassignment(sections: &Sections, index: &DocidIndex) -> Result<()> {
-    if sections.tune.reassign_every > 0 && index.meta.gates.suffix {
+fn check_reassignment(settings: &JointSettings, index: &DocidIndex) -> Result<()> {
+    if settings.tune.reassign_every > 0 && index.meta.gates.suffix {
         return Err(Error::input(
             "tune.reassign_every needs docids that are unique by their codes alone, and this index has a suffix level: \
              raise index.levels or index.codes",

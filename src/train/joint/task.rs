@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use candle_core::Tensor;
 
-use super::{Joint, memory_advice};
+use super::{JointTraining, memory_advice};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::modality::Modality;
@@ -15,7 +15,7 @@ use crate::model::index_folder::DocidIndex;
 use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::train::docid_state::{self, DocidState};
-use crate::train::objective::LossContext;
+use crate::train::objective::context::LossContext;
 use crate::train::step::{MicroBatch, Step};
 use crate::train::step_failure::MemoryAdvice;
 use crate::train::step_loss::StepLoss;
@@ -28,14 +28,14 @@ const GROUNDING: &str = "grounding.";
 /// Parts of the names of the decoder's weights that do not decay: norms and embeddings.
 const UNDECAYED: [&str; 4] = ["norm", "tokens", "positions", "modality"];
 
-impl Task for Joint<'_> {
+impl Task for JointTraining<'_> {
     fn params(&self) -> &Params {
         &self.params
     }
 
     /// Re-assigns docids if that is due.
     fn before_step(&mut self, step: Step) -> Result<()> {
-        let every = self.sections.tune.reassign_every;
+        let every = self.settings.tune.reassign_every;
         let is_due = every > 0 && step.0 > 0 && step.0.is_multiple_of(every);
         if is_due { self.reassign_docids(step) } else { Ok(()) }
     }
@@ -61,7 +61,7 @@ impl Task for Joint<'_> {
 
     /// The grounding (W, α) has a learning rate of its own and does not decay; nor do biases, norms and embeddings.
     fn group(&self, parameter: &str) -> Group {
-        let train = self.sections.train;
+        let train = self.settings.train;
         if let (Some(encoder), Some(name)) = (self.source.encoder(), parameter.strip_prefix(ENCODER)) {
             return encoder.group(name);
         }
@@ -90,7 +90,7 @@ impl Task for Joint<'_> {
     }
 
     fn memory_advice(&self) -> Option<MemoryAdvice> {
-        memory_advice::memory_advice(self.sections.train, self.sections.tune, self.ctx.comm.size())
+        memory_advice::memory_advice(self.settings.train, self.settings.tune, self.ctx.comm.size())
     }
 
     fn part(&self, parameter: &str) -> &'static str {
@@ -106,16 +106,16 @@ impl Task for Joint<'_> {
     }
 }
 
-impl Joint<'_> {
+impl JointTraining<'_> {
     fn reassigns_docids(&self) -> bool {
-        self.sections.tune.reassign_every > 0
+        self.settings.tune.reassign_every > 0
     }
 
     /// Gives all images new docids, from their rows by the encoder as it is now.
     fn reassign_docids(&mut self, Step(step): Step) -> Result<()> {
         let Some(images) = self.source.embed_gallery()? else { return Ok(()) };
         let images = self.docids.index().align.apply(Modality::Image, &images);
-        let reassigned = self.docids.reassigned(&images, self.sections.encode_beam, &self.ctx.comm);
+        let reassigned = self.docids.reassigned(&images, self.settings.encode_beam, &self.ctx.comm);
         let hash = reassigned.as_ref().map_or(0, |(docids, _)| docid_state::hash(docids));
         self.ctx.comm.agree("the docids of the images: do all hosts see the same photos?", hash)?;
         let index = self.docids.index().clone();
@@ -130,7 +130,7 @@ impl Joint<'_> {
     /// Goes on with this index; the teachers compare queries with `images`, aligned unit rows.
     fn continue_with(&mut self, index: DocidIndex, images: Matrix) -> Result<()> {
         let images = Arc::new(images);
-        self.docids = DocidState::new(&self.sections, self.prepared, index, images, &self.model.generative)?;
+        self.docids = DocidState::new(&self.settings, self.prepared, index, images, &self.model.generative)?;
         Ok(())
     }
 }

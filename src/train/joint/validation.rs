@@ -1,6 +1,6 @@
 //! Validation of joint training: recall of caption→image on val captions, among all images, by the decoder alone.
 
-use super::Joint;
+use super::JointTraining;
 use crate::data::corpus::{Corpus, Split};
 use crate::error::Result;
 use crate::matrix::Matrix;
@@ -22,7 +22,7 @@ pub(super) fn validation_captions(corpus: &Corpus) -> Vec<usize> {
     captions.into_iter().step_by(stride).collect()
 }
 
-impl Joint<'_> {
+impl JointTraining<'_> {
     /// R@1, R@5 and R@10; the score is their mean. Each rank asks its share of the captions.
     pub(super) fn recall(&self) -> Result<Validation> {
         let captions = &self.validation_captions;

@@ -1,6 +1,6 @@
 //! The candidates that a query is scored on, with the teacher's mass of each of their prefixes.
 
-use super::LossContext;
+use super::context::LossContext;
 use crate::data::corpus::Corpus;
 use crate::error::Result;
 use crate::model::beam_search::{Settings, beams};
@@ -8,7 +8,7 @@ use crate::model::generative_model::Queries;
 use crate::model::lookahead::Lookahead;
 use crate::nn::tensors;
 use crate::rng::Rng;
-use crate::train::joint::Sections;
+use crate::train::joint_settings::JointSettings;
 use crate::train::query_source::{BatchQueries, EmbeddedQueries};
 use crate::train::teacher::{Scores, Teacher, TeacherTarget, beam_negatives};
 
@@ -60,17 +60,17 @@ impl CandidateSource {
 }
 
 impl TeacherCandidates {
-    /// The candidates that the sections ask for.
+    /// The candidates that the settings ask for.
     ///
     /// # Errors
     /// When the file that `train.teacher` names cannot be read or does not fit the corpus.
-    pub fn open(sections: &Sections, corpus: &Corpus) -> Result<Self> {
+    pub fn open(settings: &JointSettings, corpus: &Corpus) -> Result<Self> {
         Ok(Self {
-            beam_negatives: sections.train.beam_negatives,
-            beam: sections.search.beam,
-            lookahead: Lookahead::is_enabled(sections.search.lookahead, sections.decoder),
-            sees_current_rows: sections.tune.reassign_every > 0,
-            caption_scores: Scores::open(sections.train, corpus)?,
+            beam_negatives: settings.train.beam_negatives,
+            beam: settings.search.beam,
+            lookahead: Lookahead::is_enabled(settings.search.lookahead, settings.decoder),
+            sees_current_rows: settings.tune.reassign_every > 0,
+            caption_scores: Scores::open(settings.train, corpus)?,
         })
     }
 

@@ -14,10 +14,13 @@
 //! 2. Add `pub mod NAME;` and one line in [`weighted_terms`]: the weight, and the term with its settings.
 //! 3. Declare the weight (and the settings) as keys of `[train]`, where the configuration declares its keys.
 //!
-//! The log shows the term's value under its name, not weighted. `tests/` has an example.
+//! A term from outside the library is added by
+//! [`JointTraining::with_term`](crate::train::joint::JointTraining::with_term); `tests/it/how_to_add/loss_term.rs` is an example.
+//! The log has a term's value under its name, not weighted.
 
 pub mod candidates;
 pub mod consistency;
+pub mod context;
 pub mod contrastive;
 pub mod cross_entropy;
 pub mod listwise;
@@ -29,14 +32,13 @@ use candle_core::Tensor;
 
 use self::candidates::{CandidateSource, TeacherCandidates};
 use self::consistency::Consistency;
+use self::context::LossContext;
 use self::contrastive::Contrastive;
 use self::margin::Margin;
 use self::prefix_targets::{PrefixTargets, TargetWeights};
 use self::term::{Term, TermInputs};
-use super::docid_state::DocidState;
-use super::joint::Sections;
-use super::query_source::{BatchQueries, QuerySource};
-use super::rank_streams::RankStreams;
+use super::joint_settings::JointSettings;
+use super::query_source::BatchQueries;
 use super::step::MicroBatch;
 use super::step_loss::StepLoss;
 use super::teacher::TeacherTarget;
@@ -45,7 +47,7 @@ use crate::encoder::tune_settings::Tune;
 use crate::error::Result;
 use crate::ids::DocidRow;
 use crate::model::candidate_table::CandidateTable;
-use crate::model::generative_model::{GenerativeModel, Scoring};
+use crate::model::generative_model::Scoring;
 use crate::model::settings::Loss;
 use crate::nn::dropout::Dropout;
 use crate::nn::weight_schedule::WeightSchedule;
@@ -93,28 +95,16 @@ pub struct Objective {
     dropout: f64,
 }
 
-/// What a loss is computed with.
-pub struct LossContext<'a> {
-    /// The decoder.
-    pub model: &'a GenerativeModel,
-    /// The docids, and the teachers over them.
-    pub docids: &'a DocidState,
-    /// The embeddings of queries.
-    pub source: &'a QuerySource<'a>,
-    /// The random streams of this rank.
-    pub streams: &'a RankStreams,
-}
-
 impl Objective {
-    /// The objective that the sections describe.
+    /// The objective that the settings describe.
     ///
     /// # Errors
     /// When the file that `train.teacher` names cannot be read or does not fit the corpus.
-    pub fn open(sections: &Sections, corpus: &Corpus) -> Result<Self> {
-        let Sections { train, tune, decoder, .. } = *sections;
+    pub fn open(settings: &JointSettings, corpus: &Corpus) -> Result<Self> {
+        let JointSettings { train, tune, decoder, .. } = *settings;
         let main = MainLoss::of(train.loss);
         let candidates = match main.has_teacher {
-            true => CandidateSource::Teacher(Box::new(TeacherCandidates::open(sections, corpus)?)),
+            true => CandidateSource::Teacher(Box::new(TeacherCandidates::open(settings, corpus)?)),
             false => CandidateSource::Gold,
         };
         Ok(Self {
@@ -131,10 +121,9 @@ impl Objective {
         self.main.scoring
     }
 
-    /// The same with a further term, added after the others.
-    pub fn with_term(mut self, weight: WeightSchedule, term: impl Term + 'static) -> Self {
+    /// Adds a further term, after the others.
+    pub fn add_term(&mut self, weight: WeightSchedule, term: impl Term + 'static) {
         self.terms.push((weight, Box::new(term)));
-        self
     }
 
     /// The loss of this rank's queries of a micro-batch.

@@ -55,7 +55,7 @@ fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
     let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
     let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
     train::joint::train(
-        &experiment::joint_sections(config),
+        &experiment::joint_settings(config),
         &prepared,
         &index,
         run,

@@ -162,7 +162,7 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
     train::joint::train(
-        &experiment::joint_sections(&config),
+        &experiment::joint_settings(&config),
         &prepared,
         &index,
         &run,

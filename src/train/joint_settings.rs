@@ -1,4 +1,4 @@
-//! The sections of the configuration that joint training reads.
+//! What joint training reads of the configuration.
 
 use crate::data::settings::OnBadImage;
 use crate::encoder::tune_settings::Tune;
@@ -6,9 +6,9 @@ use crate::model::settings::Decoder;
 use crate::retriever::settings::Search;
 use crate::train::settings::Train;
 
-/// Borrowed sections, by their names in the configuration.
+/// Sections and keys, by their names in the configuration.
 #[derive(Clone, Copy)]
-pub struct Sections<'a> {
+pub struct JointSettings<'a> {
     /// `seed`
     pub seed: u64,
     /// `index.encode_beam`
@@ -27,7 +27,7 @@ pub struct Sections<'a> {
     pub on_bad_image: OnBadImage,
 }
 
-impl Sections<'_> {
+impl JointSettings<'_> {
     /// Whether a tower of the encoder is trained.
     pub fn train_encoder(&self) -> bool {
         self.tune.is_on()
