@@ -127,7 +127,8 @@ fn source_path(span: &str) -> Option<&str> {
     let word = span.split(' ').next()?;
     let of_this = ["src/", "configs/", "scripts/", "tests/"].iter().any(|folder| word.starts_with(folder));
     let is_path = of_this || (word.contains('/') && word.ends_with(".rs"));
-    (is_path && !word.contains(['*', ':'])).then_some(word)
+    let is_pattern = word.contains(['*', ':']) || word.contains("NAME");
+    (is_path && !is_pattern).then_some(word)
 }
 
 fn keys_that_are_named_exist() {
