@@ -5,6 +5,7 @@ use super::source::{Imports, sources};
 
 tests! {
     pure_modules_import_no_tensors,
+    docid_and_nn_know_nothing_of_ranks,
 }
 
 /// Files, and folders with all that is in them.
@@ -38,4 +39,14 @@ fn pure_modules_import_no_tensors() {
         impure.extend(files.iter().filter(knows).map(|file| (*file).clone()));
     }
     assert_excepted("these import candle, or what imports it", &impure, EXCEPTIONS);
+}
+
+fn docid_and_nn_know_nothing_of_ranks() {
+    let imports = Imports::of(&sources());
+    for file in imports.files.keys().filter(|file| file.starts_with("docid/") || file.starts_with("nn/")) {
+        let reached = imports.reached(file);
+        let ranks =
+            reached.into_iter().find(|file| file.starts_with("distributed/") || *file == "context.rs");
+        assert_eq!(ranks, None, "src/{file} imports it, or what imports it");
+    }
 }
