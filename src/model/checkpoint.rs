@@ -1,9 +1,9 @@
 //! Checkpoints: `checkpoints/step-N/` with the weights, the optimiser's state and the progress of the run.
 //!
-//! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and `best`, which hold
-//! the name of a checkpoint, are replaced atomically. A crash at any byte leaves the checkpoint before, and a training resumes
-//! from the newest that is whole ([`Checkpoint::resume`]). There is no generator state to keep: every random stream follows
-//! from the seed and the step.
+//! A checkpoint is written into a temporary folder, flushed, and renamed; then the small files `last` and
+//! `best`, which hold the name of a checkpoint, are replaced atomically. A crash at any byte leaves the
+//! checkpoint before, and a training resumes from the newest that is whole ([`Checkpoint::resume`]). There is
+//! no generator state to keep: every random stream follows from the seed and the step.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +56,8 @@ pub struct Progress {
     /// Skipped steps in a row, up to now.
     #[serde(default)]
     pub in_a_row: usize,
-    /// The step of the last validation that was better than all before. `best` may be a later one that is as good.
+    /// The step of the last validation that was better than all before. `best` may be a later one that is as
+    /// good.
     #[serde(default)]
     pub improved: usize,
 }
@@ -81,8 +82,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint below `folder`, points `last` at it, and `best` at the best one; then removes all but the newest
-    /// `keep` and those that were the best when these were written.
+    /// Writes the checkpoint below `folder`, points `last` at it, and `best` at the best one; then removes
+    /// all but the newest `keep` and those that were the best when these were written.
     ///
     /// # Errors
     /// When the disk is full or read-only; the checkpoints before are then untouched.
@@ -108,8 +109,8 @@ impl Checkpoint {
         prune(folder, self.progress.step, keep)
     }
 
-    /// The newest checkpoint that is whole, if the one that was the best when it was written is whole too. Damaged
-    /// checkpoints are logged by name and passed over.
+    /// The newest checkpoint that is whole, if the one that was the best when it was written is whole too.
+    /// Damaged checkpoints are logged by name and passed over.
     ///
     /// # Errors
     /// When there is no checkpoint, or none is whole.
@@ -266,8 +267,8 @@ fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Removes every checkpoint but the newest `keep` up to `step` and the best one of each of them, and what a crash left
-/// half-written.
+/// Removes every checkpoint but the newest `keep` up to `step` and the best one of each of them, and what a
+/// crash left half-written.
 fn prune(folder: &Path, step: usize, keep: usize) -> Result<()> {
     let newest: Vec<usize> =
         steps(folder)?.into_iter().rev().filter(|&other| other <= step).take(keep.max(1)).collect();

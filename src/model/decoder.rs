@@ -1,5 +1,6 @@
-//! The autoregressive decoder: a causal transformer over the levels of a docid, with attention over memory vectors that are
-//! made of the query. Each level has a token embedding and an output head of its own; positions are levels.
+//! The autoregressive decoder: a causal transformer over the levels of a docid, with attention over memory
+//! vectors that are made of the query. Each level has a token embedding and an output head of its own;
+//! positions are levels.
 //!
 //! Errors: tensor operations fail only when the device does.
 
@@ -63,8 +64,8 @@ pub struct Decoder {
     shape: Shape,
 }
 
-/// Keys and values of each block's attention over the memory: (query, m, 2d) each. They are computed once a query and
-/// shared by its beams.
+/// Keys and values of each block's attention over the memory: (query, m, 2d) each. They are computed once a
+/// query and shared by its beams.
 #[derive(Debug, Clone)]
 pub struct Memory(Vec<Tensor>);
 
@@ -190,8 +191,8 @@ impl Decoder {
         self.norm.forward(&x)
     }
 
-    /// One level of decoding → states (query · beam, d). `codes` (query · beam) were chosen at the level before (`None` at the
-    /// first level); the cache holds the levels so far.
+    /// One level of decoding → states (query · beam, d). `codes` (query · beam) were chosen at the level
+    /// before (`None` at the first level); the cache holds the levels so far.
     pub fn step(
         &self,
         level: usize,

@@ -1,9 +1,9 @@
 //! The joint model: a decoder, optionally grounded in the codebooks, that scores docids for queries.
 //!
 //! The logit of a code is the sum of what the decoder gives it, what the codebooks' geometry gives it
-//! ([`super::grounded_logits`]) and what the plan-ahead head gives it ([`super::plan_ahead_head`]). Training scores whole
-//! candidates ([`GenerativeModel::step_scores`]); a search decodes level by level ([`GenerativeModel::begin`],
-//! [`GenerativeModel::next`], [`GenerativeModel::advance`]).
+//! ([`super::grounded_logits`]) and what the plan-ahead head gives it ([`super::plan_ahead_head`]). Training
+//! scores whole candidates ([`GenerativeModel::step_scores`]); a search decodes level by level
+//! ([`GenerativeModel::begin`], [`GenerativeModel::next`], [`GenerativeModel::advance`]).
 //!
 //! Errors: tensor operations fail only when the device does.
 
@@ -27,8 +27,9 @@ use crate::nn::tensors;
 pub enum Scoring {
     /// The logit of the code. If anything is normalised, it is whole prefixes, by the listwise loss.
     Logit,
-    /// The log-probability of the code among all codes of its level, as cross-entropy trains it (classical DSI). A wrong
-    /// node with few likely children then looks certain, and no later step can undo it (label bias).
+    /// The log-probability of the code among all codes of its level, as cross-entropy trains it (classical
+    /// DSI). A wrong node with few likely children then looks certain, and no later step can undo it (label
+    /// bias).
     LogProbability,
 }
 
@@ -96,8 +97,8 @@ struct CandidateStep<'a> {
 }
 
 impl GenerativeModel {
-    /// A model with a decoder of this shape. `grounding` are codebooks and the temperature of grounded logits; `plans` says
-    /// whether it has a plan-ahead head.
+    /// A model with a decoder of this shape. `grounding` are codebooks and the temperature of grounded
+    /// logits; `plans` says whether it has a plan-ahead head.
     pub fn new(
         scope: &Scope,
         shape: Shape,
@@ -218,7 +219,8 @@ impl GenerativeModel {
         self.grounding.as_ref().filter(|grounding| level < grounding.books().levels())
     }
 
-    /// Logits of all codes of a level: (row, code). Rows are queries × candidates; `planned` has one row a query.
+    /// Logits of all codes of a level: (row, code). Rows are queries × candidates; `planned` has one row a
+    /// query.
     fn logits(
         &self,
         level: usize,
@@ -253,8 +255,9 @@ impl GenerativeModel {
         })
     }
 
-    /// Scores of every code of the next level for every row: (row, code). `codes` (row) are those of the level before.
-    /// `geometry` are codebooks and the weight of their geometry under the unmapped query, at levels that have a codebook.
+    /// Scores of every code of the next level for every row: (row, code). `codes` (row) are those of the
+    /// level before. `geometry` are codebooks and the weight of their geometry under the unmapped query, at
+    /// levels that have a codebook.
     pub fn next(
         &self,
         state: &mut DecodeState,
@@ -277,8 +280,8 @@ impl GenerativeModel {
         }
     }
 
-    /// The part of every code's score that is known before decoding starts: grounded logits, `geometry` and the plan-ahead
-    /// head together. `None` if there is no such part, or if steps are normalised.
+    /// The part of every code's score that is known before decoding starts: grounded logits, `geometry` and
+    /// the plan-ahead head together. `None` if there is no such part, or if steps are normalised.
     pub fn lookahead_terms(
         &self,
         queries: &Queries,
@@ -312,7 +315,8 @@ impl GenerativeModel {
         Ok(Some(terms))
     }
 
-    /// Continues with the rows `parents`, in their new order, to which `codes` of the level just scored were added.
+    /// Continues with the rows `parents`, in their new order, to which `codes` of the level just scored were
+    /// added.
     pub fn advance(
         &self,
         state: &mut DecodeState,

@@ -104,8 +104,8 @@ impl Grounding {
         Ok(self.books.geometry(level, residuals)?.broadcast_mul(&alpha)?)
     }
 
-    /// The same for the candidates' codes (query, candidate) of a level only. `mapped` is W·q (query, width), `offsets` are
-    /// −2⟨x̂_{<l}, e⟩ − ‖e‖² of those codes (query, candidate).
+    /// The same for the candidates' codes (query, candidate) of a level only. `mapped` is W·q (query, width),
+    /// `offsets` are −2⟨x̂_{<l}, e⟩ − ‖e‖² of those codes (query, candidate).
     pub fn chosen(&self, level: usize, mapped: &Tensor, codes: &Tensor, offsets: &Tensor) -> Result<Tensor> {
         let alpha = self.log_alpha.narrow(1, level, 1)?.exp()?;
         let products = self.books.products(level, mapped)?; // (query, code)

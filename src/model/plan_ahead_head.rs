@@ -1,8 +1,10 @@
-//! The plan-ahead head (PAG, Zeng et al. 2024): it scores the codes of all levels at once, whatever their order.
+//! The plan-ahead head (PAG, Zeng et al. 2024): it scores the codes of all levels at once, whatever their
+//! order.
 //!
-//! An autoregressive decoder can score a code only once the codes before it are chosen, so a beam cannot look ahead to it.
-//! This head sees the query alone: u_l(k | q), which is added to the logit of code k at level l. It is known before the first
-//! step, so [`super::lookahead`] uses it. It is trained with the decoder, by the same loss.
+//! An autoregressive decoder can score a code only once the codes before it are chosen, so a beam cannot look
+//! ahead to it. This head sees the query alone: u_l(k | q), which is added to the logit of code k at level l.
+//! It is known before the first step, so [`super::lookahead`] uses it. It is trained with the decoder, by the
+//! same loss.
 //!
 //! Errors: tensor operations fail only when the device does.
 

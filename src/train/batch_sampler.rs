@@ -1,6 +1,8 @@
-//! Which captions and photos are the queries of each micro-batch, and which pairs its contrastive loss is computed on.
+//! Which captions and photos are the queries of each micro-batch, and which pairs its contrastive loss is
+//! computed on.
 //!
-//! All of it is a function of the seed and the micro-batch's number alone, so a resumed run needs no generator state.
+//! All of it is a function of the seed and the micro-batch's number alone, so a resumed run needs no
+//! generator state.
 
 use super::step::MicroBatch;
 use crate::data::corpus::{Corpus, TrainPair};

@@ -19,7 +19,8 @@ impl CheckpointWriter {
         Self { folder, keep, writing: None }
     }
 
-    /// Starts to write a checkpoint, once the one before is written. Its tensors must be copies in this machine's memory.
+    /// Starts to write a checkpoint, once the one before is written. Its tensors must be copies in this
+    /// machine's memory.
     ///
     /// # Errors
     /// When the one before could not be written.

@@ -1,5 +1,6 @@
-//! The docids of the images during a training, and everything that follows from them: candidates, teachers, the search that
-//! validates. With `tune.reassign_every` images get new docids from time to time, because the encoder moves.
+//! The docids of the images during a training, and everything that follows from them: candidates, teachers,
+//! the search that validates. With `tune.reassign_every` images get new docids from time to time, because the
+//! encoder moves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,10 +40,11 @@ pub struct DocidState {
     images: Arc<Matrix>,
     /// The docids with the offsets of their codes.
     pub candidate_table: Arc<CandidateTable>,
-    /// The teacher of caption queries, over train images alone. If val and test images were candidates here, which are
-    /// never the right ones, the decoder would learn to avoid them.
+    /// The teacher of caption queries, over train images alone. If val and test images were candidates here,
+    /// which are never the right ones, the decoder would learn to avoid them.
     pub caption_teacher: Teacher,
-    /// The teacher of image queries, over all images that may be learnt by heart: each is the right one equally often.
+    /// The teacher of image queries, over all images that may be learnt by heart: each is the right one
+    /// equally often.
     pub image_teacher: Teacher,
     /// Beam search by the decoder alone over all images.
     pub validation: Generative,
@@ -51,7 +53,8 @@ pub struct DocidState {
 }
 
 impl DocidState {
-    /// The state for the docids of an index. Teachers compare queries with `images`, the aligned unit rows of all images.
+    /// The state for the docids of an index. Teachers compare queries with `images`, the aligned unit rows of
+    /// all images.
     ///
     /// # Errors
     /// When further docids of the index are not unique.
@@ -81,8 +84,8 @@ impl DocidState {
         &self.index
     }
 
-    /// New docids from aligned unit rows of all images, by the codebooks as they are, and the number of images whose docid
-    /// changes. `None` if the new docids would not be unique. Ranks share the work.
+    /// New docids from aligned unit rows of all images, by the codebooks as they are, and the number of
+    /// images whose docid changes. `None` if the new docids would not be unique. Ranks share the work.
     pub fn reassigned(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
         let codes = share_encoding::encode_unique(books, images, beam, comm);
@@ -139,7 +142,8 @@ pub fn hash(docids: &DocidSet) -> u32 {
     hasher.finalize().as_bytes()[..3].iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte))
 }
 
-/// The index with the docids of a checkpoint's tensors; unchanged if these have none. `origin` names the checkpoint in errors.
+/// The index with the docids of a checkpoint's tensors; unchanged if these have none. `origin` names the
+/// checkpoint in errors.
 ///
 /// # Errors
 /// When the docids have another shape, or are not unique.

@@ -19,7 +19,8 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the log of a run that has taken `step` steps. Lines of later steps are dropped: no checkpoint knows them.
+    /// Opens the log of a run that has taken `step` steps. Lines of later steps are dropped: no checkpoint
+    /// knows them.
     ///
     /// # Errors
     /// When the file cannot be read or written.

@@ -1,5 +1,15 @@
-//! Training: one loop ([`engine`]) and its tasks, the contrastive [`pretrain`]ing of a small CLIP and the [`joint`]
-//! training of the decoder.
+//! Training: one loop ([`engine`]) and two tasks, the [`joint`] training of the decoder (and the encoder) and the
+//! contrastive [`pretrain`]ing of a CLIP.
+//!
+//! ```text
+//! engine ─ Task::before_step(Step) ─ Task::loss(MicroBatch) ─ gradients ─ optimiser ─ log, validation, checkpoint
+//!                                      │ joint training:
+//!                                      │   batch_sampler   which captions and photos
+//!                                      │   query_batches   interpolation, caption noise
+//!                                      │   query_source    embeddings, by the encoder in training if there is one
+//!                                      │   objective       candidates, targets, weighted loss terms
+//!                                      └─▶ StepLoss
+//! ```
 
 pub mod batch_sampler;
 mod checkpoint_writer;

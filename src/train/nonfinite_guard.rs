@@ -10,8 +10,8 @@ pub struct NonFiniteGuard {
 }
 
 impl NonFiniteGuard {
-    /// The guard of a run that has skipped `skipped` steps, the last `in_a_row` of them in a row, and may skip
-    /// `max_in_a_row` in a row.
+    /// The guard of a run that has skipped `skipped` steps, the last `in_a_row` of them in a row, and may
+    /// skip `max_in_a_row` in a row.
     pub fn new(max_in_a_row: usize, skipped: usize, in_a_row: usize) -> Self {
         Self { max_in_a_row, skipped, in_a_row }
     }
@@ -26,7 +26,8 @@ impl NonFiniteGuard {
         self.skipped
     }
 
-    /// Whether a step with this loss and this gradient norm may be taken; `squares` are ‖g‖² of every parameter.
+    /// Whether a step with this loss and this gradient norm may be taken; `squares` are ‖g‖² of every
+    /// parameter.
     ///
     /// # Errors
     /// When too many steps in a row may not be taken. The error names what is not finite, and the remedy.

@@ -1,7 +1,8 @@
-//! The queries of each micro-batch: captions and photos as they are, interpolated, or shifted by caption noise.
+//! The queries of each micro-batch: captions and photos as they are, interpolated, or shifted by caption
+//! noise.
 //!
-//! Their embeddings here are those of the initial encoder, from before the training. [`super::query_source`] embeds the same
-//! queries by the encoder in training.
+//! Their embeddings here are those of the initial encoder, from before the training. [`super::query_source`]
+//! embeds the same queries by the encoder in training.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -120,8 +121,8 @@ pub struct QueryBuilder<'a> {
     corpus: &'a Corpus,
     align: &'a Alignment,
     sampler: Arc<BatchSampler>,
-    /// The captions' unit rows by the initial encoder, not aligned: a micro-batch aligns those it needs, because the aligned
-    /// rows of half a million captions fill a gigabyte.
+    /// The captions' unit rows by the initial encoder, not aligned: a micro-batch aligns those it needs,
+    /// because the aligned rows of half a million captions fill a gigabyte.
     captions: &'a Matrix,
     /// Aligned unit rows of all images by the initial encoder.
     images: Arc<Matrix>,
@@ -201,7 +202,8 @@ impl<'a> QueryBuilder<'a> {
         }
     }
 
-    /// For each caption query of a micro-batch another caption of the same image, or itself if there is no other.
+    /// For each caption query of a micro-batch another caption of the same image, or itself if there is no
+    /// other.
     pub fn siblings(&self, batch: MicroBatch) -> Vec<usize> {
         let pairs = self.sampler.captions(batch);
         let mut rng = self.stream("siblings", batch);
@@ -219,7 +221,8 @@ impl<'a> QueryBuilder<'a> {
         self.align.apply(Modality::Caption, &self.captions.select(captions))
     }
 
-    /// Interpolated queries (GENIUS, Kim et al. 2025): z̃ = normalise(s·image + (1 − s)·caption), s ~ Beta(2, 2).
+    /// Interpolated queries (GENIUS, Kim et al. 2025): z̃ = normalise(s·image + (1 − s)·caption), s ~ Beta(2,
+    /// 2).
     fn interpolate(&self, batch: &mut QueryBatch, at: MicroBatch) {
         let mut rng = self.stream("interpolation", at);
         for (row, query) in batch.queries.iter().enumerate() {
@@ -237,9 +240,9 @@ impl<'a> QueryBuilder<'a> {
         }
     }
 
-    /// Shifts a share of the image queries to where a caption of theirs might lie: x + (c − x') for the caption c and the
-    /// image x' of a random train pair. So no caption of a val or test image is needed to learn how the distance between
-    /// captions and images misleads a search. These queries count as captions.
+    /// Shifts a share of the image queries to where a caption of theirs might lie: x + (c − x') for the
+    /// caption c and the image x' of a random train pair. So no caption of a val or test image is needed to
+    /// learn how the distance between captions and images misleads a search. These queries count as captions.
     fn add_caption_noise(&self, batch: &mut QueryBatch, at: MicroBatch) {
         let mut rng = self.stream("caption noise", at);
         let pairs = self.sampler.train_pairs();

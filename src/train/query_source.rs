@@ -1,4 +1,5 @@
-//! The queries of a micro-batch with their embeddings: by the encoder in training, or else by the initial encoder.
+//! The queries of a micro-batch with their embeddings: by the encoder in training, or else by the initial
+//! encoder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,8 @@ impl<'a> QuerySource<'a> {
     /// The queries of a training; `images` are the aligned unit rows of all images by the initial encoder.
     ///
     /// # Errors
-    /// When the corpus has no train split, there are fewer queries than ranks, or the encoder in training cannot be read.
+    /// When the corpus has no train split, there are fewer queries than ranks, or the encoder in training
+    /// cannot be read.
     pub fn open(
         settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,

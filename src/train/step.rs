@@ -1,6 +1,7 @@
 //! The two counters of a training: optimiser steps, and the micro-batches whose gradients a step accumulates.
 
-/// An optimiser step of a run, zero-based. Weight schedules, validations, checkpoints and the log count steps.
+/// An optimiser step of a run, zero-based. Weight schedules, validations, checkpoints and the log count
+/// steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step(pub usize);
 

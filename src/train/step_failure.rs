@@ -10,8 +10,8 @@ pub struct MemoryAdvice {
     pub keeps_queries: bool,
 }
 
-/// Extends the error of a tensor operation in step `step`, after a checkpoint of step `saved` (0: none). Other errors stay as they
-/// are: they name their remedy.
+/// Extends the error of a tensor operation in step `step`, after a checkpoint of step `saved` (0: none).
+/// Other errors stay as they are: they name their remedy.
 pub fn explained(error: Error, step: usize, saved: usize, advice: Option<MemoryAdvice>) -> Error {
     let Error::Tensor(reason) = &error else { return error };
     let reason = reason.to_string();
@@ -40,8 +40,8 @@ fn remedy(reason: &str, saved: usize, advice: Option<MemoryAdvice>) -> Option<St
     is_of_a_device(reason).then(|| format!("{how}, on another --device if this one is lost"))
 }
 
-/// Whether CUDA's driver or cuBLAS reports that memory ran out. Their error types exist only in builds with CUDA, so their texts
-/// decide.
+/// Whether CUDA's driver or cuBLAS reports that memory ran out. Their error types exist only in builds with
+/// CUDA, so their texts decide.
 fn is_out_of_memory(reason: &str) -> bool {
     let reason = reason.to_lowercase().replace('_', " ");
     ["out of memory", "alloc failed"].iter().any(|sign| reason.contains(sign))

@@ -1,7 +1,8 @@
 //! The loss of a micro-batch on one rank, and how the losses of all ranks make one.
 //!
-//! Each rank computes the loss of its share of the queries, and the gradients are summed over the ranks. Every term therefore
-//! says how its values are averaged ([`Averaging`]), so that the sum over ranks is what one process alone would have computed.
+//! Each rank computes the loss of its share of the queries, and the gradients are summed over the ranks.
+//! Every term therefore says how its values are averaged ([`Averaging`]), so that the sum over ranks is what
+//! one process alone would have computed.
 //!
 //! Errors: a tensor operation fails only when the device does.
 
@@ -16,8 +17,8 @@ pub enum Averaging {
     MeanOfQueries,
     /// The mean over other items, of which this rank has this share. It counts by that share.
     MeanOfShare(f64),
-    /// The same value on every rank, each with the gradients of its own items. The value counts on the first rank alone, the
-    /// gradients count everywhere.
+    /// The same value on every rank, each with the gradients of its own items. The value counts on the first
+    /// rank alone, the gradients count everywhere.
     SameOnEveryRank,
 }
 
@@ -97,8 +98,8 @@ impl StepLoss {
         self.queries
     }
 
-    /// Named values for the log, each with the factor by which this rank's value counts in the sum over ranks. The values
-    /// of one name are added; the first name is "loss".
+    /// Named values for the log, each with the factor by which this rank's value counts in the sum over
+    /// ranks. The values of one name are added; the first name is "loss".
     pub fn values(&self) -> impl Iterator<Item = (&'static str, &Tensor, f64)> {
         let mean = ("loss", &self.query_mean, self.share);
         let contribution = self.contribution.iter().map(|value| ("loss", value, 1.0));

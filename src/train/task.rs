@@ -29,7 +29,8 @@ pub struct Validation {
 pub trait Task {
     /// All trainable parameters.
     fn params(&self) -> &Params;
-    /// Whether the parameters are trained already before the first step: then they are validated, and may stay the best.
+    /// Whether the parameters are trained already before the first step: then they are validated, and may
+    /// stay the best.
     fn is_trained(&self) -> bool {
         false
     }
@@ -41,7 +42,8 @@ pub trait Task {
         let _ = step;
         Ok(())
     }
-    /// The loss of a micro-batch: a function of the seed, the micro-batch, the parameters and [`Task::state`] only.
+    /// The loss of a micro-batch: a function of the seed, the micro-batch, the parameters and [`Task::state`]
+    /// only.
     ///
     /// # Errors
     /// When data cannot be read.
@@ -59,7 +61,8 @@ pub trait Task {
     fn state(&self) -> Result<Tensors> {
         Ok(Tensors::new())
     }
-    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint; `origin` names the checkpoint in errors.
+    /// Takes what [`Task::state`] gave out of the tensors of a checkpoint; `origin` names the checkpoint in
+    /// errors.
     ///
     /// # Errors
     /// When a tensor is missing or has another shape.

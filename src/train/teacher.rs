@@ -42,7 +42,8 @@ impl Scores {
     /// The scores in the file that `train.teacher` names; `None` if it names no file.
     ///
     /// # Errors
-    /// When the file cannot be read or has not a row for each caption and a column for each image of the corpus.
+    /// When the file cannot be read or has not a row for each caption and a column for each image of the
+    /// corpus.
     pub fn open(section: &Train, corpus: &Corpus) -> Result<Option<Self>> {
         if section.teacher.is_empty() {
             return Ok(None);
@@ -102,9 +103,9 @@ impl Teacher {
         &self.trie
     }
 
-    /// One target a query. `rows` are the aligned unit rows (query, width) by which the teacher compares queries with
-    /// images. `negatives` are images that must be among a query's candidates; the nearest others fill the rest.
-    /// `caption_scores` replace the cosine for queries that are captions as they are.
+    /// One target a query. `rows` are the aligned unit rows (query, width) by which the teacher compares
+    /// queries with images. `negatives` are images that must be among a query's candidates; the nearest
+    /// others fill the rest. `caption_scores` replace the cosine for queries that are captions as they are.
     ///
     /// # Errors
     /// When such scores cannot be read.
@@ -171,8 +172,9 @@ fn unshifted_caption(batch: &QueryBatch, query: usize) -> Option<usize> {
     batch.queries[query].caption.filter(|_| batch.shift.scale[query] == 1.0)
 }
 
-/// `count` hard negatives: images under prefixes that a search has kept, evenly from the first half of its levels, where
-/// right prefixes are lost. The gold prefix has to beat these to survive (RIPOR, Zeng et al. 2024).
+/// `count` hard negatives: images under prefixes that a search has kept, evenly from the first half of its
+/// levels, where right prefixes are lost. The gold prefix has to beat these to survive (RIPOR, Zeng et al.
+/// 2024).
 pub fn beam_negatives(beams: &Beams, trie: &Trie, count: usize, rng: &mut Rng) -> Vec<usize> {
     let levels = beams.len().div_ceil(2);
     (0..count).map(|n| random_image_under_beam(beams, trie, n % levels, rng)).collect()

@@ -91,8 +91,8 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// Restores parameters, task and optimiser from the newest whole checkpoint. Returns its progress, and the moving average of the
-/// weights if the plan has one.
+/// Restores parameters, task and optimiser from the newest whole checkpoint. Returns its progress, and the
+/// moving average of the weights if the plan has one.
 fn restore(
     task: &mut dyn Task,
     adamw: &mut AdamW,

@@ -1,10 +1,10 @@
 //! The training loop, the same for every task: loss, gradients, optimiser step, log, validation, checkpoints.
 //!
-//! A [`Task`] computes losses; the engine does everything else. It looks at the stop flag between steps. A stopped run is saved
-//! and resumes to exactly the weights that it would have had.
+//! A [`Task`] computes losses; the engine does everything else. It looks at the stop flag between steps. A
+//! stopped run is saved and resumes to exactly the weights that it would have had.
 //!
-//! Errors: [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task or the disk reports,
-//! and gradients that are not finite too often.
+//! Errors: [`Error::Stopped`] after a requested stop, once everything is saved; otherwise what the task or
+//! the disk reports, and gradients that are not finite too often.
 
 mod checkpoints;
 mod step;
@@ -49,8 +49,8 @@ struct Engine<'a> {
     comm: Comm,
 }
 
-/// Trains until the plan's last step, or until validations have not improved for `patience` times. With `resume` it starts from
-/// the newest checkpoint that is whole.
+/// Trains until the plan's last step, or until validations have not improved for `patience` times. With
+/// `resume` it starts from the newest checkpoint that is whole.
 ///
 /// # Errors
 /// See the module.

@@ -1,4 +1,5 @@
-//! One optimiser step: the gradients of its micro-batches, summed over the ranks, and the move of the weights.
+//! One optimiser step: the gradients of its micro-batches, summed over the ranks, and the move of the
+//! weights.
 
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,9 @@ use crate::train::step_failure::MemoryAdvice;
 
 /// Settings of a step that takes less memory on `ranks` ranks; `None` if no such step is possible.
 ///
-/// At best a step has the same queries in more micro-batches: the fewest that make this possible. Otherwise half of the batch.
-/// Half of the contrastive loss's pairs too. Every rank needs a query, and the contrastive loss two pairs.
+/// At best a step has the same queries in more micro-batches: the fewest that make this possible. Otherwise
+/// half of the batch. Half of the contrastive loss's pairs too. Every rank needs a query, and the contrastive
+/// loss two pairs.
 pub(super) fn memory_advice(train: &Train, tune: &Tune, ranks: usize) -> Option<MemoryAdvice> {
     let contrasts = !tune.contrastive.is_zero();
     let parts = 2..=train.batch / ranks;
@@ -43,7 +44,8 @@ mod tests {
     use super::*;
     use crate::nn::weight_schedule::WeightSchedule;
 
-    /// The advice for a batch of which a half are captions, with this many contrasted pairs (0: no contrastive loss).
+    /// The advice for a batch of which a half are captions, with this many contrasted pairs (0: no
+    /// contrastive loss).
     fn advice(batch: usize, pairs: usize, ranks: usize) -> Option<(String, bool)> {
         let train = Train { batch, accumulate: 1, caption_share: 0.5, ..Train::default() };
         let contrastive = WeightSchedule::constant(if pairs > 0 { 1.0 } else { 0.0 });

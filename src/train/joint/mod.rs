@@ -1,7 +1,8 @@
-//! `dsi train`: the decoder learns (caption→docid) and (image→docid) together, and the encoder with it if `[tune]` says so.
+//! `dsi train`: the decoder learns (caption→docid) and (image→docid) together, and the encoder with it if
+//! `[tune]` says so.
 //!
-//! A micro-batch goes this way: [`super::query_source`] makes its queries, [`super::objective`] gives each query its
-//! candidates and computes the loss, and [`super::engine`] takes the gradients.
+//! A micro-batch goes this way: [`super::query_source`] makes its queries, [`super::objective`] gives each
+//! query its candidates and computes the loss, and [`super::engine`] takes the gradients.
 
 mod memory_advice;
 mod task;
@@ -82,7 +83,8 @@ impl<'a> JointTraining<'a> {
     /// The training of a fresh model over an index.
     ///
     /// # Errors
-    /// When the settings do not fit the index, the corpus or the number of ranks, or the encoder cannot be read.
+    /// When the settings do not fit the index, the corpus or the number of ranks, or the encoder cannot be
+    /// read.
     pub fn new(
         settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,

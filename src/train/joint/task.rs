@@ -1,4 +1,5 @@
-//! Joint training as a task of the engine: its losses, its parameters' groups, and the re-assignment of docids.
+//! Joint training as a task of the engine: its losses, its parameters' groups, and the re-assignment of
+//! docids.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +60,8 @@ impl Task for JointTraining<'_> {
         self.source.encoder().map_or_else(Vec::new, TrainableEncoder::blocks)
     }
 
-    /// The grounding (W, α) has a learning rate of its own and does not decay; nor do biases, norms and embeddings.
+    /// The grounding (W, α) has a learning rate of its own and does not decay; nor do biases, norms and
+    /// embeddings.
     fn group(&self, parameter: &str) -> Group {
         let train = self.settings.train;
         if let (Some(encoder), Some(name)) = (self.source.encoder(), parameter.strip_prefix(ENCODER)) {

@@ -1,4 +1,5 @@
-//! Validation of joint training: recall of caption→image on val captions, among all images, by the decoder alone.
+//! Validation of joint training: recall of caption→image on val captions, among all images, by the decoder
+//! alone.
 
 use super::JointTraining;
 use crate::data::corpus::{Corpus, Split};

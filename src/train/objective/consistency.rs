@@ -1,4 +1,5 @@
-//! Consistency of two captions of one image: the symmetric KL divergence of their distributions over prefixes.
+//! Consistency of two captions of one image: the symmetric KL divergence of their distributions over
+//! prefixes.
 //!
 //! With P_l(p) ∝ exp S_l(p) under a caption query and P'_l under another caption of the same image:
 //!
@@ -38,8 +39,8 @@ fn first(rows: &Tensor, count: usize) -> Result<Tensor> {
     Ok(rows.narrow(0, 0, count)?.contiguous()?)
 }
 
-/// `scores`, `siblings`: step scores (query, candidate, level) of the same candidates under either caption; `hidden` as in
-/// [`super::listwise::listwise`].
+/// `scores`, `siblings`: step scores (query, candidate, level) of the same candidates under either caption;
+/// `hidden` as in [`super::listwise::listwise`].
 pub fn consistency(scores: &Tensor, siblings: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let (queries, _, levels) = scores.dims3()?;
     let (log_p, log_q) = (log_softmax(scores, hidden)?, log_softmax(siblings, hidden)?);

@@ -15,8 +15,8 @@ pub fn value(inputs: &TermInputs) -> Result<Tensor> {
     listwise(&inputs.scores, &inputs.hidden, &inputs.mass)
 }
 
-/// `scores`: step scores (query, candidate, level); `hidden`, `mass`: [`super::prefix_targets::PrefixTargets`] of the same
-/// shape.
+/// `scores`: step scores (query, candidate, level); `hidden`, `mass`:
+/// [`super::prefix_targets::PrefixTargets`] of the same shape.
 pub fn listwise(scores: &Tensor, hidden: &Tensor, mass: &Tensor) -> Result<Tensor> {
     let (queries, _, levels) = scores.dims3()?;
     let sums = prefix_scores(scores)?;

@@ -28,15 +28,16 @@ impl Term for Margin {
     }
 }
 
-/// `scores`: step scores (query, candidate, level), the gold candidate first; `hidden`: as in [`super::listwise::listwise`].
+/// `scores`: step scores (query, candidate, level), the gold candidate first; `hidden`: as in
+/// [`super::listwise::listwise`].
 pub fn margin(scores: &Tensor, hidden: &Tensor, size: f64) -> Result<Tensor> {
     let (_, candidates, _) = scores.dims3()?;
     let sums = (prefix_scores(scores)? + hidden)?; // far below zero where hidden
     let gold = sums.narrow(1, 0, 1)?;
     let others = sums.narrow(1, 1, candidates - 1)?;
     let lacking = (others.broadcast_sub(&gold)? + size)?.relu()?;
-    let shown = others.ge(HIDDEN / 2.0)?.to_dtype(scores.dtype())?;
-    let counts = shown.sum(1)?.maximum(1.0)?; // (query, level)
+    let counted = others.ge(HIDDEN / 2.0)?.to_dtype(scores.dtype())?;
+    let counts = counted.sum(1)?.maximum(1.0)?; // (query, level)
     Ok((lacking.sum(1)? / counts)?.mean_all()?)
 }
 

@@ -1,22 +1,25 @@
-//! The objective of `dsi train`: the meaning of a step score, the candidates of each query, and the terms of the loss.
+//! The objective of `dsi train`: the meaning of a step score, the candidates of each query, and the terms of
+//! the loss.
 //!
 //! ```text
 //! loss = main term + Σ weight(step) · term
 //! ```
 //!
-//! `train.loss` selects the main term, and with it the meaning of a step score and the candidates ([`MainLoss`]). The other
-//! terms each have a weight schedule ([`weighted_terms`]). Every term is a file of its own, with its formula at the top.
+//! `train.loss` selects the main term, and with it the meaning of a step score and the candidates
+//! ([`MainLoss`]). The other terms each have a weight schedule ([`weighted_terms`]). Every term is a file of
+//! its own, with its formula at the top.
 //!
 //! # How to add a loss term
 //!
-//! 1. Write `src/train/objective/NAME.rs`: a struct that holds the term's settings and implements [`Term`]. Its value is
-//!    computed from [`TermInputs`] and says how ranks average it ([`Averaging`](crate::train::step_loss::Averaging)).
+//! 1. Write `src/train/objective/NAME.rs`: a struct that holds the term's settings and implements [`Term`].
+//!    Its value is computed from [`TermInputs`] and says how ranks average it
+//!    ([`Averaging`](crate::train::step_loss::Averaging)).
 //! 2. Add `pub mod NAME;` and one line in [`weighted_terms`]: the weight, and the term with its settings.
 //! 3. Declare the weight (and the settings) as keys of `[train]`, where the configuration declares its keys.
 //!
 //! A term from outside the library is added by
-//! [`JointTraining::with_term`](crate::train::joint::JointTraining::with_term); `tests/it/how_to_add/loss_term.rs` is an example.
-//! The log has a term's value under its name, not weighted.
+//! [`JointTraining::with_term`](crate::train::joint::JointTraining::with_term);
+//! `tests/it/how_to_add/loss_term.rs` is an example. The log has a term's value under its name, not weighted.
 
 pub mod candidates;
 pub mod consistency;

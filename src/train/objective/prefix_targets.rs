@@ -1,4 +1,5 @@
-//! The prefixes of a query's candidates, level by level: which of them count, and the target distribution over them.
+//! The prefixes of a query's candidates, level by level: which of them count, and the target distribution
+//! over them.
 
 use candle_core::{D, Device, Tensor};
 
@@ -18,7 +19,8 @@ pub struct TargetWeights {
 
 /// The prefixes of a query's candidates and how likely each should be.
 ///
-/// Candidates that share a prefix share its entry: that of the first of them counts, those of the others are hidden.
+/// Candidates that share a prefix share its entry: that of the first of them counts, those of the others are
+/// hidden.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PrefixTargets {
     /// Zero at the entry that counts for a prefix, −10⁹ at the others. (candidate, level)
@@ -28,8 +30,8 @@ pub struct PrefixTargets {
 }
 
 impl PrefixTargets {
-    /// `docids`: the candidates' codes, the gold one first. `teacher`: the teacher's mass of each candidate's prefix at each
-    /// level, normalised here.
+    /// `docids`: the candidates' codes, the gold one first. `teacher`: the teacher's mass of each candidate's
+    /// prefix at each level, normalised here.
     pub fn new(docids: &[&[u32]], teacher: &[Vec<f32>], weights: TargetWeights) -> Self {
         let levels = docids.first().map_or(0, |codes| codes.len());
         let entries = docids.len() * levels;

@@ -24,8 +24,8 @@ pub trait Term {
 
 /// A micro-batch after the forward pass: what terms are computed from.
 pub struct TermInputs<'a> {
-    /// Step scores of the candidates: (query, candidate, level). Caption queries come first, then image queries; the
-    /// gold image is the first candidate.
+    /// Step scores of the candidates: (query, candidate, level). Caption queries come first, then image
+    /// queries; the gold image is the first candidate.
     pub scores: Tensor,
     /// 0 or −10⁹, of the shape of `scores`: see [`super::prefix_targets::PrefixTargets::hidden`].
     pub hidden: Tensor,
