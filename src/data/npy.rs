@@ -54,6 +54,14 @@ impl Precision {
         }
     }
 
+    /// Whether a number is finite in this precision.
+    fn holds(self, x: f32) -> bool {
+        match self {
+            Self::Half => f16::from_f32(x).is_finite(),
+            Self::Single => x.is_finite(),
+        }
+    }
+
     fn encode(self, numbers: &[f32]) -> Vec<u8> {
         match self {
             Self::Half => numbers.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
@@ -212,9 +220,7 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
 /// # Errors
 /// When the file cannot be written, or a number is not finite in this precision (the message names the row).
 pub fn write(path: &Path, matrix: &Matrix, precision: Precision) -> Result<()> {
-    let fits =
-        |&x: &f32| if precision == Precision::Half { f16::from_f32(x).is_finite() } else { x.is_finite() };
-    if let Some(row) = matrix.iter().position(|row| !row.iter().all(fits)) {
+    if let Some(row) = matrix.iter().position(|row| !row.iter().all(|&x| precision.holds(x))) {
         return Err(Error::file(
             path,
             format!("row {row} does not fit {}; nothing was written", precision.descr()),

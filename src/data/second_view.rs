@@ -20,11 +20,8 @@ const QUALITY: std::ops::RangeInclusive<u8> = 40..=90;
 
 /// A random view of a photo.
 pub fn second_view(photo: &RgbImage, rng: &mut Rng) -> RgbImage {
-    let side = |length: u32, rng: &mut Rng| {
-        let kept = (length as f32 * rng.random_range(LEAST_SIDE..1.0)).ceil() as u32;
-        (rng.random_range(0..=length - kept), kept)
-    };
-    let ((x, width), (y, height)) = (side(photo.width(), rng), side(photo.height(), rng));
+    let (x, width) = crop(photo.width(), rng);
+    let (y, height) = crop(photo.height(), rng);
     let mut view = imageops::crop_imm(photo, x, y, width, height).to_image();
     if rng.random_bool(0.5) {
         imageops::flip_horizontal_in_place(&mut view);
@@ -33,6 +30,12 @@ pub fn second_view(photo: &RgbImage, rng: &mut Rng) -> RgbImage {
         [(); 3].map(|()| rng.random_range(1.0 - MOST_COLOUR..1.0 + MOST_COLOUR));
     recolour(&mut view, brightness, contrast, saturation);
     compressed(view, rng.random_range(QUALITY))
+}
+
+/// The start and the length of a random crop of a side.
+fn crop(length: u32, rng: &mut Rng) -> (u32, u32) {
+    let kept = (length as f32 * rng.random_range(LEAST_SIDE..1.0)).ceil() as u32;
+    (rng.random_range(0..=length - kept), kept)
 }
 
 /// Scales brightness, contrast (around mid-grey) and saturation (around the pixel's grey).

@@ -49,14 +49,14 @@ pub fn missing(corpus: &Corpus) -> Vec<ImageIdx> {
 /// One error for each photo that exists and cannot be decoded. `on_photo` is called once for each photo
 /// tried.
 pub fn broken(corpus: &Corpus, on_photo: &(dyn Fn() + Sync)) -> Vec<Error> {
-    let there: Vec<&Photo> =
+    let existing: Vec<&Photo> =
         corpus.images().filter_map(|image| corpus.photo(image)).filter(|photo| photo.is_there()).collect();
-    let fault = |photo: &&Photo| {
-        let fault = photos::read(photo).err();
+    let results = existing.par_iter().map(|photo| {
+        let result = photos::read(photo);
         on_photo();
-        fault
-    };
-    there.par_iter().filter_map(fault).collect()
+        result
+    });
+    results.filter_map(Result::err).collect()
 }
 
 /// Refuses a corpus with missing photos before any photo is decoded, unless `on_bad` is to skip them.

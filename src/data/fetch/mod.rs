@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use self::dataset_sources::{Dataset, DatasetFile, Location, Output};
-use super::http::{Download, Fault};
+use super::http::{Checksum, Download, Fault};
 use super::hub::Hub;
 use super::{disk_space, hub};
 use crate::error::{Error, Result};
@@ -199,17 +199,24 @@ fn web_remedy(fault: &Fault) -> &'static str {
 fn check(file: &DatasetFile, path: &Path, progress: Progress) -> Result<()> {
     let is_published = path.file_name().is_some_and(|name| name == file.name) || path.is_symlink();
     let Some(expected) = file.checksum.as_ref().filter(|_| is_published) else { return Ok(()) };
-    let read = || -> io::Result<_> {
-        let content = fs::File::open(path)?;
-        let bar = progress
-            .bytes(content.metadata().ok().map(|about| about.len()), format!("checking {}", file.name));
-        expected.of(content, &|n| bar.inc(n))
-    };
-    let found = read().map_err(Error::io("read", path))?;
+    let found = checksum(expected, file, path, progress).map_err(Error::io("read", path))?;
     if found != *expected {
         let what =
             format!("is not the published archive: its {found} is not the {expected} that is expected");
         return Err(Error::file(path, what + "; delete it to download it again"));
     }
     Ok(())
+}
+
+/// The checksum of the archive at `path`, with the hash function of `expected`.
+fn checksum(
+    expected: &Checksum,
+    file: &DatasetFile,
+    path: &Path,
+    progress: Progress,
+) -> io::Result<Checksum> {
+    let content = fs::File::open(path)?;
+    let length = content.metadata().ok().map(|metadata| metadata.len());
+    let bar = progress.bytes(length, format!("checking {}", file.name));
+    expected.of(content, &|n| bar.inc(n))
 }

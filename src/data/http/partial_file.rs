@@ -29,26 +29,26 @@ pub fn partial_path(path: &Path) -> PathBuf {
 impl PartialFile {
     /// Opens the part that an earlier attempt left, or creates it.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let path = partial_path(path);
-        let open = || -> Result<Self, Error> {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        Self::open_locked(partial_path(path)).map_err(Fault::Local)
+    }
+
+    fn open_locked(path: PathBuf) -> Result<Self, Error> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let mut options = File::options();
+        let file = options.create(true).read(true).append(true).open(&path);
+        let file = file.map_err(Error::io("write", &path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                let what = "another process downloads it: try again when that is done";
+                return Err(Error::file(&path, what));
             }
-            let mut options = File::options();
-            let file = options.create(true).read(true).append(true).open(&path);
-            let file = file.map_err(Error::io("write", &path))?;
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => {
-                    let what = "another process downloads it: try again when that is done";
-                    return Err(Error::file(&path, what));
-                }
-                // Some network disks have no locks; the checksum still detects two writers.
-                Err(TryLockError::Error(_)) | Ok(()) => {}
-            }
-            let length = file.metadata().map_err(Error::io("read", &path))?.len();
-            Ok(Self { length, file, path: path.clone() })
-        };
-        open().map_err(Fault::Local)
+            // Some network disks have no locks; the checksum still detects two writers.
+            Err(TryLockError::Error(_)) | Ok(()) => {}
+        }
+        let length = file.metadata().map_err(Error::io("read", &path))?.len();
+        Ok(Self { length, file, path })
     }
 
     /// Appends bytes.
@@ -77,11 +77,12 @@ impl PartialFile {
                 return Err(Fault::Answer(format!("its {found} is not the {expected} that is expected")));
             }
         }
-        let name = || -> std::io::Result<()> {
-            self.file.sync_all()?;
-            fs::rename(&self.path, download.path)?;
-            file_io::sync_folder(download.path.parent().unwrap_or(Path::new(".")))
-        };
-        name().map_err(Error::io("write", download.path)).map_err(Fault::Local)
+        self.rename(download.path).map_err(Error::io("write", download.path)).map_err(Fault::Local)
+    }
+
+    fn rename(&self, path: &Path) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, path)?;
+        file_io::sync_folder(path.parent().unwrap_or(Path::new(".")))
     }
 }

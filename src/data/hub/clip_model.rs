@@ -90,6 +90,11 @@ impl Located {
             Self::OnHub(_) => None,
         }
     }
+
+    /// Whether this is a cached `config.json` that is not a CLIP's.
+    fn is_of_no_clip(&self) -> bool {
+        matches!(self, Self::Cached(path) if !clip_files::is_of_a_clip(path))
+    }
 }
 
 /// The file set of a component that is used, and its files.
@@ -155,9 +160,7 @@ impl Model<'_> {
                 *file = Located::Cached(self.download(remote)?);
             }
         }
-        let is_foreign =
-            |file: &Located| matches!(file, Located::Cached(path) if !clip_files::is_of_a_clip(path));
-        if !files.iter().any(is_foreign) {
+        if !files.iter().any(Located::is_of_no_clip) {
             return Ok((Library::Transformers, files));
         }
         Ok(match self.locate_or_explain(&OPEN_CLIP_SHAPE, &files)? {

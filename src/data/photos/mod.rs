@@ -77,14 +77,7 @@ impl Photo {
                 format!("is larger than the {MAX_BYTES} bytes allowed here"),
             ));
         }
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = File::open(archive)?;
-            file.seek(SeekFrom::Start(*offset))?;
-            let mut bytes = Vec::new();
-            file.take(*length).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(Error::io("read", archive))?;
+        let bytes = read_slice(archive, *offset, *length).map_err(Error::io("read", archive))?;
         if bytes.len() as u64 != *length {
             return Err(Error::file(
                 self.path(),
@@ -93,6 +86,14 @@ impl Photo {
         }
         Ok(bytes)
     }
+}
+
+fn read_slice(archive: &Path, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(archive)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl fmt::Display for Photo {

@@ -74,21 +74,26 @@ impl Edge {
             let same = |x: usize| Taps { start: self.start as usize + x, weights: vec![1 << BITS] };
             return (0..self.count as usize).map(same).collect();
         }
+        (0..self.count).map(|x| self.taps_of(x, filter)).collect()
+    }
+
+    /// The taps of the `x`-th pixel to compute.
+    fn taps_of(self, x: u32, filter: Filter) -> Taps {
         let scale = f64::from(self.from) / self.to as f64;
         let stretch = scale.max(1.0);
         let support = filter.support() * stretch;
-        let taps = |x: u32| {
-            let centre = ((self.start + u64::from(x)) as f64 + 0.5) * scale;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let last = ((centre + support + 0.5) as usize).min(self.from as usize);
-            let weight = |x: usize| filter.weight((x as f64 - centre + 0.5) * (1.0 / stretch));
-            let weights: Vec<f64> = (first..last).map(weight).collect();
-            let sum: f64 = weights.iter().sum();
-            let fixed = |weight: f64| (weight / sum * f64::from(1 << BITS)).round() as i32;
-            Taps { start: first, weights: weights.into_iter().map(fixed).collect() }
-        };
-        (0..self.count).map(taps).collect()
+        let centre = ((self.start + u64::from(x)) as f64 + 0.5) * scale;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let last = ((centre + support + 0.5) as usize).min(self.from as usize);
+        let weight = |x: usize| filter.weight((x as f64 - centre + 0.5) * (1.0 / stretch));
+        let weights: Vec<f64> = (first..last).map(weight).collect();
+        let sum: f64 = weights.iter().sum();
+        Taps { start: first, weights: weights.into_iter().map(|weight| fixed_point(weight / sum)).collect() }
     }
+}
+
+fn fixed_point(weight: f64) -> i32 {
+    (weight * f64::from(1 << BITS)).round() as i32
 }
 
 /// The given part of a resized photo: red, green and blue bytes, row by row. The photo has at least one

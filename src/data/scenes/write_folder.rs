@@ -86,12 +86,13 @@ fn write_image(path: &Path, scene: &Scene, side: u32) -> Result<()> {
     let mut png = Cursor::new(Vec::new());
     let encoded = render(scene, side).write_to(&mut png, ImageFormat::Png);
     encoded.map_err(|error| Error::file(path, format!("cannot be encoded as png: {error}")))?;
-    let write = || {
-        let mut file = fs::File::create(path)?;
-        file.write_all(png.get_ref())?;
-        file.sync_data()
-    };
-    write().map_err(Error::io("write", path))
+    write_synced(path, png.get_ref()).map_err(Error::io("write", path))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
 }
 
 /// The manifest, if it exists and this version can read it.
@@ -132,12 +133,14 @@ fn refuse_foreign(corpus: &Path) -> Result<()> {
 fn old_images(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let paths = entries.map_err(Error::io("list", folder))?.into_iter().map(|entry| entry.path());
-    let is_scene = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let digits = name.and_then(|name| name.strip_prefix("scene-")?.strip_suffix(".png"));
-        digits.is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    Ok(paths.filter(is_scene).collect())
+    Ok(paths.filter(|path| is_scene(path)).collect())
+}
+
+/// Whether a file has the name of a scene: `scene-000000.png`.
+fn is_scene(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let digits = name.and_then(|name| name.strip_prefix("scene-")?.strip_suffix(".png"));
+    digits.is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

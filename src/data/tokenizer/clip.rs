@@ -21,11 +21,14 @@ pub(super) fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
     let text = file_io::read_text(path, MAX_BYTES)?;
     let lines =
         (1..).zip(text.lines()).filter(|(n, line)| !(line.is_empty() || *n == 1 && line.starts_with('#')));
-    let merge = |(n, line): (usize, &str)| match line.split_once(' ') {
+    lines.map(|(n, line)| parse_merge(line).map_err(|what| Error::line(path, n, what))).collect()
+}
+
+fn parse_merge(line: &str) -> Result<(String, String), String> {
+    match line.split_once(' ') {
         Some((left, right)) if !right.contains(' ') => Ok((left.to_owned(), right.to_owned())),
-        _ => Err(Error::line(path, n, format!("is `{line}`; expected two symbols and one space between"))),
-    };
-    lines.map(merge).collect()
+        _ => Err(format!("is `{line}`; expected two symbols and one space between")),
+    }
 }
 
 /// The `tokenizer.json` that Hugging Face's converter makes of CLIP's two files.

@@ -141,11 +141,8 @@ impl Tokens {
         let parsed = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
         let parsed = parsed.map_err(|_| "is a damaged tokenizer file; fetch it again".to_owned())?;
         let mut tokenizer = parsed.map_err(|e| format!("is not a tokenizer.json that can be used: {e}"))?;
-        let id = |token| {
-            let lacks = || format!("lacks the token {token}; only CLIP's tokenizers are allowed");
-            tokenizer.token_to_id(token).ok_or_else(lacks)
-        };
-        let (start, end) = (id(START)?, id(END)?);
+        let start = special_id(&tokenizer, START)?;
+        let end = special_id(&tokenizer, END)?;
         let count = tokenizer.get_vocab_size(true);
         if tokenizer.get_vocab(true).values().any(|&id| id as usize >= count) {
             return Err(format!("has ids beyond its {count} tokens; they must be 0, 1, 2, …"));
@@ -158,18 +155,28 @@ impl Tokens {
 
     /// The words of a caption, with each byte as its printable character.
     fn words(&self, caption: &str) -> Result<Vec<String>, String> {
-        let split = || {
-            let mut text = NormalizedString::from(caption);
-            self.tokenizer.get_normalizer().map_or(Ok(()), |n| n.normalize(&mut text))?;
-            let mut words = PreTokenizedString::from(text);
-            self.tokenizer.get_pre_tokenizer().map_or(Ok(()), |p| p.pre_tokenize(&mut words))?;
-            let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
-            Ok(words.into_iter().map(|(word, ..)| word.to_owned()).collect())
-        };
-        split().map_err(|e: tokenizers::Error| {
-            format!("the caption `{caption}` cannot be split into words: {e}")
-        })
+        self.split_words(caption)
+            .map_err(|e| format!("the caption `{caption}` cannot be split into words: {e}"))
     }
+
+    fn split_words(&self, caption: &str) -> tokenizers::Result<Vec<String>> {
+        let mut text = NormalizedString::from(caption);
+        if let Some(normalizer) = self.tokenizer.get_normalizer() {
+            normalizer.normalize(&mut text)?;
+        }
+        let mut words = PreTokenizedString::from(text);
+        if let Some(splitter) = self.tokenizer.get_pre_tokenizer() {
+            splitter.pre_tokenize(&mut words)?;
+        }
+        let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        Ok(words.into_iter().map(|(word, ..)| word.to_owned()).collect())
+    }
+}
+
+fn special_id(tokenizer: &Tokenizer, token: &str) -> Result<u32, String> {
+    tokenizer
+        .token_to_id(token)
+        .ok_or_else(|| format!("lacks the token {token}; only CLIP's tokenizers are allowed"))
 }
 
 #[cfg(test)]

@@ -64,26 +64,25 @@ pub fn read(folder: &Path) -> Result<Corpus> {
 }
 
 fn shards(folder: &Path) -> Result<BTreeSet<PathBuf>> {
-    let list = |folder: &Path| -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-        entries.map(|entry| entry.map(|e| e.path()).map_err(Error::io("list", folder))).collect()
-    };
-    let mut all = list(folder)?;
-    for inner in all.clone().iter().filter(|path| path.is_dir()) {
-        all.extend(list(inner)?);
+    let mut paths = list(folder)?;
+    for inner in paths.clone().iter().filter(|path| path.is_dir()) {
+        paths.extend(list(inner)?);
     }
-    Ok(all
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "tar") && path.is_file())
-        .collect())
+    let is_shard = |path: &PathBuf| path.extension().is_some_and(|end| end == "tar") && path.is_file();
+    Ok(paths.into_iter().filter(is_shard).collect())
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    entries.map(|entry| entry.map(|e| e.path()).map_err(Error::io("list", folder))).collect()
 }
 
 /// The split given by the path of an archive below `root`.
 fn split(shard: &Path, root: &Path) -> Result<Split> {
     let name = shard.strip_prefix(root).unwrap_or(shard).to_string_lossy().to_ascii_lowercase();
-    let find =
-        |(word, split)| name.split(|c: char| !c.is_alphabetic()).any(|part| part == word).then_some(split);
-    let found: Vec<Split> = WORDS.into_iter().filter_map(find).collect();
+    let words: BTreeSet<&str> = name.split(|c: char| !c.is_alphabetic()).collect();
+    let found: Vec<Split> =
+        WORDS.iter().filter(|(word, _)| words.contains(word)).map(|(_, split)| *split).collect();
     match found.first() {
         Some(split) if found.iter().all(|other| other == split) => Ok(*split),
         _ => {

@@ -32,11 +32,7 @@ const PHOTO_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
 /// When the archive cannot be read, has a refused entry (the message names it), or lacks the output.
 pub fn unpack(archive: &Path, output: Output, target: &Path, progress: Progress) -> Result<usize> {
     let staging = staging_folder(target);
-    let remove = |path: &Path| match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    };
-    remove(&staging)?;
+    remove_folder(&staging)?;
     fs::create_dir_all(&staging).map_err(Error::io("create", &staging))?;
     let length = fs::metadata(archive).map_err(Error::io("read", archive))?.len();
     let mut unpacker = Unpacker {
@@ -50,8 +46,15 @@ pub fn unpack(archive: &Path, output: Output, target: &Path, progress: Progress)
     let result = unpacker.entries().and_then(|()| unpacker.finish(target));
     let count = unpacker.names.len();
     drop(unpacker);
-    remove(&staging)?;
+    remove_folder(&staging)?;
     result.map(|()| count)
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// The staging folder of a target.
