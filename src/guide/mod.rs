@@ -12,6 +12,7 @@
 //! | [`library`] | the Rust API |
 //! | [`results`] | every number: command, commit, split, regime, seeds; the ledger of looks at test splits |
 //! | [`ablations`] | what each term is worth, and what was tried in vain |
+//! | [`building`] | features, build profiles, what each dependency costs |
 //! | [`configuration`] | every key |
 
 /// Where the pages' links lead in this book. The pages end with the same names for readers of the files; of two
@@ -28,6 +29,7 @@ macro_rules! links {
          [library]: crate::guide::library\n\
          [results]: crate::guide::results\n\
          [ablations]: crate::guide::ablations\n\
+         [building]: crate::guide::building\n\
          [configuration]: crate::guide::configuration\n"
     };
 }
@@ -54,5 +56,6 @@ pages! {
     library = "library.md",
     results = "results.md",
     ablations = "ablations.md",
+    building = "building.md",
     configuration = "configuration.md",
 }
