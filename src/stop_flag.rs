@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A flag that Ctrl-C raises. A training loop that watches the flag saves its state and ends. While nothing
-/// watches it, there is nothing to save, and whoever raises it may end the program.
+/// watches it, there is nothing to save, and the code that raises it may end the program.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<Flags>);
 

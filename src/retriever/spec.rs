@@ -31,8 +31,8 @@ pub struct RetrieverSpec {
     pub enabled: fn(&Sections) -> bool,
     /// Builds it over a gallery.
     pub build: Build,
-    /// Measures how often its search keeps a right prefix, for each level of the docids; none where it has no
-    /// such search.
+    /// Measures how often its search keeps a right prefix, for each level of the docids; `None` without
+    /// such a search.
     pub survival: Option<Survival>,
 }
 

@@ -53,24 +53,24 @@ fn trained(device: &Device, held: Keep) -> Vec<Vec<f32>> {
     let x: Vec<f32> = (0..10).map(|i| (i as f32).sin()).collect();
     let x = Var::from_vec(x, (2, 5), device).unwrap();
     let mut adamw = AdamW::new(&params).unwrap();
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     for step in 0..3 {
         let block = checkpoint_block::TrainedParams::new(vec![weight.clone()]);
         let y = checkpoint_block::run(&Squared(weight.clone()), &block, held, &x).unwrap();
         let found = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         let mut gradients = Gradients::of(&params);
         gradients.add(&found, 1.0).unwrap();
-        told.extend([numbers(&y), numbers(found.get(&x).unwrap())]);
-        told.push(gradients.squares().unwrap().iter().map(|(_, square)| *square as f32).collect());
+        results.extend([numbers(&y), numbers(found.get(&x).unwrap())]);
+        results.push(gradients.squares().unwrap().iter().map(|(_, square)| *square as f32).collect());
         if step == 2 {
             let state = adamw.state().unwrap().into_iter();
             let written = state.map(|(name, moment)| (name, moment.to_device(&Device::Cpu).unwrap()));
             adamw.restore(written.collect(), 2, Path::new("optimizer")).unwrap();
         }
         adamw.update(&gradients, 0.5, |_| Group { lr: 0.1, decay: 0.1 }).unwrap();
-        told.push(numbers(&weight));
+        results.push(numbers(&weight));
     }
-    told
+    results
 }
 
 fn recomputing_a_block_gives_the_same_bits() {

@@ -172,14 +172,14 @@ fn child_of(launched: &Child) -> String {
 
 fn a_batch_smaller_than_the_ranks_is_refused() {
     let space = Space::new();
-    for (few, told) in
+    for (few, named) in
         [("train.batch=4", "train.batch = 4"), ("tune.contrastive_pairs=2", "tune.contrastive_pairs = 2")]
     {
         let mut launched = over(3, train(&space, "run", &[few]));
         let output = launched.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{stderr}");
-        for part in [told, "3 ranks", "of 3"] {
+        for part in [named, "3 ranks", "of 3"] {
             assert!(stderr.contains(part), "{part}: {stderr}");
         }
     }

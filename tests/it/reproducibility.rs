@@ -8,7 +8,6 @@ use dsi::context::Context;
 use dsi::encoder::embed_corpus::embed_corpus;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
-
 use dsi::stop_flag::Stop;
 use dsi::{experiment, index, train};
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is executed: a call becomes a [`Node`] that says what would be called. Values are stored once, in
 //! one list, and refer to each other by their place in it. So memory is bounded by the pickle's length, and
-//! nesting cannot exhaust the program's stack. References may form circles: whoever follows them must limit
+//! nesting cannot exhaust the program's stack. References may form circles: code that follows them must limit
 //! the number of steps.
 
 use std::collections::HashMap;

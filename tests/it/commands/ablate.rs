@@ -7,7 +7,6 @@ use std::path::Path;
 use dsi::config::Config;
 use dsi::context::Context;
 use dsi::run_folder::RunFolder;
-
 use dsi::stop_flag::Stop;
 use dsi::{encoder::embed_corpus::embed_corpus, experiment, index, train};
 use serde_json::Value;

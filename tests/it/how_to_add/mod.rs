@@ -1,5 +1,6 @@
-//! Parts of one's own, outside the library: what the documentation of a seam says is enough to add one.
+//! Examples of how to add a retriever, a loss term, an encoder and a docid family, written outside the library.
 
+mod docid_family;
 mod encoder;
 mod loss_term;
 mod retriever;
@@ -8,6 +9,6 @@ use libtest_mimic::Trial;
 
 /// The tests of each file.
 pub fn tests() -> Vec<Trial> {
-    let files = [encoder::tests, loss_term::tests, retriever::tests];
+    let files = [docid_family::tests, encoder::tests, loss_term::tests, retriever::tests];
     files.iter().flat_map(|tests| tests()).collect()
 }

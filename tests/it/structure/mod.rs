@@ -6,12 +6,20 @@ mod layers;
 mod purity;
 mod sizes;
 mod source;
+mod words;
 
 use libtest_mimic::Trial;
 
 pub fn tests() -> Vec<Trial> {
-    let files =
-        [circles::tests, config_use::tests, layers::tests, purity::tests, sizes::tests, source::tests];
+    let files = [
+        circles::tests,
+        config_use::tests,
+        layers::tests,
+        purity::tests,
+        sizes::tests,
+        source::tests,
+        words::tests,
+    ];
     files.iter().flat_map(|tests| tests()).collect()
 }
 

@@ -10,7 +10,6 @@ tests! {
 
 /// Files, and folders with all that is in them.
 const PURE: &[&str] = &[
-    "config",
     "data/corpus",
     "docid",
     "eval/query_outcomes.rs",
