@@ -130,7 +130,7 @@ impl Leaks {
 
 /// `3 of 1000 val, 1 of 500 test`
 fn counts<T>(leaks: &[T], split: impl Fn(&T) -> Split, of: impl Fn(Split) -> usize) -> String {
-    let count = |wanted: Split| leaks.iter().filter(|leak| split(leak) == wanted).count();
+    let count = |held_out: Split| leaks.iter().filter(|leak| split(leak) == held_out).count();
     let counted = [Split::Val, Split::Test].map(|split| (split, count(split), of(split)));
     let parts = counted.iter().filter(|(_, _, all)| *all > 0);
     parts.map(|(split, n, all)| format!("{n} of {all} {split}")).collect::<Vec<_>>().join(", ")

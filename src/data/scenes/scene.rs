@@ -248,9 +248,9 @@ mod tests {
 
     #[test]
     fn few_objects_are_omitted() {
-        let wanted: u32 = COUNTS.iter().map(|&(count, weight)| count as u32 * weight).sum();
+        let drawn: u32 = COUNTS.iter().map(|&(count, weight)| count as u32 * weight).sum();
         let found = scenes(2_000).map(|scene| scene.objects.len()).sum::<usize>() as f32 / 2_000.0;
-        assert!(found > 0.95 * wanted as f32 / 100.0, "{found} objects a scene");
+        assert!(found > 0.95 * drawn as f32 / 100.0, "{found} objects a scene");
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! Such a file is an archive: `NAME/data.pkl` is a pickle that lists the tensors, and `NAME/data/0`, `1`, …
 //! are their bytes. Files come from outside, so nothing in them is executed, and memory is bounded by a few
 //! times their length.
+//!
+//! `candle_core::pickle` does not serve here: it prints to stderr, skips tensors that it cannot read, and does
+//! not read the modules of `torch.jit.save`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -177,11 +177,11 @@ impl Unpacker<'_> {
     /// Moves the unpacked files to the target.
     fn finish(&self, target: &Path) -> Result<()> {
         if self.names.is_empty() {
-            let wanted = match self.output {
+            let output = match self.output {
                 Output::File(path) => path,
                 Output::Photos(_) => "photos",
             };
-            return Err(Error::file(self.archive, format!("has no {wanted}; is it the right archive?")));
+            return Err(Error::file(self.archive, format!("has no {output}; is it the right archive?")));
         }
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
