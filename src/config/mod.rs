@@ -10,7 +10,7 @@
 //! The sections, with every key's default, range and effects, are declared by the modules that use them
 //! ([`crate::config_schema`]). Here they become one [`Config`]. A run folder keeps its resolved
 //! configuration, from which the run can be repeated. [`Scope`] says in which keys two configurations must
-//! agree for a given use, and [`reference`] describes every key.
+//! agree for a given use, and [`mod@reference`] describes every key.
 
 mod compare;
 mod conflicts;
