@@ -79,7 +79,8 @@ const PLAN: TrainingPlan = TrainingPlan {
     checkpoint_every: 3,
 };
 
-/// Trains in a folder of its own, stopped and resumed after every step where `broken`; the last checkpoint.
+/// The last checkpoint of a training in a folder of its own; with `broken` it is stopped and resumed after
+/// every step.
 fn trained(plan: TrainingPlan, bad: fn(usize) -> bool, broken: bool) -> Result<Checkpoint> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::new(folder.path());
