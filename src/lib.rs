@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `main`, [`cli`] | one file a command: parse, call, print |
 //! | [`ablate`] | many experiments: a grid of them, and one table |
-//! | [`experiment`] | the three jobs below in one run folder |
+//! | [`run_experiment`] | the three jobs below in one run folder |
 //! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
@@ -44,7 +44,6 @@ pub mod docid;
 pub mod encoder;
 pub mod error;
 pub mod eval;
-pub mod experiment;
 pub mod file_io;
 pub mod guide;
 pub mod ids;
@@ -60,6 +59,7 @@ pub mod progress;
 pub mod ranking;
 pub mod retriever;
 pub mod rng;
+pub mod run_experiment;
 pub mod run_folder;
 pub mod stop_flag;
 pub mod train;

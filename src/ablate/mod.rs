@@ -10,8 +10,8 @@
 //! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary
 //! run folder.
 
+pub mod compared_row;
 pub mod grid;
-pub mod reported_row;
 pub mod results;
 pub mod results_table;
 pub mod run_plan;
@@ -23,8 +23,8 @@ use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
 use crate::nn::device::compute_type;
-use crate::{eval, experiment};
-use reported_row::Choice;
+use crate::{eval, run_experiment};
+use compared_row::Choice;
 use run_plan::{Run, RunPlan, Todo};
 
 /// A run without a report: its place in the plan, and the error.
@@ -99,11 +99,11 @@ fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<
         let resume = run.todo != Todo::Train;
         let compute = compute_type(run.config.precision, &ctx.device)?;
         let ctx = Context { compute, ..ctx.clone() };
-        return experiment::run(&run.config, prepared, &run.folder, resume, &ctx);
+        return run_experiment::run(&run.config, prepared, &run.folder, resume, &ctx);
     };
     // The lender is written before the report, so that no report lies in the folder without it.
     run.keep_lender(lender)?;
-    experiment::measure(&run.config, prepared, &lender.folder, &run.folder, ctx)
+    run_experiment::measure(&run.config, prepared, &lender.folder, &run.folder, ctx)
 }
 
 /// The corpus of the previous run, kept because most rows have the same one and embedding it takes long.
@@ -118,7 +118,7 @@ impl Corpus<'_> {
         let held = self.held.take().filter(|(known, _)| *known == key);
         let held = match held {
             Some(held) => held,
-            None => (key, experiment::prepare(config, self.ctx)?),
+            None => (key, run_experiment::prepare(config, self.ctx)?),
         };
         eval::require(&config.eval, &held.1.corpus)?;
         Ok(&self.held.insert(held).1)

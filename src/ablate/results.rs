@@ -11,13 +11,13 @@ use serde::Serialize;
 use toml::Table;
 
 use super::Failure;
+use super::compared_row::Choice;
 use super::grid::{BASE, Row as GridRow};
-use super::reported_row::Choice;
 use super::run_plan::{Run, RunPlan};
 use crate::error::{Error, Result};
 use crate::eval::compare_runs::{Spread, spread};
 use crate::eval::query_outcomes::QueryOutcomes;
-use crate::eval::read_back::{self, ReadBack};
+use crate::eval::read_run_files::{self, ReadBack};
 use crate::eval::report::{CUTOFFS, Report, Row};
 use crate::eval::row_setting::{Gallery, Regime};
 use crate::eval::significance::{self, Difference};
@@ -190,7 +190,7 @@ impl Reader {
         let mut found = Measured::new();
         for (run, report) in reports {
             if let Some(row) = self.choice.of(report) {
-                found.insert(run.config.seed, (row.clone(), read_back::read(row, &run.folder.eval())?));
+                found.insert(run.config.seed, (row.clone(), read_run_files::read(row, &run.folder.eval())?));
             }
         }
         Ok(found)
@@ -202,7 +202,7 @@ impl Reader {
         for (run, report) in reports {
             for row in self.choice.exact_search(report) {
                 let name = format!("{}, {}", row.retriever, row.stage);
-                let measured = (row.clone(), read_back::read(row, &run.folder.eval())?);
+                let measured = (row.clone(), read_run_files::read(row, &run.folder.eval())?);
                 let place = found.iter().position(|(known, _)| known.name == name).unwrap_or_else(|| {
                     found.push((GridRow { name, ..GridRow::base() }, Measured::new()));
                     found.len() - 1

@@ -15,10 +15,10 @@ use super::grid::{Grid, Row};
 use crate::config::{Config, Scope};
 use crate::error::{Error, Result};
 use crate::eval::report::Report;
-use crate::eval::report_files::report_path;
-use crate::experiment;
+use crate::eval::run_and_qrels_files::report_path;
 use crate::file_io;
 use crate::model::checkpoint::{self, Which};
+use crate::run_experiment;
 use crate::run_folder::RunFolder;
 
 /// The version of `weights.json`.
@@ -176,7 +176,7 @@ impl Run {
         let Ok(before) = Config::load(&self.folder.config(), &[]) else { return false };
         let Ok(report) = Report::read(&self.report()) else { return false };
         self.config.differences(&before, &Scope::Report.keys()).is_empty()
-            && experiment::protocol(&self.config).describes(&report)
+            && run_experiment::protocol(&self.config).describes(&report)
     }
 
     /// Whether its report was made with the weights that the lender has now.

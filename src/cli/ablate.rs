@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, context, print_stdout, process};
+use super::{ConfigArgs, context, print_stdout, ranks_and_ctrl_c};
+use crate::ablate::compared_row::Choice;
 use crate::ablate::grid::{self, repeats};
-use crate::ablate::reported_row::Choice;
 use crate::ablate::results::Ablation;
 use crate::ablate::run_plan::{Base, RunPlan};
 use crate::ablate::{Failure, announce, results_table, run};
@@ -89,7 +89,7 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
-        let ctx = Context { stop: process::stop_on_ctrl_c()?, ..context(&config)? };
+        let ctx = Context { stop: ranks_and_ctrl_c::stop_on_ctrl_c()?, ..context(&config)? };
         let failures = run(&plan, choice, &ctx)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;

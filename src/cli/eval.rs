@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::begin_or_open_run::Opened;
 use super::print_report;
-use super::run_opening::Opened;
-use crate::experiment;
+use crate::run_experiment;
 
 /// Measure a trained run: Recall@K of the generative retriever and of dense search with the same encoder.
 #[derive(Args)]
@@ -46,7 +46,7 @@ impl Eval {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());
         }
         let trained = opened.retrievers()?;
-        let report = experiment::evaluate(&opened.config, &trained, &opened.run, &opened.ctx)?;
+        let report = run_experiment::evaluate(&opened.config, &trained, &opened.run, &opened.ctx)?;
         print_report(&report, self.json)
     }
 }

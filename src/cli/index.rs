@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::run_opening::{Start, open_run, run_folder};
+use super::begin_or_open_run::{Start, open_run, run_folder};
 use super::{ConfigArgs, context, print_stdout};
 use crate::config::Scope;
 use crate::data::leaks;
 use crate::encoder::embed_corpus::embed_corpus;
-use crate::experiment::index_settings;
+use crate::run_experiment::index_settings;
 
 /// Give every image its docid, and check that the docids can work before anything is trained on them.
 #[derive(Args)]

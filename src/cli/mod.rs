@@ -6,14 +6,14 @@
 //! (`process`), the device and the log.
 
 mod ablate;
+mod begin_or_open_run;
 mod compare;
 mod config;
 mod data;
 mod eval;
 mod index;
 mod pretrain;
-mod process;
-mod run_opening;
+mod ranks_and_ctrl_c;
 mod search;
 mod train;
 
@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::distributed::launcher::{local_rank, rank_and_size};
+use crate::distributed::launcher_environment::{local_rank, rank_and_size};
 use crate::encoder::unreadable_photos::PHOTO_FAULTS;
 use crate::eval::report::Report;
 use crate::eval::report_table::{difference_table, report_table};
@@ -64,7 +64,7 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     start_log();
     if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
-        process::require_single_process()?;
+        ranks_and_ctrl_c::require_single_process()?;
     }
     match cli.command {
         Command::Data(command) => command.run(),
@@ -143,7 +143,7 @@ fn context(config: &Config) -> Result<Context> {
 /// What a command runs with that trains until Ctrl-C stops it.
 fn training_context(config: &Config) -> Result<Context> {
     let ctx = context(config)?;
-    let stop = process::stop_on_ctrl_c()?;
+    let stop = ranks_and_ctrl_c::stop_on_ctrl_c()?;
     Ok(Context { compute: device::compute_type(config.precision, &ctx.device)?, stop, ..ctx })
 }
 

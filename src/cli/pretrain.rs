@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::run_opening::{Start, open_run};
+use super::begin_or_open_run::{Start, open_run};
 use super::{ConfigArgs, training_context};
 use crate::config::Scope;
 use crate::data::{self, leaks};

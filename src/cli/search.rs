@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
+use super::begin_or_open_run::Opened;
 use super::print_stdout;
-use super::run_opening::Opened;
 use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::markdown_table::{Align, Table};

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::run_opening::{Opening, Start, open_run, run_folder};
-use super::{ConfigArgs, print_report, print_stdout, process, training_context};
+use super::begin_or_open_run::{Opening, Start, open_run, run_folder};
+use super::{ConfigArgs, print_report, print_stdout, ranks_and_ctrl_c, training_context};
 use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::distributed::Comm;
-use crate::experiment;
 use crate::markdown_table::{Align, Table};
+use crate::run_experiment;
 use crate::run_folder::RunFolder;
 use crate::train::dry_run::DryRun;
 
@@ -46,25 +46,25 @@ impl Train {
         let run = run_folder(self.out.clone(), &config);
         let ctx = training_context(&config)?;
         if self.dry_run {
-            let prepared = experiment::prepare(&config, &ctx)?;
-            return print_stdout(estimate(&experiment::dry_run(&config, &prepared, &run, &ctx)?));
+            let prepared = run_experiment::prepare(&config, &ctx)?;
+            return print_stdout(estimate(&run_experiment::dry_run(&config, &prepared, &run, &ctx)?));
         }
         let comm = Comm::world()?;
         let ctx = Context { comm: comm.clone(), ..ctx };
         let kind =
             "the kind of their device: start no more of them than there are GPUs, or give all --device cpu";
         comm.agree(kind, u32::from(ctx.device.is_cuda()))?;
-        process::abort_on_panic(&comm);
-        process::fail_together(&comm, self.train(&config, &run, &ctx))
+        ranks_and_ctrl_c::abort_on_panic(&comm);
+        ranks_and_ctrl_c::fail_together(&comm, self.train(&config, &run, &ctx))
     }
 
     fn train(self, config: &Config, run: &RunFolder, ctx: &Context) -> Result<()> {
         let start = Start::from_flags(self.resume, self.force);
         let opening = ctx.comm.is_first().then(|| open_run(run, config, start, Scope::Resume)).transpose()?;
-        let prepared = experiment::prepare(config, ctx)?;
+        let prepared = run_experiment::prepare(config, ctx)?;
         opening.map_or(Ok(()), Opening::begin)?;
-        experiment::train(config, &prepared, run, self.resume, ctx)?;
-        let report = experiment::measure_own(config, &prepared, run, ctx)?;
+        run_experiment::train(config, &prepared, run, self.resume, ctx)?;
+        let report = run_experiment::measure_own(config, &prepared, run, ctx)?;
         if ctx.comm.is_first() {
             print_report(&report, false)?;
         }

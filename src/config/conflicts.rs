@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use crate::data::settings::DataKind;
-use crate::docid::families::family::names_where;
+use crate::docid::families::family_choice::names_where;
 use crate::encoder::trainable_layers::TrainableLayers;
 use crate::index::settings::ExtraDocidSource;
 use crate::model::settings::Loss;

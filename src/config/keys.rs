@@ -50,9 +50,9 @@ pub fn unknown(key: &str) -> String {
     format!("{} is not a key; {hint}", shown(key))
 }
 
-/// The keys of the section that `key` stands in; the sections, for a key in none.
+/// The keys in the section of `key`; the names of the sections if `key` is in none.
 fn siblings(key: &str) -> Vec<&'static str> {
-    let section = key.split_once('.').map_or("", |(section, _)| section);
+    let Some((section, _)) = key.split_once('.') else { return sections() };
     let keys: Vec<_> = names().filter(|name| in_section(name, section)).collect();
     if keys.is_empty() { sections() } else { keys }
 }

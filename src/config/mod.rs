@@ -15,9 +15,9 @@
 mod compare;
 mod conflicts;
 mod keys;
+mod keys_that_must_agree;
 pub mod reference;
 mod resolve;
-mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-pub use scope::Scope;
+pub use keys_that_must_agree::Scope;
 
 use crate::config_schema::limits::SEED;
 use crate::config_schema::section;

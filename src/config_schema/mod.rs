@@ -1,7 +1,7 @@
 //! How configuration keys are declared: one line a key, from which everything else about the key follows.
 //!
 //! A module declares the section it works with by `section!`, each closed set of words by `choice!`, and a
-//! set of words that names the entries of a table by `table_choice!`:
+//! set of words that names the entries of a table by `named_entry_choice!`:
 //!
 //! ```text
 //! section! {
@@ -24,15 +24,15 @@ mod allowed;
 mod choice;
 mod effect;
 pub mod limits;
+mod named_entry_choice;
 mod section;
-mod table_choice;
 
 pub use allowed::Allowed;
 pub(crate) use choice::choice;
 pub use effect::Effect;
+pub(crate) use named_entry_choice::named_entry_choice;
 pub(crate) use section::section;
 pub use section::{Literal, Section, Setting, keys_of};
-pub(crate) use table_choice::table_choice;
 
 /// One key of a configuration file.
 #[derive(Debug, Clone)]

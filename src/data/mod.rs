@@ -4,7 +4,7 @@
 //! Karpathy's JSON ([`karpathy`]), from a file with one JSON object a line ([`jsonl`]) or from tar archives
 //! ([`webdataset`]), or draws the built-in one (`scenes`). [`photos`] decodes its photos and [`preprocess`]
 //! resizes them for the encoder. [`tokenizer`] turns captions into token ids; [`bpe_trainer`] learns its
-//! vocabulary. With ready-made features, [`embeddings`] reads the vectors of images and captions from `.npy`
+//! vocabulary. With ready-made features, [`corpus_embeddings`] reads the vectors of images and captions from `.npy`
 //! files ([`npy`]) instead.
 //!
 //! Before any training, [`leaks`] reports what the held-out splits share with the train split, and [`verify`]
@@ -17,9 +17,9 @@
 pub mod bpe_trainer;
 pub mod clip_files;
 pub mod corpus;
+pub mod corpus_embeddings;
 #[cfg(feature = "fetch")]
 pub mod disk_space;
-pub mod embeddings;
 pub mod encoder_folder;
 pub mod epochs;
 #[cfg(feature = "fetch")]

@@ -16,7 +16,7 @@
 //! one rank, so a run may resume with any number of ranks.
 
 pub mod communicator;
-pub mod launcher;
+pub mod launcher_environment;
 #[cfg(feature = "mpi")]
 pub mod mpi_comm;
 #[cfg(feature = "nccl")]
@@ -69,7 +69,7 @@ impl Comm {
     /// # Errors
     /// When there are several processes and the program was built without MPI, or MPI fails.
     pub fn world() -> Result<Self> {
-        match launcher::rank_and_size() {
+        match launcher_environment::rank_and_size() {
             Some((_, size)) if size > 1 => several(),
             _ => Ok(Self::single()),
         }

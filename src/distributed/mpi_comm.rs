@@ -10,7 +10,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator as _, CommunicatorCollectives as _, Root as _};
 
 use super::communicator::Communicator;
-use super::launcher;
+use super::launcher_environment;
 use super::overlapped_sums::OverlappedSums;
 use crate::error::{Error, Result};
 

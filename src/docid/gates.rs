@@ -2,7 +2,7 @@
 //!
 //! The decoder cannot repair a dead codebook or crowded docids, and they show up only after hours of
 //! training. So `dsi index` fills a [`GateReport`] from the docids, the [collisions](super::suffix) and, for
-//! families with codebooks, the measures of [`super::reconstruction`]. It prints the report, and stops on
+//! families with codebooks, the measures of [`super::codebook_measures`]. It prints the report, and stops on
 //! what [`GateReport::refuse`] returns. Levels are counted from 0, here and in the messages.
 
 use serde::{Deserialize, Serialize};
@@ -83,13 +83,13 @@ impl GateReport {
         }
     }
 
-    /// Adds the mean cosines of [`super::reconstruction::cosines`].
+    /// Adds the mean cosines of [`super::codebook_measures::cosines`].
     pub fn with_cosines(mut self, cosines: Vec<f64>) -> Self {
         self.levels.iter_mut().zip(cosines).for_each(|(level, cosine)| level.cosine = Some(cosine));
         self
     }
 
-    /// Adds the shares of [`super::reconstruction::prefix_survival`] with this `beam`, and the recall of
+    /// Adds the shares of [`super::codebook_measures::prefix_survival`] with this `beam`, and the recall of
     /// exact search at it.
     pub fn with_survival(mut self, beam: usize, survival: Vec<f64>, exact: f64) -> Self {
         self.levels.iter_mut().zip(survival).for_each(|(level, share)| level.survival = Some(share));

@@ -14,7 +14,7 @@
 //! The first two ignore the embeddings and serve as baselines. The others quantise embeddings with
 //! [`kmeans`], so that near images share prefixes. A [`suffix`] tells images with equal codes apart. The
 //! result is a [`DocidSet`]; a search walks it as a [`trie::Trie`]. Before training, [`gates`] and
-//! [`reconstruction`] measure whether the docids can work at all.
+//! [`codebook_measures`] measure whether the docids can work at all.
 //!
 //! # How to add a family
 //! One file and one line, see [`families`].
@@ -22,12 +22,12 @@
 //! Everything here is pure: numbers in, numbers out, the same on every number of threads. Work that needs
 //! several processes or gradients comes in through [`families::CodebookTools`].
 
+pub mod codebook_measures;
 pub mod families;
 pub mod gates;
 pub mod kmeans;
 pub mod kmeans_tree;
 pub mod prior;
-pub mod reconstruction;
 pub mod revive_codes;
 pub mod rq;
 pub mod suffix;

@@ -11,7 +11,7 @@ use super::unreadable_photos::{report_skipped, split_readable};
 use super::{Advance, DualEncoder, EncoderSource, PhotoView};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::photos::{self, Photo};
 use crate::data::settings::Data;
 use crate::data::settings::OnBadImage;

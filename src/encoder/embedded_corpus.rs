@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::DualEncoder;
 use crate::data::corpus::Corpus;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::photos::{Photo, PhotoHash};
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 
 use super::DualEncoder;
 use crate::data::corpus::Corpus;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::photos::PhotoHash;
 use crate::error::Result;
 use crate::ids::ImageIdx;

@@ -41,7 +41,7 @@ pub use trainable_dual_encoder::{TrainableDualEncoder, TrainableSettings};
 
 use crate::context::Context;
 use crate::data::corpus::Corpus;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;

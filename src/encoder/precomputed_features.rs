@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Advance, DualEncoder, EncoderSource, EncoderSpec, PhotoView};
-use crate::data::embeddings::{Embeddings, read_features};
+use crate::data::corpus_embeddings::{Embeddings, read_features};
 use crate::data::photos::Photo;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;

@@ -2,9 +2,9 @@
 
 use super::{ENCODERS, EncoderSpec};
 use crate::config_schema::limits::{BATCH, SOME_PATH};
-use crate::config_schema::{section, table_choice};
+use crate::config_schema::{named_entry_choice, section};
 
-table_choice! {
+named_entry_choice! {
     /// What turns captions and photos into embeddings: an entry of [`ENCODERS`].
     EncoderKind: EncoderSpec = ENCODERS.iter();
 }

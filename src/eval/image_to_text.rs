@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::gallery_folds::GalleryFolds;
+use super::galleries::GalleryFolds;
 use super::query_outcomes::QueryOutcomes;
 use super::query_sets::QuerySet;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;

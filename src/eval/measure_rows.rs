@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 
-use super::distributed;
-use super::gallery_folds::GalleryFolds;
+use super::galleries::GalleryFolds;
+use super::gather_results;
 use super::image_to_text::image_to_text;
 use super::protocol::Protocol;
 use super::query_outcomes::QueryOutcomes;
 use super::query_sets::QuerySet;
 use super::report::Row;
-use super::report_files::ReportFiles;
 use super::row_setting::{QueryKind, Setting};
+use super::run_and_qrels_files::ReportFiles;
 use super::significance;
 use crate::distributed::Comm;
 use crate::error::Result;
@@ -106,7 +106,7 @@ impl<'a> RowMeasurer<'a> {
             for (queries, gold) in set.queries[here.clone()].chunks(batch).zip(set.gold[here].chunks(batch)) {
                 found.extend(retriever.ranked(queries, gold, depth)?);
             }
-            let found = distributed::gather(share, found, range.len(), depth, self.comm);
+            let found = gather_results::gather(share, found, range.len(), depth, self.comm);
             let (fold_lists, fold_ranks): (Vec<RankedList>, Vec<Option<usize>>) = found.into_iter().unzip();
             lists.extend(fold_lists);
             ranks.extend(fold_ranks);

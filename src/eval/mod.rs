@@ -8,9 +8,9 @@
 
 pub mod bootstrap;
 pub mod compare_runs;
-mod distributed;
 pub mod fit_rerank_weight;
-pub mod gallery_folds;
+pub mod galleries;
+mod gather_results;
 pub mod image_to_text;
 pub mod measure_rows;
 pub mod memorisation;
@@ -18,11 +18,11 @@ pub mod protocol;
 pub mod published_results;
 pub mod query_outcomes;
 pub mod query_sets;
-pub mod read_back;
+pub mod read_run_files;
 pub mod report;
-pub mod report_files;
 pub mod report_table;
 pub mod row_setting;
+pub mod run_and_qrels_files;
 pub mod settings;
 pub mod significance;
 pub mod trec_files;
@@ -37,8 +37,8 @@ use measure_rows::RowMeasurer;
 pub use protocol::{Protocol, require};
 use query_sets::QuerySet;
 use report::Report;
-use report_files::{ReportFiles, report_path};
 use row_setting::Gallery;
+use run_and_qrels_files::{ReportFiles, report_path};
 
 /// Measures the retrievers of a table, those that the run has, on the split that the configuration names.
 /// Writes the report, and for each row a run file and its qrels, into the run folder. Each rank answers a
@@ -55,7 +55,7 @@ pub fn evaluate(
 ) -> Result<Report> {
     let (corpus, section) = (&run.prepared().corpus, protocol.section);
     require(section, corpus)?;
-    let galleries = gallery_folds::galleries(section, corpus)?;
+    let galleries = galleries::galleries(section, corpus)?;
     let photos = query_sets::photos(run, &corpus.images_in(section.split))?;
     let sets = query_sets(protocol, run, &photos)?;
     let main = (galleries[0].gallery, last_stage(table, run));

@@ -1,6 +1,6 @@
 //! What an evaluation measures, and which report belongs to it.
 
-use super::gallery_folds;
+use super::galleries;
 use super::report::Report;
 use super::settings;
 use crate::data::corpus::Corpus;
@@ -46,5 +46,5 @@ pub fn require(section: &settings::Eval, corpus: &Corpus) -> Result<()> {
             "the corpus has no images in its {split} split; choose another with eval.split"
         )));
     }
-    gallery_folds::galleries(section, corpus).map(|_| ())
+    galleries::galleries(section, corpus).map(|_| ())
 }

@@ -2,9 +2,9 @@
 
 use super::aligned_corpus::AlignedCorpus;
 use crate::data::corpus::Split;
+use crate::docid::codebook_measures::{cosines, prefix_survival, recall};
 use crate::docid::families::FamilyOutput;
 use crate::docid::gates::{GateReport, Limits};
-use crate::docid::reconstruction::{cosines, prefix_survival, recall};
 use crate::docid::rq::Codebooks;
 use crate::docid::trie::Trie;
 use crate::error::{Error, Result};

@@ -13,17 +13,17 @@
 //! finite.
 
 pub mod aligned_corpus;
+mod codebook_tools;
 pub mod gate_table;
 pub mod make_extra_docids;
 pub mod measure_gates;
 pub mod settings;
-mod shared_tools;
 pub mod train_alignment;
 pub mod train_codebooks;
 pub mod train_query_adapter;
 
 use self::aligned_corpus::AlignedCorpus;
-use self::shared_tools::SharedTools;
+use self::codebook_tools::SharedTools;
 use crate::context::Context;
 use crate::data::settings::Regime;
 use crate::docid::families::{FamilyInput, FamilyOutput, FamilySettings};

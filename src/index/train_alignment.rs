@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use super::Settings;
 use crate::context::Context;
 use crate::data::corpus::TrainPair;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::epochs::Epochs;
 use crate::encoder::contrastive_loss::contrastive_loss;
 use crate::error::Result;

@@ -5,7 +5,7 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::beam_state::{Hypothesis, extend};
+use super::beam_level::{Hypothesis, extend};
 use super::candidate_table::CandidateTable;
 use super::generative_model::{GenerativeModel, Queries};
 use super::grounded_logits::Books;

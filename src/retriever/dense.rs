@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::factory::RetrieverFactory;
-use super::spec::{Need, RetrieverSpec};
+use super::retriever_entry::{Need, RetrieverSpec};
 use super::stage::Stage;
 use super::{Hit, Query, Ranked, RankedList, Retriever, query};
 use crate::error::Result;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::docid_search::DocidSearch;
+use super::docid_search_parts::DocidSearch;
 use super::query::Query;
 use super::query_embedder::QueryEmbedder;
 use super::sections::Sections;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::factory::RetrieverFactory;
 use super::generative::{BeamSearch, Generative};
-use super::spec::{Need, RetrieverSpec};
+use super::retriever_entry::{Need, RetrieverSpec};
 use super::stage::Stage;
 use super::survival::survival;
 use super::{Query, Retriever};

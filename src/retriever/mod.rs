@@ -21,7 +21,7 @@
 
 pub mod caption_ranking;
 pub mod dense;
-pub mod docid_search;
+pub mod docid_search_parts;
 pub mod factory;
 pub mod generative;
 pub mod generative_stages;
@@ -30,9 +30,9 @@ pub mod query_embedder;
 pub mod ranked_list;
 pub mod registry;
 pub mod rerank;
+pub mod retriever_entry;
 pub mod sections;
 pub mod settings;
-pub mod spec;
 pub mod stage;
 pub mod survival;
 
@@ -40,7 +40,7 @@ pub use factory::RetrieverFactory;
 pub use query::Query;
 pub use ranked_list::{Hit, RankedList};
 pub use registry::RETRIEVERS;
-pub use spec::RetrieverSpec;
+pub use retriever_entry::RetrieverSpec;
 
 use crate::error::Result;
 use crate::ids::ImageIdx;

@@ -5,7 +5,7 @@
 //! of report rows and means nothing else.
 
 use super::factory::RetrieverFactory;
-use super::spec::RetrieverSpec;
+use super::retriever_entry::RetrieverSpec;
 use super::{dense, generative_stages, rerank};
 
 /// Every retriever of the program.

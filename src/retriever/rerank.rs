@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::factory::RetrieverFactory;
 use super::generative::Generative;
 use super::generative_stages::{DECODER, fused};
-use super::spec::RetrieverSpec;
+use super::retriever_entry::RetrieverSpec;
 use super::stage::Stage;
 use super::{Hit, Query, RankedList, Retriever, query};
 use crate::error::Result;

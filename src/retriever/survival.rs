@@ -9,8 +9,8 @@ use super::generative::{BATCH, Generative, Search};
 use crate::docid::trie::Trie;
 use crate::error::Result;
 use crate::ids::ImageIdx;
+use crate::model::beam_level::Hypothesis;
 use crate::model::beam_search::beams;
-use crate::model::beam_state::Hypothesis;
 
 /// For each level the share of the completed queries of which the search keeps a prefix of a docid of their
 /// right image (`gold`). Exhaustive scoring keeps all.

@@ -20,11 +20,11 @@ use crate::error::{Error, Result};
 use crate::ids::{DocidRow, ImageIdx};
 use crate::matrix::Matrix;
 use crate::model::candidate_table::CandidateTable;
+use crate::model::encode_across_ranks;
 use crate::model::generative_model::GenerativeModel;
 use crate::model::index_folder::DocidIndex;
-use crate::model::share_encoding;
 use crate::nn::tensors;
-use crate::retriever::docid_search::DocidSearch;
+use crate::retriever::docid_search_parts::DocidSearch;
 use crate::retriever::generative::Generative;
 use crate::train::settings::Train;
 
@@ -88,7 +88,7 @@ impl DocidState {
     /// images whose docid changes. `None` if the new docids would not be unique. Ranks share the work.
     pub fn reassigned(&self, images: &Matrix, beam: usize, comm: &Comm) -> Option<(DocidSet, usize)> {
         let books = self.index.codebooks.as_ref()?;
-        let codes = share_encoding::encode_unique(books, images, beam, comm);
+        let codes = encode_across_ranks::encode_unique(books, images, beam, comm);
         let before = self.index.docids.iter().zip(&codes);
         let changed = before.filter(|(docid, codes)| docid.codes() != codes.as_slice()).count();
         let docids = codes.into_iter().map(Docid::new).collect();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch_sampler::BatchSampler;
-use super::encoder_training::EncoderTraining;
+use super::encoder_training_settings::EncoderTraining;
 use super::prefetch::Prefetcher;
-use super::step::MicroBatch;
+use super::step_counters::MicroBatch;
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;

@@ -1,7 +1,7 @@
 //! The queries of each micro-batch: captions and photos as they are, interpolated, or shifted by caption
 //! noise.
 //!
-//! Their embeddings here are those of the initial encoder, from before the training. [`super::query_source`]
+//! Their embeddings here are those of the initial encoder, from before the training. [`super::embedded_queries`]
 //! embeds the same queries by the encoder in training.
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use rand::Rng as _;
 
 use super::batch_sampler::BatchSampler;
 use super::joint_settings::JointSettings;
-use super::step::MicroBatch;
+use super::step_counters::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;

@@ -13,15 +13,15 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 
 use super::batch_sampler::BatchSampler;
-use super::encoder_training::EncoderTraining;
+use super::encoder_training_settings::EncoderTraining;
 use super::photo_loader::{BatchPhotos, PhotoLoader, PhotoLoading};
 use super::query_batches::QueryBatch;
 use super::rank_streams::RankStreams;
 use super::rows_of_all_ranks::rows_of_all_ranks;
-use super::step::MicroBatch;
+use super::step_counters::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::Corpus;
-use crate::data::embeddings::Embeddings;
+use crate::data::corpus_embeddings::Embeddings;
 use crate::data::photos::decode_batch;
 use crate::distributed::Comm;
 use crate::encoder::contrastive_loss::contrastive_loss_of;

@@ -9,7 +9,7 @@ use dsi::encoder::embed_corpus::embed_corpus;
 use dsi::error::Error;
 use dsi::run_folder::RunFolder;
 use dsi::stop_flag::Stop;
-use dsi::{experiment, index, train};
+use dsi::{index, run_experiment, train};
 use serde_json::Value;
 
 use crate::fixture::{
@@ -85,13 +85,13 @@ fn the_seed_alone_decides_learned_codebooks() {
 /// Trains through the library; with `stop`, only one step.
 fn train_on(config: &Config, run: &RunFolder, resume: bool, stop: bool) -> Result<(), Error> {
     let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
-    let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
+    let index = index::open(&run_experiment::index_settings(config), &prepared, run, &Context::default())?;
     let wish = Stop::default();
     if stop {
         wish.request();
     }
     train::joint::train(
-        &experiment::joint_settings(config),
+        &run_experiment::joint_settings(config),
         &prepared,
         &index,
         run,

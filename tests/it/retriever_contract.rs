@@ -7,11 +7,11 @@ use dsi::config::Config;
 use dsi::context::Context;
 use dsi::data::corpus::{Corpus, Split};
 use dsi::encoder::embedded_corpus::EmbeddedCorpus;
-use dsi::experiment;
 use dsi::ids::ImageIdx;
 use dsi::modality::Modality;
 use dsi::retriever::generative_stages::{DECODER, EXHAUSTIVE};
 use dsi::retriever::{Query, RETRIEVERS, RankedList, Retriever, RetrieverFactory, RetrieverSpec};
+use dsi::run_experiment;
 use dsi::run_folder::RunFolder;
 use libtest_mimic::Trial;
 
@@ -68,8 +68,8 @@ fn open(name: &'static str) -> Model {
     let overrides = space.overrides(&[overrides, &[wide.as_str()][..]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, ctx) = (RunFolder::new(space.path("run")), Context::default());
-    let prepared = Box::leak(Box::new(experiment::prepare_trained(&config, &run, &ctx).unwrap()));
-    Model { name, prepared, run: experiment::open(&config, prepared, &run, &ctx.device).unwrap() }
+    let prepared = Box::leak(Box::new(run_experiment::prepare_trained(&config, &run, &ctx).unwrap()));
+    Model { name, prepared, run: run_experiment::open(&config, prepared, &run, &ctx.device).unwrap() }
 }
 
 /// A model with every retriever of the table over the images of val and test, the gallery.

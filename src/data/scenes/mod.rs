@@ -10,9 +10,9 @@
 //! nor perfect.
 
 mod background;
-pub mod caption;
 mod caption_facts;
 mod caption_text;
+pub mod choose_facts;
 mod colours;
 pub mod render;
 pub mod scene;
@@ -80,7 +80,7 @@ impl Spec {
 pub fn sample(seed: u64, index: u64) -> (Scene, [String; 5]) {
     let mut rng = rng::stream(seed, "scene", index);
     let scene = Scene::sample(&mut rng);
-    let captions = caption::captions(&scene, &mut rng);
+    let captions = choose_facts::captions(&scene, &mut rng);
     (scene, captions)
 }
 

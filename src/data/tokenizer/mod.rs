@@ -14,12 +14,12 @@ use tokenizers::{
     NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
 };
 
-use self::clip::{END, START};
+use self::convert_vocab_merges::{END, START};
 use super::bpe_trainer::{self, BYTE_SYMBOLS};
 use crate::error::{Error, Result};
 use crate::file_io;
 
-mod clip;
+mod convert_vocab_merges;
 
 const FILE: &str = "tokenizer.json";
 const MAX_BYTES: u64 = 64 << 20;
@@ -48,7 +48,7 @@ impl Tokens {
         let vocabulary = file_io::read(&path, MAX_BYTES)?;
         let vocabulary: BTreeMap<String, u32> = serde_json::from_slice(&vocabulary)
             .map_err(|e| Error::file(&path, format!("is not a table of tokens and ids: {e}")))?;
-        let merges = clip::read_merges(&folder.join("merges.txt"))?;
+        let merges = convert_vocab_merges::read_merges(&folder.join("merges.txt"))?;
         Self::from_parts(&vocabulary, &merges).map_err(|what| Error::file(&path, what))
     }
 
@@ -133,7 +133,7 @@ impl Tokens {
                 "lacks the token `{left}{right}` that merges.txt makes of `{left}` and `{right}`"
             ));
         }
-        Self::from_json(clip::tokenizer_json(vocabulary, merges)?.to_string().as_bytes())
+        Self::from_json(convert_vocab_merges::tokenizer_json(vocabulary, merges)?.to_string().as_bytes())
     }
 
     fn from_json(bytes: &[u8]) -> Result<Self, String> {

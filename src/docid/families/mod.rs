@@ -11,13 +11,13 @@
 //! [`FamilySettings`] and to the section `[index]`.
 
 mod atomic;
-pub mod family;
+pub mod family_choice;
 mod learned;
 mod numeric;
 mod rq;
 mod tree;
 
-pub use self::family::Family;
+pub use self::family_choice::Family;
 use super::rq::Codebooks;
 use super::suffix::Collisions;
 use super::{Code, DocidSet};

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
-use super::{Clip, ClipConfig, TokenBatch, folder, parameter_placement};
+use super::{Clip, ClipConfig, TokenBatch, folder, parameter_depth};
 use crate::data::clip_files::PREPROCESSOR;
 use crate::data::preprocess::Preprocess;
 use crate::data::tokenizer::Tokens;
@@ -89,7 +89,7 @@ impl TrainableDualEncoder for ClipBundle {
     }
 
     fn trained_towers(&self) -> Params {
-        let in_tower = |name: &str| parameter_placement::tower(name).is_some();
+        let in_tower = |name: &str| parameter_depth::tower(name).is_some();
         self.params.only(|name, tensor| tensor.is_variable() && in_tower(name))
     }
 
@@ -98,7 +98,7 @@ impl TrainableDualEncoder for ClipBundle {
     }
 
     fn placement(&self, parameter: &str) -> Placement {
-        parameter_placement::placement(parameter, &self.shape)
+        parameter_depth::placement(parameter, &self.shape)
     }
 
     fn logit_scale(&self) -> Result<Tensor> {

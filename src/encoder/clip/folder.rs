@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Clip, ClipConfig, open_clip, openai_weights, parameter_placement, read_weights};
+use super::{Clip, ClipConfig, open_clip, openai_shape, parameter_depth, read_weights};
 use crate::data::clip_files::{self, CONFIG, Library, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
 use crate::data::preprocess::Preprocess;
 use crate::encoder::trainable_dual_encoder::TrainableTowers;
@@ -25,9 +25,9 @@ use read_weights::TensorMap;
 pub fn read(folder: &Path, trained: TrainableTowers, device: &Device) -> Result<(Clip, Params, ClipConfig)> {
     let path = folder.join(clip_files::weights(folder).file);
     let (config, tensors) = read_parts(folder, &path)?;
-    parameter_placement::check_depth(trained, &config)?;
+    parameter_depth::check_depth(trained, &config)?;
     let shape = config.clone();
-    let is_trained = move |name: &str| parameter_placement::is_trained(trained, name, &shape);
+    let is_trained = move |name: &str| parameter_depth::is_trained(trained, name, &shape);
     let builder = Builder::loaded(tensors, is_trained, device);
     let clip = Clip::new(&builder.root(), &config)?;
     Ok((clip, builder.finish(&path)?, config))
@@ -42,7 +42,7 @@ fn read_parts(folder: &Path, path: &Path) -> Result<(ClipConfig, TensorMap)> {
         Library::OpenClip => Ok((open_clip::config(&stated)?, tensors()?)),
         Library::OpenAi => {
             let tensors = tensors()?;
-            let config = openai_weights::config(&tensors).map_err(|what| Error::file(path, what))?;
+            let config = openai_shape::config(&tensors).map_err(|what| Error::file(path, what))?;
             Ok((config, tensors))
         }
     }

@@ -23,7 +23,7 @@ use crate::docid::rq::Codebooks;
 use crate::error::Result;
 use crate::index::settings::Index;
 use crate::matrix::Matrix;
-use crate::model::share_encoding;
+use crate::model::encode_across_ranks;
 use crate::nn::fit::{self, fit};
 use crate::nn::params::{Builder, Init, Params};
 use crate::nn::tensors::{from_matrix, to_matrix};
@@ -133,7 +133,7 @@ pub fn train(
     })?;
     bar.finish_and_clear();
     let sizes = start.codes_per_level();
-    share_encoding::broadcast_codebooks(&sizes, start.width(), &ctx.comm, || read(&books))
+    encode_across_ranks::broadcast_codebooks(&sizes, start.width(), &ctx.comm, || read(&books))
 }
 
 fn weights(settings: &Index) -> Weights {
@@ -176,22 +176,22 @@ fn reassign(
     comm: &Comm,
 ) -> Result<Vec<Vec<Code>>> {
     let sizes: Vec<usize> = books.iter().map(|book| book.dim(0)).collect::<candle_core::Result<_>>()?;
-    let now = share_encoding::broadcast_codebooks(&sizes, images.width(), comm, || read(books))?;
-    let codes = share_encoding::encode_all(&now, images, settings.encode_beam, comm);
+    let now = encode_across_ranks::broadcast_codebooks(&sizes, images.width(), comm, || read(books))?;
+    let codes = encode_across_ranks::encode_all(&now, images, settings.encode_beam, comm);
     let (revived, moved) = revive(&now, images, &codes, draw)?;
     if moved == 0 {
         return Ok(codes);
     }
     tracing::debug!("{moved} codes that no image used were revived");
     params.assign(tensors(&revived, books[0].device())?, "codebooks".as_ref())?;
-    Ok(share_encoding::encode_all(&revived, images, settings.encode_beam, comm))
+    Ok(encode_across_ranks::encode_all(&revived, images, settings.encode_beam, comm))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::docid::gates::GateReport;
-    use crate::docid::{reconstruction, suffix};
+    use crate::docid::{codebook_measures, suffix};
     use crate::ids::ImageIdx;
     use rand::Rng as _;
 
@@ -243,13 +243,13 @@ mod tests {
     /// Recall@10 by reconstructions for unseen images and captions, and the share of the first level's codes
     /// that images use.
     fn gates(books: &Codebooks, images: &Matrix, captions: &Matrix) -> [f64; 2] {
-        let codes = share_encoding::encode_unique(books, images, 4, &Comm::single());
+        let codes = encode_across_ranks::encode_unique(books, images, 4, &Comm::single());
         let (docids, collisions) = suffix::unique(codes, &books.codes_per_level()).unwrap();
         let report = GateReport::new(&docids, 2, Some(collisions));
         let unseen: Vec<usize> = (TRAIN..ALL).collect();
         let gold: Vec<ImageIdx> = unseen.iter().map(|&row| ImageIdx::from(row)).collect();
         let queries = captions.select(&unseen);
-        let recall = reconstruction::recall(&queries, &gold, &books.reconstruct_all(&docids), &[10]);
+        let recall = codebook_measures::recall(&queries, &gold, &books.reconstruct_all(&docids), &[10]);
         [recall[0], report.levels[0].used as f64 / report.levels[0].codes as f64]
     }
 

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use super::docid_state::DocidState;
 use super::dry_run::{self, DryRun};
+use super::embedded_queries::QuerySource;
 use super::engine;
 use super::joint_settings::JointSettings;
 use super::objective::Objective;
 use super::objective::term::Term;
-use super::query_source::QuerySource;
 use super::rank_streams::RankStreams;
 use super::task::{TrainingPlan, plan};
 use crate::context::Context;

@@ -8,8 +8,8 @@ use crate::model::generative_model::Queries;
 use crate::model::lookahead::Lookahead;
 use crate::nn::tensors;
 use crate::rng::Rng;
+use crate::train::embedded_queries::{BatchQueries, EmbeddedQueries};
 use crate::train::joint_settings::JointSettings;
-use crate::train::query_source::{BatchQueries, EmbeddedQueries};
 use crate::train::teacher::{Scores, Teacher, TeacherTarget, beam_negatives};
 
 /// How the candidates of a query are chosen.

@@ -2,7 +2,7 @@
 
 use crate::model::generative_model::GenerativeModel;
 use crate::train::docid_state::DocidState;
-use crate::train::query_source::QuerySource;
+use crate::train::embedded_queries::QuerySource;
 use crate::train::rank_streams::RankStreams;
 
 /// What a loss is computed with.

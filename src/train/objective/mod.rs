@@ -22,7 +22,7 @@
 //! `tests/it/how_to_add/loss_term.rs` is an example. The log has a term's value under its name, not weighted.
 
 pub mod candidates;
-pub mod consistency;
+pub mod caption_consistency;
 pub mod context;
 pub mod contrastive;
 pub mod cross_entropy;
@@ -34,15 +34,15 @@ pub mod term;
 use candle_core::Tensor;
 
 use self::candidates::{CandidateSource, TeacherCandidates};
-use self::consistency::Consistency;
+use self::caption_consistency::Consistency;
 use self::context::LossContext;
 use self::contrastive::Contrastive;
 use self::margin::Margin;
 use self::prefix_targets::{PrefixTargets, TargetWeights};
 use self::term::{Term, TermInputs};
+use super::embedded_queries::BatchQueries;
 use super::joint_settings::JointSettings;
-use super::query_source::BatchQueries;
-use super::step::MicroBatch;
+use super::step_counters::MicroBatch;
 use super::step_loss::StepLoss;
 use super::teacher::TeacherTarget;
 use crate::data::corpus::Corpus;

@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::model::candidate_table::Candidates;
 use crate::model::generative_model::GenerativeModel;
 use crate::nn::dropout::Dropout;
-use crate::train::query_source::{BatchQueries, QuerySource};
-use crate::train::step::MicroBatch;
+use crate::train::embedded_queries::{BatchQueries, QuerySource};
+use crate::train::step_counters::MicroBatch;
 use crate::train::step_loss::TermValue;
 
 /// A term that is added to the main one with a weight.

@@ -9,7 +9,7 @@ use dsi::encoder::embed_corpus::embed_corpus;
 use dsi::error::Result;
 use dsi::run_folder::RunFolder;
 use dsi::stop_flag::Stop;
-use dsi::{experiment, index, train};
+use dsi::{index, run_experiment, train};
 
 use crate::fixture::{Outcome, Space, assert_same, repository};
 use crate::harness::Need::Mount;
@@ -53,9 +53,9 @@ fn a_full_disk_is_named_and_the_run_resumes_with_room() {
 
 fn learn(config: &Config, run: &RunFolder, stop: &Stop) -> Result<()> {
     let prepared = embed_corpus(&config.data, &config.encoder, &Context::default())?;
-    let index = index::open(&experiment::index_settings(config), &prepared, run, &Context::default())?;
+    let index = index::open(&run_experiment::index_settings(config), &prepared, run, &Context::default())?;
     train::joint::train(
-        &experiment::joint_settings(config),
+        &run_experiment::joint_settings(config),
         &prepared,
         &index,
         run,

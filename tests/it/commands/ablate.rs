@@ -8,7 +8,7 @@ use dsi::config::Config;
 use dsi::context::Context;
 use dsi::run_folder::RunFolder;
 use dsi::stop_flag::Stop;
-use dsi::{encoder::embed_corpus::embed_corpus, experiment, index, train};
+use dsi::{encoder::embed_corpus::embed_corpus, index, run_experiment, train};
 use serde_json::Value;
 
 use crate::fixture::{ENDLESS, INTERRUPTED, Outcome, Program, Space, assert_same, contents, repository};
@@ -156,12 +156,12 @@ fn stopped_after_one_step(space: &Space, folder: &str, more: &[&str]) {
     let run = RunFolder::new(space.path(folder));
     let prepared = embed_corpus(&config.data, &config.encoder, &Context::default()).unwrap();
     let index =
-        index::open(&experiment::index_settings(&config), &prepared, &run, &Context::default()).unwrap();
+        index::open(&run_experiment::index_settings(&config), &prepared, &run, &Context::default()).unwrap();
     let stop = Stop::default();
     stop.request();
     fs::write(run.config(), config.to_toml()).unwrap();
     train::joint::train(
-        &experiment::joint_settings(&config),
+        &run_experiment::joint_settings(&config),
         &prepared,
         &index,
         &run,

@@ -9,7 +9,7 @@ use dsi::run_folder::RunFolder;
 use dsi::train::joint::JointTraining;
 use dsi::train::objective::term::{Term, TermInputs};
 use dsi::train::step_loss::{Averaging, TermValue};
-use dsi::{experiment, index};
+use dsi::{index, run_experiment};
 
 use crate::fixture::{Space, json_lines, repository};
 
@@ -37,8 +37,9 @@ fn logged(space: &Space, name: &str, weight: f64) -> [serde_json::Value; 2] {
         Config::load(&repository("configs/scenes.toml"), &space.overrides(&["train.steps=4"])).unwrap();
     let (run, ctx) = (RunFolder::new(space.path(name)), Context::default());
     let prepared = embed_corpus(&config.data, &config.encoder, &ctx).unwrap();
-    let index = index::open(&experiment::index_settings(&config), &prepared, &run, &ctx).unwrap();
-    let training = JointTraining::new(&experiment::joint_settings(&config), &prepared, &index, &ctx).unwrap();
+    let index = index::open(&run_experiment::index_settings(&config), &prepared, &run, &ctx).unwrap();
+    let training =
+        JointTraining::new(&run_experiment::joint_settings(&config), &prepared, &index, &ctx).unwrap();
     training.with_term(WeightSchedule::constant(weight), ScoreSize).train(&run, false).unwrap();
     let mut lines = json_lines(&run.metrics());
     lines.retain(|line| line["loss"].is_number());

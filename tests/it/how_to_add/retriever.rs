@@ -12,7 +12,7 @@ use dsi::modality::Modality;
 use dsi::retriever::stage::Stage;
 use dsi::retriever::{Hit, Query, RETRIEVERS, RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use dsi::run_folder::RunFolder;
-use dsi::{eval, experiment};
+use dsi::{eval, run_experiment};
 
 use crate::fixture::{Space, trained};
 
@@ -74,12 +74,12 @@ fn a_new_retriever_is_measured_beside_the_others() {
     let (space, ctx) = (trained("rq"), Context::default());
     let run = RunFolder::new(space.path("run"));
     let config = Config::load(&run.config(), &[]).unwrap();
-    let prepared = experiment::prepare_trained(&config, &run, &ctx).unwrap();
-    let retrievers = experiment::open(&config, &prepared, &run, &ctx.device).unwrap();
+    let prepared = run_experiment::prepare_trained(&config, &run, &ctx).unwrap();
+    let retrievers = run_experiment::open(&config, &prepared, &run, &ctx.device).unwrap();
     let table = [RETRIEVERS, &[&SHARED_LETTERS]].concat();
     let aside = Space::new();
     let into = RunFolder::new(aside.path("run"));
-    eval::evaluate(&experiment::protocol(&config), &table, &retrievers, &into, &ctx).unwrap();
+    eval::evaluate(&run_experiment::protocol(&config), &table, &retrievers, &into, &ctx).unwrap();
 
     let rows = |run: &RunFolder| Report::read(&run.eval().join("tiny-test.json")).unwrap().rows;
     let (new, others): (Vec<Row>, Vec<Row>) =

@@ -15,7 +15,7 @@ const PURE: &[&str] = &[
     "eval/query_outcomes.rs",
     "eval/significance.rs",
     "matrix.rs",
-    "model/beam_state.rs",
+    "model/beam_level.rs",
     "retriever/caption_ranking.rs",
     "ranking",
     "rng.rs",

@@ -1,6 +1,6 @@
 //! One level of a beam search over the trie, for one query: which prefixes survive. Pure.
 //!
-//! Two other searches keep prefixes by other scores, so they stay apart: `docid::reconstruction` by the
+//! Two other searches keep prefixes by other scores, so they stay apart: `docid::codebook_measures` by the
 //! distance of a reconstruction, which is not a sum over levels, and `docid::rq::beam_encode` over codewords
 //! without a trie. All three select with [`keep_first`].
 

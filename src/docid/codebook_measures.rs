@@ -86,7 +86,7 @@ pub fn prefix_survival(
 
 /// A beam search over the prefixes of a trie.
 ///
-/// It differs from the model's (`model::beam_state`): the score of a prefix is not a sum over its levels but
+/// It differs from the model's (`model::beam_level`): the score of a prefix is not a sum over its levels but
 /// 2⟨q, x̂⟩ − ‖x̂‖² of the whole prefix, and only the kept sets count, not their order.
 struct PrefixSearch<'a> {
     trie: &'a Trie,

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::gallery_folds::GalleryFolds;
+use super::galleries::GalleryFolds;
 use super::query_sets::{QuerySet, caption_id};
 use super::row_setting::{Files, Gallery, QueryKind, Setting};
 use super::trec_files;

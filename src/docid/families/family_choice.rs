@@ -1,9 +1,9 @@
 //! A family as a value of the configuration key `index.family` and of an index file: its name.
 
 use super::{DocidFamily, FAMILIES};
-use crate::config_schema::table_choice;
+use crate::config_schema::named_entry_choice;
 
-table_choice! {
+named_entry_choice! {
     /// How an image gets its docid: one of [`FAMILIES`].
     Family: dyn DocidFamily = FAMILIES.iter().copied();
 }

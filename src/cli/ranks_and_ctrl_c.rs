@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::distributed::Comm;
-use crate::distributed::launcher::rank_and_size;
+use crate::distributed::launcher_environment::rank_and_size;
 use crate::error::Error;
 use crate::stop_flag::Stop;
 

@@ -1,10 +1,10 @@
-//! `table_choice!`: a word of a configuration file that names an entry of a table.
+//! `named_entry_choice!`: a word of a configuration file that names an entry of a table.
 
 /// Declares a type whose values are the entries of a static table. It takes an iterator over the entries,
 /// which have methods `name()` and `about()`. The type derefs to the entry, has `of`, `words`, `Display` and
 /// serde's traits by the names, and may be the type of a key. So a new entry of the table is a new word,
 /// without further lines.
-macro_rules! table_choice {
+macro_rules! named_entry_choice {
     ($(#[$about:meta])* $name:ident: $entry:ty = $entries:expr;) => {
         $(#[$about])*
         #[derive(Clone, Copy)]
@@ -84,4 +84,4 @@ macro_rules! table_choice {
     };
 }
 
-pub(crate) use table_choice;
+pub(crate) use named_entry_choice;

@@ -8,9 +8,9 @@ use super::context;
 use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
-use crate::experiment;
 use crate::file_io;
 use crate::retriever::RetrieverFactory;
+use crate::run_experiment;
 use crate::run_folder::RunFolder;
 
 /// The run folder of `--out`, or the default one.
@@ -127,12 +127,12 @@ impl Opened {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
         let ctx = context(&config)?;
-        let prepared = experiment::prepare_trained(&config, &run, &ctx)?;
+        let prepared = run_experiment::prepare_trained(&config, &run, &ctx)?;
         Ok(Self { config, run, ctx, prepared })
     }
 
     /// Its retrievers.
     pub fn retrievers(&self) -> Result<RetrieverFactory<'_>> {
-        Ok(experiment::open(&self.config, &self.prepared, &self.run, &self.ctx.device)?)
+        Ok(run_experiment::open(&self.config, &self.prepared, &self.run, &self.ctx.device)?)
     }
 }

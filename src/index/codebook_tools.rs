@@ -9,7 +9,7 @@ use crate::docid::families::{CodebookTools, FamilyInput};
 use crate::docid::rq::Codebooks;
 use crate::error::Result;
 use crate::matrix::Matrix;
-use crate::model::share_encoding;
+use crate::model::encode_across_ranks;
 
 /// The tools of an indexing job.
 pub struct SharedTools<'a> {
@@ -26,7 +26,7 @@ impl CodebookTools for SharedTools<'_> {
         width: usize,
         fit: &mut dyn FnMut() -> Result<Codebooks>,
     ) -> Result<Codebooks> {
-        share_encoding::broadcast_codebooks(codes_per_level, width, &self.ctx.comm, fit)
+        encode_across_ranks::broadcast_codebooks(codes_per_level, width, &self.ctx.comm, fit)
     }
 
     fn train(&self, start: Codebooks, input: &FamilyInput) -> Result<Codebooks> {
@@ -36,10 +36,10 @@ impl CodebookTools for SharedTools<'_> {
     }
 
     fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        share_encoding::encode_all(books, points, beam, &self.ctx.comm)
+        encode_across_ranks::encode_all(books, points, beam, &self.ctx.comm)
     }
 
     fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        share_encoding::encode_unique(books, points, beam, &self.ctx.comm)
+        encode_across_ranks::encode_unique(books, points, beam, &self.ctx.comm)
     }
 }

@@ -77,7 +77,10 @@ mod tests {
         let together = |comm: &Comm| {
             let books = broadcast_codebooks(&[4; 3], 3, comm, fit).unwrap();
             let codes = [encode_all, encode_unique].map(|encode| encode(&books, &points, 5, comm));
-            let ranked = ranked_all(&books, &points, 5, comm);
+            // The greedy path may be repeated in front: its error then differs in the last bit, which depends
+            // on the number of rows in a product.
+            let mut ranked = ranked_all(&books, &points, 5, comm);
+            ranked.iter_mut().for_each(Vec::dedup);
             (books, codes, ranked)
         };
         let alone = together(&Comm::single());
