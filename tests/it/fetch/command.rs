@@ -46,7 +46,7 @@ fn a_clip_is_fetched_from_the_endpoint_into_the_home() {
     assert_eq!(stdout.trim_end(), folder.to_str().unwrap());
     assert_eq!(std::fs::read(folder.join("model.safetensors")).unwrap(), b"weights");
     // The configuration is fetched first, to check the model's shape.
-    for part in ["model.safetensors (7 bytes)", "11 bytes together", "org/tiny"] {
+    for part in ["model.safetensors (7 bytes)", "11 bytes in all", "org/tiny"] {
         assert!(stderr.contains(part), "{stderr}");
     }
     assert!(!stderr.contains("s3cret"), "{stderr}");

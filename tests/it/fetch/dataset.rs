@@ -189,7 +189,7 @@ fn an_interrupted_transfer_resumes_where_it_ended() {
             if announced { answer } else { answer.without("Content-Length") }
         }));
         let message = refusal(&tiny(&server), home.path());
-        assert!(message.contains("photos.zip") && message.contains("what has come is kept"), "{message}");
+        assert!(message.contains("photos.zip") && message.contains("the download resumes"), "{message}");
         let part = home.path().join("tiny/photos.zip.part");
         assert_eq!(fs::metadata(&part).unwrap().len(), most as u64);
         assert!(!home.path().join("tiny/images").exists());
