@@ -1,9 +1,8 @@
 //! The command line: one file a command, which reads its arguments, calls the library and prints what it
 //! returns.
 //!
-//! Results go to stdout, everything else to stderr. What is decided here concerns the program, not the
-//! retriever: run folders that may be begun or opened (`run_opening`), processes that run together
-//! (`process`), the device and the log.
+//! Results go to stdout, everything else to stderr. This layer handles the program only:
+//! run folders (`begin_or_open_run`), several ranks and Ctrl-C (`ranks_and_ctrl_c`), the device and the log.
 
 mod ablate;
 mod begin_or_open_run;

@@ -1,4 +1,5 @@
-//! This process among others: when it may work at all, how it ends with them, and how Ctrl-C stops it.
+//! A process that is one of several ranks, and Ctrl-C: which commands refuse several ranks, how all ranks fail
+//! together, and how a training is stopped.
 
 use anyhow::{Result, bail};
 

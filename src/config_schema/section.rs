@@ -16,7 +16,7 @@ pub trait Section {
 
 /// A type of values of keys.
 pub trait Setting {
-    /// What a key of this type says after `in`; `()` for types that limit themselves.
+    /// The type of the range written after `in`; `()` if the type needs no range.
     type Limits;
     /// The values that a key with these limits takes.
     fn allowed(limits: Self::Limits) -> Allowed;

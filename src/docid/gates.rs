@@ -17,8 +17,8 @@ pub struct Limits {
     pub min_perplexity: f64,
     /// Largest share of images whose codes are those of another image too.
     pub max_collisions: f64,
-    /// Least share of queries whose docid survives a beam search by reconstruction. Only queries count whose
-    /// image exact search finds in a list of the same length: the docids are not to blame for a weak encoder.
+    /// Least share of queries whose docid survives a beam search by reconstruction. It counts only
+    /// queries whose image exact search finds in a list as long as the beam: otherwise the encoder is at fault.
     pub min_survival: f64,
 }
 
@@ -55,7 +55,7 @@ pub struct GateReport {
     pub levels: Vec<LevelReport>,
     /// Whether the last level is a collision suffix, which the perplexity gate ignores.
     pub suffix: bool,
-    /// Share of images whose codes are those of another image too; `None` where that is by design (`tree`).
+    /// Share of images that have the same codes as another image; `None` where that is by design (`tree`).
     pub collisions: Option<f64>,
     /// The beam that survival was measured with, if it was.
     pub beam: Option<usize>,

@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, dot};
 use crate::rng::Rng;
 
-/// Clusters at this depth are not split. Embeddings of a model stay far above it; data that lose a few
-/// outliers per level would otherwise make docids of any length.
+/// Clusters at this depth are not split. Real embeddings never get this deep. The limit stops data that lose a
+/// few outliers per level from making endless docids.
 const MAX_DEPTH: usize = 32;
 
 /// A hierarchical k-means.

@@ -3,8 +3,8 @@
 //! In a space of many dimensions a few points are the nearest neighbours of very many others (hubs,
 //! Radovanović et al. 2010). Their docids come up for every query, so a search answers better with log p(c |
 //! q) − η·log p(c) than with log p(c | q) alone. The prior is measured with train captions. An image's own
-//! captions do not count: they would lower the scores of train images, but not those of val and test images,
-//! which have no train captions, and tables over a whole corpus would gain many points by that alone.
+//! captions do not count. Only train images have train captions, so counting them would lower the scores of
+//! train images alone, and tables over a whole corpus would look better than they are.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,5 @@
-//! Rows of a report: query sets through retrievers over galleries, outcomes into figures, lists into files.
+//! The rows of a report: runs each query set through each retriever on each gallery, computes the figures and
+//! writes the ranked lists.
 
 use std::time::Instant;
 

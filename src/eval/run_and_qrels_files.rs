@@ -1,7 +1,7 @@
 //! The run and qrels files of an evaluation: their names, and what is written into them.
 //!
-//! `DATASET-SPLIT/caption.folds.generative-rerank.run` has the lists of one row. What is right does not
-//! depend on the retriever, so rows share `image.qrels`, or `caption.fold-1-of-5.qrels` and so on when
+//! `DATASET-SPLIT/caption.folds.generative-rerank.run` has the lists of one row. The relevant images do
+//! not depend on the retriever, so rows share `image.qrels`, or `caption.fold-1-of-5.qrels` and so on when
 //! figures are means over folds. The main row, captions over the first gallery by the last generative stage,
 //! has its `DATASET-SPLIT.run` and `DATASET-SPLIT.qrels` in the folder of the report, where other programs
 //! look for them.

@@ -1,4 +1,4 @@
-//! What docid families leave to the indexing job: sharing work among ranks, and training codebooks by
+//! What the indexing job does for docid families: it shares work among ranks, and trains codebooks by
 //! gradients.
 
 use super::settings::Index;

@@ -62,7 +62,7 @@ impl Model {
         Ok(self)
     }
 
-    /// From now on its blocks compute with this type, whatever that of the parameters.
+    /// Makes its blocks compute in this type, even if the parameters have another.
     pub fn compute_in(&mut self, dtype: DType) {
         Arc::make_mut(&mut self.generative).compute_in(dtype);
     }

@@ -136,7 +136,7 @@ impl Decoder {
         })
     }
 
-    /// Makes the blocks compute in this type, whatever that of the parameters.
+    /// Makes the blocks compute in this type, even if the parameters have another.
     pub fn compute_in(&mut self, dtype: DType) {
         self.blocks.iter_mut().for_each(|block| block.compute = dtype);
     }

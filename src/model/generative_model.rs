@@ -114,7 +114,8 @@ impl GenerativeModel {
         Ok(Self { decoder: Decoder::new(&scope.sub("decoder"), shape)?, grounding, plan, scoring })
     }
 
-    /// Makes the decoder's blocks compute in this type, whatever that of the parameters.
+    /// Makes the decoder's blocks compute in this type, even if the parameters have
+    /// another.
     pub fn compute_in(&mut self, dtype: DType) {
         self.decoder.compute_in(dtype);
     }

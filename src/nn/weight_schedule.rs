@@ -19,7 +19,7 @@ impl WeightSchedule {
     pub const ALLOWED: &'static str =
         "a weight from 0 to 1000, or weights at steps that ascend, such as \"0:0 100:0.5\"";
 
-    /// The weight that never is anything else.
+    /// A constant weight.
     pub fn constant(weight: f64) -> Self {
         Self { text: weight.to_string(), points: vec![(0.0, weight)] }
     }

@@ -1,6 +1,6 @@
-//! Order by score: which of several items comes first, which are the best few, which rank one of them has.
+//! Ranking by score: the tie rule, the best k items, and the rank of one item.
 //!
-//! Everything that ranks goes by [`best_first`], so that equal scores rank alike on every machine:
+//! Everything that ranks uses [`best_first`], so that equal scores rank alike on every machine:
 //! retrievers, the measures of an index, validation during training. [`metrics`] turns ranks into recall,
 //! MRR, nDCG and median rank. All of it is pure: scores in, positions and numbers out.
 

@@ -1,7 +1,7 @@
 //! Exact search: the cosine of a query with every image of the gallery.
 //!
 //! Every table has two dense rows: with the encoder as it is, and with the trained alignment on both sides.
-//! What else is trained has to beat the second one.
+//! The second one is the baseline that every other trained part must beat.
 
 use rayon::prelude::*;
 

@@ -43,8 +43,8 @@ pub struct DocidState {
     /// The teacher of caption queries, over train images alone. If val and test images were candidates here,
     /// which are never the right ones, the decoder would learn to avoid them.
     pub caption_teacher: Teacher,
-    /// The teacher of image queries, over all images that may be learnt by heart: each is the right one
-    /// equally often.
+    /// The teacher of image queries, over all images that training memorises: each is the target equally
+    /// often.
     pub image_teacher: Teacher,
     /// Beam search by the decoder alone over all images.
     pub validation: Generative,

@@ -44,7 +44,7 @@ pub struct StepLoss {
 }
 
 impl StepLoss {
-    /// A loss that is a mean over `queries` queries, of which there are no others on other ranks.
+    /// A loss averaged over `queries` queries, when no other rank has queries.
     pub fn mean(value: Tensor, queries: usize) -> Self {
         let logged = Vec::new();
         Self { query_mean: value, contribution: None, share: 1.0, queries, is_first_rank: true, logged }

@@ -15,7 +15,7 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// The delay after the first failure; it doubles with each further one.
     pub first_wait: Duration,
-    /// The longest delay. A server that requests a longer one is given up.
+    /// The longest delay. The download ends if a server requests a longer one.
     pub longest_wait: Duration,
 }
 

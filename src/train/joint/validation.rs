@@ -10,7 +10,7 @@ use crate::ranking::metrics::recall_at;
 use crate::retriever::{Query, RankedList, Retriever as _, query_embedder};
 use crate::train::task::Validation;
 
-/// The most val captions that a validation asks: enough to choose a checkpoint by.
+/// The largest number of val captions in a validation: enough to choose a checkpoint.
 const MOST_CAPTIONS: usize = 500;
 
 /// The depth of the lists that a validation looks at.
@@ -24,7 +24,7 @@ pub(super) fn validation_captions(corpus: &Corpus) -> Vec<usize> {
 }
 
 impl JointTraining<'_> {
-    /// R@1, R@5 and R@10; the score is their mean. Each rank asks its share of the captions.
+    /// R@1, R@5 and R@10; the score is their mean. Each rank searches with its share of the captions.
     pub(super) fn recall(&self) -> Result<Validation> {
         let captions = &self.validation_captions;
         let ranks = self.ctx.comm.gather_shares(captions.len(), |share| self.gold_ranks(&captions[share]))?;
