@@ -213,8 +213,8 @@ fn reassignment_needs_paths(config: &Config) -> Option<String> {
 }
 
 /// The names of the keys that are set, if any are.
-fn given(keys: &[(&str, bool)]) -> Option<String> {
-    let given: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
+fn given<K: AsRef<str>>(keys: &[(K, bool)]) -> Option<String> {
+    let given: Vec<&str> = keys.iter().filter(|(_, given)| *given).map(|(key, _)| key.as_ref()).collect();
     (!given.is_empty()).then(|| given.join(", "))
 }
 
@@ -242,12 +242,13 @@ fn seconds_need_codebooks(config: &Config) -> Option<String> {
 
 fn listwise_terms_need_it(config: &Config) -> Option<String> {
     let train = &config.train;
-    let given = given(&[
-        ("train.margin", !train.margin.is_zero()),
-        ("train.consistency", !train.consistency.is_zero()),
-        ("train.label_smoothing", train.label_smoothing > 0.0),
-        ("train.teacher", !train.teacher.is_empty()),
-    ])?;
+    let terms = train.terms.weighted();
+    let terms = terms.iter().map(|(weight, term)| (format!("train.{}", term.name()), !weight.is_zero()));
+    let others = [
+        ("train.label_smoothing".to_owned(), train.label_smoothing > 0.0),
+        ("train.teacher".to_owned(), !train.teacher.is_empty()),
+    ];
+    let given = given(&terms.chain(others).collect::<Vec<_>>())?;
     (train.loss == Loss::CrossEntropy).then(|| {
         format!("{given}: for train.loss = \"listwise\" alone, and the loss is \"cross_entropy\": remove it, or change the loss")
     })

@@ -68,7 +68,7 @@ fn both_ends_of_every_range_are_values_that_the_type_can_hold() {
 #[test]
 fn numbers_are_taken_for_weights_over_steps_and_for_blocks() {
     let config = parse("[train]\nmargin = 1000\nconsistency = 0.5\n[tune]\ntext = 1", &[]).unwrap();
-    assert_eq!((config.train.margin.at(0), config.train.consistency.at(9)), (1000.0, 0.5));
+    assert_eq!((config.train.terms.margin.at(0), config.train.terms.consistency.at(9)), (1000.0, 0.5));
     assert_eq!(config.tune.text, TrainableLayers::Last(1));
 }
 

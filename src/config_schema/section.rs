@@ -30,8 +30,11 @@ pub trait Literal {
     fn of(written: Self::Written) -> Self;
 }
 
-/// Declares a section; see the head of [`crate::config_schema`]. A block `sections { name: Type; }` after the
-/// keys makes it the root, whose keys are its own and those of the sections.
+/// Declares a section; see the head of [`crate::config_schema`]. A block `includes { field: Type; }` after
+/// the keys holds structs that are sections too: their keys are keys of this section. A block `sections {
+/// name: Type; }` makes it the root, whose keys are its own and those of the sections.
+///
+/// (Serde cannot refuse unknown keys together with `flatten`; the configuration refuses them before.)
 macro_rules! section {
     (
         $(#[doc = $about:literal])*
@@ -41,13 +44,15 @@ macro_rules! section {
                 $key:ident: $kind:ty = $default:tt $(in $limits:expr)? $(, affects $own:tt)?;
             )*
         }
+        $(includes { $($(#[doc = $part_doc:literal])* $part:ident: $part_kind:ty;)* })?
         $(sections { $($(#[doc = $section_doc:literal])* $section:ident: $section_kind:ty;)* })?
     ) => {
         $(#[doc = $about])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[serde(default)]
         pub struct $name {
             $($(#[doc = $doc])* pub $key: $kind,)*
+            $($($(#[doc = $part_doc])* #[serde(flatten)] pub $part: $part_kind,)*)?
             $($($(#[doc = $section_doc])* pub $section: $section_kind,)*)?
         }
 
@@ -55,6 +60,7 @@ macro_rules! section {
             fn default() -> Self {
                 Self {
                     $($key: $crate::config_schema::section!(@default $kind, $default),)*
+                    $($($part: Default::default(),)*)?
                     $($($section: Default::default(),)*)?
                 }
             }
@@ -75,6 +81,7 @@ macro_rules! section {
                     about: $crate::config_schema::text_of(&[$($doc),*]),
                 }),*];
                 own.into_iter()
+                    $($(.chain(<$part_kind as $crate::config_schema::Section>::keys()))*)?
                     $($(.chain($crate::config_schema::keys_of::<$section_kind>(stringify!($section))))*)?
                     .collect()
             }

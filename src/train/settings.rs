@@ -7,7 +7,7 @@ use crate::config_schema::section;
 use crate::data::settings::Regime;
 use crate::model::settings::Loss;
 use crate::nn::lr_schedule::LrSchedule;
-use crate::nn::weight_schedule::WeightSchedule;
+use crate::train::objective::terms::LossTerms;
 
 section! {
     /// How the decoder is trained.
@@ -42,14 +42,6 @@ section! {
         /// Share of the caption queries that are moved towards their image: s·image + (1 − s)·caption, s ~
         /// Beta(2, 2).
         interpolation: f64 = 0.0 in SHARE;
-        /// Weight of the margin loss, which is added to the listwise one and puts the gold prefix of each
-        /// level above every other by `margin_size`. A number, or numbers at steps ("0:0 100:0.5").
-        margin: WeightSchedule = 0.0;
-        /// That margin in nats.
-        margin_size: f64 = 1.0 in 0.0..=1000.0;
-        /// Weight of the consistency between two captions of an image, added to the listwise loss. A number,
-        /// or numbers at steps.
-        consistency: WeightSchedule = 0.0;
         /// Peak learning rate of the decoder.
         lr: f64 = 3e-4 in RATE;
         /// Peak learning rate of the grounding (W and α).
@@ -79,6 +71,10 @@ section! {
         checkpoint_every: usize = 100 in STEPS;
         /// Steps between log lines.
         log_every: usize = 10 in STEPS;
+    }
+    includes {
+        /// The weights and settings of loss terms.
+        terms: LossTerms;
     }
 }
 

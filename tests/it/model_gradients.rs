@@ -23,8 +23,8 @@ use dsi::nn::dropout::Dropout;
 use dsi::nn::params::{Builder, Params};
 use dsi::nn::tensors::unit_rows;
 use dsi::train::objective::listwise::listwise;
-use dsi::train::objective::margin::margin;
 use dsi::train::objective::prefix_targets::{PrefixTargets, TargetWeights};
+use dsi::train::objective::terms::margin::margin;
 
 use crate::harness::Need::Gpu;
 

@@ -16,7 +16,7 @@ use super::embedded_queries::QuerySource;
 use super::engine;
 use super::joint_settings::JointSettings;
 use super::objective::Objective;
-use super::objective::term::Term;
+use super::objective::terms::term::Term;
 use super::rank_streams::RankStreams;
 use super::task::{TrainingPlan, plan};
 use crate::context::Context;

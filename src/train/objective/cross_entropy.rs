@@ -4,7 +4,7 @@
 
 use candle_core::Tensor;
 
-use super::term::TermInputs;
+use super::terms::term::TermInputs;
 use crate::error::Result;
 
 /// The loss of a micro-batch, whose only candidates are the gold docids.

@@ -7,7 +7,7 @@
 use candle_core::Tensor;
 
 use super::prefix_targets::prefix_scores;
-use super::term::TermInputs;
+use super::terms::term::TermInputs;
 use crate::error::Result;
 
 /// The loss of a micro-batch.

@@ -6,47 +6,32 @@
 //! ```
 //!
 //! `train.loss` selects the main term, and with it the meaning of a step score and the candidates
-//! ([`MainLoss`]). The other terms each have a weight schedule ([`weighted_terms`]). Every term is a file of
-//! its own, with its formula at the top.
-//!
-//! # How to add a loss term
-//!
-//! 1. Write `src/train/objective/NAME.rs`: a struct that holds the term's settings and implements [`Term`].
-//!    Its value is computed from [`TermInputs`] and says how ranks average it
-//!    ([`Averaging`](crate::train::step_loss::Averaging)).
-//! 2. Add `pub mod NAME;` and one line in [`weighted_terms`]: the weight, and the term with its settings.
-//! 3. Declare the weight (and the settings) as keys of `[train]`, where the configuration declares its keys.
-//!
-//! A term from outside the library is added by
-//! [`JointTraining::with_term`](crate::train::joint::JointTraining::with_term);
-//! `tests/it/how_to_add/loss_term.rs` is an example. The log has a term's value under its name, not weighted.
+//! ([`MainLoss`]). The other terms have a weight schedule and a file each; [`terms`] has their table and says
+//! how to add one.
 
 pub mod candidates;
-pub mod caption_consistency;
 pub mod context;
-pub mod contrastive;
 pub mod cross_entropy;
+mod forward_pass;
 pub mod listwise;
-pub mod margin;
 pub mod prefix_targets;
-pub mod term;
+pub mod terms;
 
 use candle_core::Tensor;
 
 use self::candidates::{CandidateSource, TeacherCandidates};
-use self::caption_consistency::Consistency;
 use self::context::LossContext;
-use self::contrastive::Contrastive;
-use self::margin::Margin;
+use self::forward_pass::ForwardPass;
 use self::prefix_targets::{PrefixTargets, TargetWeights};
-use self::term::{Term, TermInputs};
+use self::terms::WeightedTerm;
+use self::terms::contrastive::Contrastive;
+use self::terms::term::{Term, TermInputs};
 use super::embedded_queries::BatchQueries;
 use super::joint_settings::JointSettings;
 use super::step_counters::MicroBatch;
 use super::step_loss::StepLoss;
 use super::teacher::TeacherTarget;
 use crate::data::corpus::Corpus;
-use crate::encoder::tune_settings::Tune;
 use crate::error::Result;
 use crate::ids::DocidRow;
 use crate::model::candidate_table::CandidateTable;
@@ -54,19 +39,6 @@ use crate::model::generative_model::Scoring;
 use crate::model::settings::Loss;
 use crate::nn::dropout::Dropout;
 use crate::nn::weight_schedule::WeightSchedule;
-use crate::train::settings::Train;
-
-/// A term with its weight over the steps.
-pub type WeightedTerm = (WeightSchedule, Box<dyn Term>);
-
-/// The terms that are added to the main one, in this order.
-pub fn weighted_terms(train: &Train, tune: &Tune) -> Vec<WeightedTerm> {
-    vec![
-        (train.margin.clone(), Box::new(Margin { size: train.margin_size })),
-        (train.consistency.clone(), Box::new(Consistency)),
-        (tune.contrastive.clone(), Box::new(Contrastive)),
-    ]
-}
 
 /// What `train.loss` selects.
 pub struct MainLoss {
@@ -110,9 +82,11 @@ impl Objective {
             true => CandidateSource::Teacher(Box::new(TeacherCandidates::open(settings, corpus)?)),
             false => CandidateSource::Gold,
         };
+        let mut terms = train.terms.weighted();
+        terms.push((tune.contrastive.clone(), Box::new(Contrastive)));
         Ok(Self {
             main,
-            terms: weighted_terms(train, tune),
+            terms,
             candidates,
             target: TargetWeights { gold: train.target_gold as f32, smoothing: train.label_smoothing as f32 },
             dropout: decoder.dropout,
@@ -171,7 +145,14 @@ impl Objective {
             targets.iter().map(|target| self.prefix_targets(table, target)).collect();
         let (hidden, mass) = PrefixTargets::tensors(&prefixes, &scores)?;
         let (model, source) = (context.model, context.source);
-        Ok(TermInputs { scores, hidden, mass, batch, queries, candidates, model, source, dropout })
+        Ok(TermInputs {
+            scores,
+            hidden,
+            mass,
+            captions: queries.captions.batch.len(),
+            captions_of_all_ranks: source.captions_of_all_ranks(),
+            extras: Box::new(ForwardPass { batch, queries, candidates, model, source, dropout }),
+        })
     }
 
     fn prefix_targets(&self, table: &CandidateTable, target: &TeacherTarget) -> PrefixTargets {

@@ -1,4 +1,4 @@
-//! A new loss term, by the steps of `dsi::train::objective`: a type with a name and a value, and its weight.
+//! A new loss term, by the steps of `dsi::train::objective::terms`: a type with a name and a value, and its weight.
 
 use dsi::config::Config;
 use dsi::context::Context;
@@ -7,7 +7,7 @@ use dsi::error::Result;
 use dsi::nn::weight_schedule::WeightSchedule;
 use dsi::run_folder::RunFolder;
 use dsi::train::joint::JointTraining;
-use dsi::train::objective::term::{Term, TermInputs};
+use dsi::train::objective::terms::term::{Term, TermInputs};
 use dsi::train::step_loss::{Averaging, TermValue};
 use dsi::{index, run_experiment};
 

@@ -15,7 +15,7 @@ impl Term for Contrastive {
     }
 
     fn value(&self, inputs: &mut TermInputs) -> Result<Option<TermValue>> {
-        let value = inputs.contrastive_loss()?;
+        let value = inputs.extras.contrastive_loss()?;
         Ok(value.map(|value| TermValue { value, averaging: Averaging::SameOnEveryRank }))
     }
 }

@@ -7,9 +7,9 @@
 
 use candle_core::Tensor;
 
-use super::prefix_targets::prefix_scores;
 use super::term::{Term, TermInputs};
 use crate::error::Result;
+use crate::train::objective::prefix_targets::prefix_scores;
 use crate::train::step_loss::{Averaging, TermValue};
 
 /// The consistency of caption queries with a sibling caption each.
@@ -21,15 +21,15 @@ impl Term for Consistency {
     }
 
     fn value(&self, inputs: &mut TermInputs) -> Result<Option<TermValue>> {
-        let captions = inputs.captions();
+        let captions = inputs.captions;
         if captions == 0 {
             return Ok(None);
         }
-        let siblings = inputs.sibling_scores()?;
+        let siblings = inputs.extras.sibling_scores()?;
         let (scores, hidden) = (first(&inputs.scores, captions)?, first(&inputs.hidden, captions)?);
         let value = consistency(&scores, &siblings, &hidden)?;
         // A mean over captions, of which this rank may have another share than of all queries.
-        let share = captions as f64 / inputs.captions_of_all_ranks() as f64;
+        let share = captions as f64 / inputs.captions_of_all_ranks as f64;
         Ok(Some(TermValue { value, averaging: Averaging::MeanOfShare(share) }))
     }
 }
@@ -40,7 +40,7 @@ fn first(rows: &Tensor, count: usize) -> Result<Tensor> {
 }
 
 /// `scores`, `siblings`: step scores (query, candidate, level) of the same candidates under either caption;
-/// `hidden` as in [`super::listwise::listwise`].
+/// `hidden` as in [`listwise`](crate::train::objective::listwise::listwise).
 pub fn consistency(scores: &Tensor, siblings: &Tensor, hidden: &Tensor) -> Result<Tensor> {
     let (queries, _, levels) = scores.dims3()?;
     let (log_p, log_q) = (log_softmax(scores, hidden)?, log_softmax(siblings, hidden)?);

@@ -1,14 +1,14 @@
 //! The margin loss on prefixes (RIPOR, Zeng et al. 2024; LTRGR, Li et al. 2024).
 //!
-//! With S_l(p) as in [`super::listwise`] and g the gold prefix:
+//! With S_l(p) as in [`crate::train::objective::listwise`] and g the gold prefix:
 //!
 //! 1/L · Σ_l mean over p ≠ g of max(0, m − S_l(g) + S_l(p)), averaged over queries.
 
 use candle_core::Tensor;
 
-use super::prefix_targets::{HIDDEN, prefix_scores};
 use super::term::{Term, TermInputs};
 use crate::error::Result;
+use crate::train::objective::prefix_targets::{HIDDEN, prefix_scores};
 use crate::train::step_loss::{Averaging, TermValue};
 
 /// The margin loss with the margin m, in nats.
@@ -29,7 +29,7 @@ impl Term for Margin {
 }
 
 /// `scores`: step scores (query, candidate, level), the gold candidate first; `hidden`: as in
-/// [`super::listwise::listwise`].
+/// [`listwise`](crate::train::objective::listwise::listwise).
 pub fn margin(scores: &Tensor, hidden: &Tensor, size: f64) -> Result<Tensor> {
     let (_, candidates, _) = scores.dims3()?;
     let sums = (prefix_scores(scores)? + hidden)?; // far below zero where hidden
