@@ -9,7 +9,7 @@
 //! 1. Write a file here with a type that implements [`Retriever`] and a `pub static` [`RetrieverSpec`] whose
 //!    `build` makes one from the parts of a run that [`RetrieverFactory`] offers: corpus, embeddings, docids,
 //!    model. A retriever reads from a [`Query`] what it needs, words or pixels or vectors.
-//! 2. Add its line to [`registry::RETRIEVERS`].
+//! 2. Here, add `pub mod NAME;` and its line in [`RETRIEVERS`].
 //!
 //! It then has its rows in every report, answers `dsi search --retriever NAME`, and is checked by the
 //! contract test.
@@ -39,11 +39,24 @@ pub mod survival;
 pub use factory::RetrieverFactory;
 pub use query::Query;
 pub use ranked_list::{Hit, RankedList};
-pub use registry::RETRIEVERS;
 pub use retriever_entry::RetrieverSpec;
 
 use crate::error::Result;
 use crate::ids::ImageIdx;
+
+/// Every retriever of the program.
+///
+/// Evaluation makes a row for each of them, `dsi search --retriever` takes their names, and the contract test
+/// holds each of them to the promises of [`Retriever`]. The order of the table is the order of report rows and
+/// means nothing else.
+pub static RETRIEVERS: &[&RetrieverSpec] = &[
+    &generative_stages::DECODER,
+    &generative_stages::GEOMETRY,
+    &rerank::RERANK,
+    &generative_stages::EXHAUSTIVE,
+    &dense::ADAPTED,
+    &dense::DENSE,
+];
 
 /// A list, and the one-based rank of the right image among all that could be returned.
 pub type Ranked = (RankedList, Option<usize>);

@@ -1,22 +1,8 @@
-//! The table of all retrievers.
-//!
-//! Evaluation makes a row for each of them, `dsi search --retriever` takes their names, and the contract test
-//! holds each of them to the promises of [`Retriever`](super::Retriever). The order of the table is the order
-//! of report rows and means nothing else.
+//! Looks up entries of the table of retrievers, [`RETRIEVERS`].
 
+use super::RETRIEVERS;
 use super::factory::RetrieverFactory;
 use super::retriever_entry::RetrieverSpec;
-use super::{dense, generative_stages, rerank};
-
-/// Every retriever of the program.
-pub static RETRIEVERS: &[&RetrieverSpec] = &[
-    &generative_stages::DECODER,
-    &generative_stages::GEOMETRY,
-    &rerank::RERANK,
-    &generative_stages::EXHAUSTIVE,
-    &dense::ADAPTED,
-    &dense::DENSE,
-];
 
 /// The names of all retrievers.
 pub fn names() -> impl Iterator<Item = &'static str> {

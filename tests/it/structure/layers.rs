@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 11] = [
     &["main", "guide"],
     &["cli"],
     &["ablate"],
-    &["experiment"],
+    &["run_experiment"],
     &["config"],
     &["train", "eval", "index"],
     &["retriever"],
