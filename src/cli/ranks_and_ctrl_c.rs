@@ -1,5 +1,5 @@
-//! A process that is one of several ranks, and Ctrl-C: which commands refuse several ranks, how all ranks fail
-//! together, and how a training is stopped.
+//! A process that is one of several ranks, and Ctrl-C: which commands refuse several ranks, how all ranks
+//! fail together, and how a training is stopped.
 
 use anyhow::{Result, bail};
 

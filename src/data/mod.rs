@@ -4,8 +4,8 @@
 //! Karpathy's JSON ([`karpathy`]), from a file with one JSON object a line ([`jsonl`]) or from tar archives
 //! ([`webdataset`]), or draws the built-in one (`scenes`). [`photos`] decodes its photos and [`preprocess`]
 //! resizes them for the encoder. [`tokenizer`] turns captions into token ids; [`bpe_trainer`] learns its
-//! vocabulary. With ready-made features, [`corpus_embeddings`] reads the vectors of images and captions from `.npy`
-//! files ([`npy`]) instead.
+//! vocabulary. With ready-made features, [`corpus_embeddings`] reads the vectors of images and captions from
+//! `.npy` files ([`npy`]) instead.
 //!
 //! Before any training, [`leaks`] reports what the held-out splits share with the train split, and [`verify`]
 //! reports missing photos. With the feature `fetch`, `fetch` downloads datasets and `hub` downloads CLIPs,

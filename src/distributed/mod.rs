@@ -12,8 +12,8 @@
 //! All ranks do the same training step on different shares of its queries and sum their gradients, between
 //! machines during the backward pass ([`overlapped_sums`]). They also share the embedding of photos and
 //! captions, the encoding of images to docids and the answering of queries ([`Comm::gather_shares`]). Only
-//! the first rank fits what precedes the training (alignment, codebooks), writes files and prints. No state belongs to
-//! one rank, so a run may resume with any number of ranks.
+//! the first rank fits what precedes the training (alignment, codebooks), writes files and prints. No state
+//! belongs to one rank, so a run may resume with any number of ranks.
 
 pub mod communicator;
 pub mod launcher_environment;

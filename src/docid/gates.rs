@@ -17,8 +17,8 @@ pub struct Limits {
     pub min_perplexity: f64,
     /// Largest share of images whose codes are those of another image too.
     pub max_collisions: f64,
-    /// Least share of queries whose docid survives a beam search by reconstruction. It counts only
-    /// queries whose image exact search finds in a list as long as the beam: otherwise the encoder is at fault.
+    /// Least share of queries whose docid survives a beam search by reconstruction. It counts only queries
+    /// whose image exact search finds in a list as long as the beam: otherwise the encoder is at fault.
     pub min_survival: f64,
 }
 

@@ -1,5 +1,5 @@
-//! Training of the adapter for image queries: it learns to move each view of a photo close to the photo itself.
-//! All photos that training may memorise are the negatives.
+//! Training of the adapter for image queries: it learns to move each view of a photo close to the photo
+//! itself. All photos that training may memorise are the negatives.
 
 use candle_core::{D, Tensor};
 
