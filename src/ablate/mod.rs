@@ -10,7 +10,7 @@
 //! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary
 //! run folder.
 
-pub mod compared_row;
+pub mod choose_report_row;
 pub mod grid;
 pub mod results;
 pub mod results_table;
@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::eval::report::Report;
 use crate::nn::device::compute_type;
 use crate::{eval, run_experiment};
-use compared_row::Choice;
+use choose_report_row::Choice;
 use run_plan::{Run, RunPlan, Todo};
 
 /// A run without a report: its place in the plan, and the error.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use toml::Table;
 
 use super::Failure;
-use super::compared_row::Choice;
+use super::choose_report_row::Choice;
 use super::grid::{BASE, Row as GridRow};
 use super::run_plan::{Run, RunPlan};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use crate::eval::read_run_files::{self, ReadBack};
 use crate::eval::report::{CUTOFFS, Report, Row};
 use crate::eval::row_setting::{Gallery, Regime};
 use crate::eval::significance::{self, Difference};
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 use crate::{file_io, rng};
 
 /// The version of `ablation.json`.

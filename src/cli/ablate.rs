@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::{ConfigArgs, context, print_stdout, ranks_and_ctrl_c};
-use crate::ablate::compared_row::Choice;
+use crate::ablate::choose_report_row::Choice;
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::results::Ablation;
 use crate::ablate::run_plan::{Base, RunPlan};
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::eval::row_setting::Gallery;
 use crate::eval::settings::Eval;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 
 /// Train and measure variants of one experiment, and print one table with the difference that each makes.
 #[derive(Args)]

@@ -12,7 +12,7 @@ use super::print_stdout;
 use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::markdown_table::{Align, Table};
-use crate::retriever::generative_stages::GEOMETRY;
+use crate::retriever::generative_variants::GEOMETRY;
 use crate::retriever::registry::{find, names, product};
 use crate::retriever::{Hit, Query, RETRIEVERS, Retriever as _, RetrieverFactory};
 

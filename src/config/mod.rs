@@ -27,8 +27,8 @@ use toml::{Table, Value};
 
 pub use keys_that_must_agree::Scope;
 
-use crate::config_schema::limits::SEED;
 use crate::config_schema::section;
+use crate::config_schema::shared_limits::SEED;
 use crate::data::settings::Data;
 use crate::encoder::pretrain_settings::Pretrain;
 use crate::encoder::settings::Encoder;

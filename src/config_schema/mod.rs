@@ -23,9 +23,9 @@
 mod allowed;
 mod choice;
 mod effect;
-pub mod limits;
 mod named_entry_choice;
 mod section;
+pub mod shared_limits;
 
 pub use allowed::Allowed;
 pub(crate) use choice::choice;

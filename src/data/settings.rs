@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config_schema::limits::{NAME, PATH, SEED, SOME_PATH};
+use crate::config_schema::shared_limits::{NAME, PATH, SEED, SOME_PATH};
 use crate::config_schema::{choice, section};
 
 choice! {

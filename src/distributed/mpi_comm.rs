@@ -121,7 +121,7 @@ impl Communicator for Mpi {
 /// Whether the ranks run on more than this machine, by what the launcher says, or else by which ranks can
 /// share memory. A collective operation.
 fn on_several_machines(world: &SimpleCommunicator) -> bool {
-    let here = launcher::local_size().unwrap_or_else(|| world.split_shared(0).size() as usize);
+    let here = launcher_environment::local_size().unwrap_or_else(|| world.split_shared(0).size() as usize);
     here < world.size() as usize
 }
 

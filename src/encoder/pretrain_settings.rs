@@ -1,10 +1,10 @@
 //! `[pretrain]`: the CLIP that `dsi pretrain` makes.
 
-use crate::config_schema::limits::{
+use crate::config_schema::section;
+use crate::config_schema::shared_limits::{
     DECAY, DROPOUT, HEADS, LAYERS, NORM, PAIRED_BATCH, PATH, RATE, SOME_PATH, STEPS, STEPS_OR_NONE,
     WEIGHT_DECAY, WIDTH,
 };
-use crate::config_schema::section;
 use crate::nn::lr_schedule::LrSchedule;
 
 section! {

@@ -1,7 +1,7 @@
 //! `[encoder]`: what turns captions and photos into embeddings.
 
 use super::{ENCODERS, EncoderSpec};
-use crate::config_schema::limits::{BATCH, SOME_PATH};
+use crate::config_schema::shared_limits::{BATCH, SOME_PATH};
 use crate::config_schema::{named_entry_choice, section};
 
 named_entry_choice! {

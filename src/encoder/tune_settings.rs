@@ -1,10 +1,10 @@
 //! `[tune]`: what of the encoder is trained with the decoder.
 
 use super::trainable_layers::TrainableLayers;
-use crate::config_schema::limits::{
+use crate::config_schema::section;
+use crate::config_schema::shared_limits::{
     DROPOUT, PAIRED_BATCH, RATE, SHARE, STEPS_OR_NONE, TEMPERATURE, WEIGHT_DECAY,
 };
-use crate::config_schema::section;
 use crate::nn::weight_schedule::WeightSchedule;
 
 section! {

@@ -14,7 +14,7 @@ use super::published_results::Published;
 use super::report::{CUTOFFS, Report, Row};
 use super::row_setting::{Gallery, QueryKind, Regime};
 use crate::error::{Error, Result};
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 use crate::run_folder::RunFolder;
 
 /// The name of a run, and a report of it.

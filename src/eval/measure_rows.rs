@@ -17,7 +17,7 @@ use super::run_and_qrels_files::ReportFiles;
 use super::significance;
 use crate::distributed::Comm;
 use crate::error::Result;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 use crate::retriever::{RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use crate::rng;
 

@@ -4,7 +4,7 @@
 use super::query_sets;
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::retriever::generative_stages::DECODER;
+use crate::retriever::generative_variants::DECODER;
 use crate::retriever::{Retriever as _, RetrieverFactory};
 
 /// Images that memorisation is measured on at most.

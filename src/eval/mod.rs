@@ -29,8 +29,8 @@ pub mod trec_files;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::retriever::generative_stages::DECODER;
-use crate::retriever::stage::Stage;
+use crate::retriever::generative_variants::DECODER;
+use crate::retriever::ranking_stage::Stage;
 use crate::retriever::{RetrieverFactory, RetrieverSpec, registry};
 use crate::run_folder::RunFolder;
 use measure_rows::RowMeasurer;

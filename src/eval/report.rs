@@ -16,7 +16,7 @@ use super::significance::Difference;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ranking::metrics;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 use crate::rng::Rng;
 
 /// The version of the format.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config_schema::choice;
 use crate::modality::Modality;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 
 choice! {
     /// What the queries of a row are, and what they should find.

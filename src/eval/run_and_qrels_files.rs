@@ -18,7 +18,7 @@ use crate::data::corpus::Corpus;
 use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::retriever::RankedList;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 
 /// The file of the report on a split of a data set, in the folder `eval` of a run.
 pub fn report_path(eval: &Path, dataset: &str, split: &str) -> PathBuf {

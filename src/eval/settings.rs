@@ -1,6 +1,6 @@
 //! `[eval]`: what is measured.
 
-use crate::config_schema::limits::BATCH;
+use crate::config_schema::shared_limits::BATCH;
 use crate::config_schema::{choice, section};
 use crate::data::settings::Split;
 

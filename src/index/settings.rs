@@ -1,6 +1,6 @@
 //! `[index]`: how docids are made, and the gates that refuse an index.
 
-use crate::config_schema::limits::{
+use crate::config_schema::shared_limits::{
     BATCH, BEAM, PAIRED_BATCH, RATE, SHARE, STEPS, STEPS_OR_NONE, TEMPERATURE, WEIGHT, WEIGHT_DECAY, WIDTH,
 };
 use crate::config_schema::{choice, section};

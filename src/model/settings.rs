@@ -1,6 +1,6 @@
 //! `[decoder]`, the shape of the decoder and its start, and the losses that a model is trained with.
 
-use crate::config_schema::limits::{DROPOUT, HEADS, LAYERS, TEMPERATURE, WIDTH};
+use crate::config_schema::shared_limits::{DROPOUT, HEADS, LAYERS, TEMPERATURE, WIDTH};
 use crate::config_schema::{choice, section};
 
 choice! {

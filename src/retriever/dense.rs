@@ -6,8 +6,8 @@
 use rayon::prelude::*;
 
 use super::factory::RetrieverFactory;
+use super::ranking_stage::Stage;
 use super::retriever_entry::{Need, RetrieverSpec};
-use super::stage::Stage;
 use super::{Hit, Query, Ranked, RankedList, Retriever, query};
 use crate::error::Result;
 use crate::ids::ImageIdx;

@@ -24,16 +24,16 @@ pub mod dense;
 pub mod docid_search_parts;
 pub mod factory;
 pub mod generative;
-pub mod generative_stages;
+pub mod generative_variants;
 pub mod query;
 pub mod query_embedder;
 pub mod ranked_list;
+pub mod ranking_stage;
 pub mod registry;
 pub mod rerank;
 pub mod retriever_entry;
 pub mod sections;
 pub mod settings;
-pub mod stage;
 pub mod survival;
 
 pub use factory::RetrieverFactory;
@@ -50,10 +50,10 @@ use crate::ids::ImageIdx;
 /// holds each of them to the promises of [`Retriever`]. The order of the table is the order of report rows and
 /// means nothing else.
 pub static RETRIEVERS: &[&RetrieverSpec] = &[
-    &generative_stages::DECODER,
-    &generative_stages::GEOMETRY,
+    &generative_variants::DECODER,
+    &generative_variants::GEOMETRY,
     &rerank::RERANK,
-    &generative_stages::EXHAUSTIVE,
+    &generative_variants::EXHAUSTIVE,
     &dense::ADAPTED,
     &dense::DENSE,
 ];

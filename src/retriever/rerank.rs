@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::factory::RetrieverFactory;
 use super::generative::Generative;
-use super::generative_stages::{DECODER, fused};
+use super::generative_variants::{DECODER, fused};
+use super::ranking_stage::Stage;
 use super::retriever_entry::RetrieverSpec;
-use super::stage::Stage;
 use super::{Hit, Query, RankedList, Retriever, query};
 use crate::error::Result;
 use crate::ids::ImageIdx;

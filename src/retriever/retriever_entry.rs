@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::factory::RetrieverFactory;
+use super::ranking_stage::Stage;
 use super::sections::Sections;
-use super::stage::Stage;
 use super::{Query, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;

@@ -1,7 +1,7 @@
 //! `[search]`: how an answer is searched for.
 
-use crate::config_schema::limits::{BEAM, SHARE, TEMPERATURE};
 use crate::config_schema::section;
+use crate::config_schema::shared_limits::{BEAM, SHARE, TEMPERATURE};
 
 section! {
     /// How an answer is searched for.

@@ -4,7 +4,7 @@
 //! All of it is a function of the seed and the micro-batch's number alone, so a resumed run needs no
 //! generator state.
 
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::data::epochs::Epochs;
 use crate::distributed::Comm;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 
-use super::step_counters::Step;
+use super::step_and_micro_batch::Step;
 use super::task::{Task, TrainingPlan};
 use crate::error::Result;
 use crate::nn::adamw::{AdamW, Group};

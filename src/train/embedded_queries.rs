@@ -11,7 +11,7 @@ use super::encoder_training_settings::EncoderTraining;
 use super::joint_settings::JointSettings;
 use super::photo_loader::BatchPhotos;
 use super::query_batches::{QueryBatch, QueryBuilder};
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use super::trainable_encoder::TrainableEncoder;
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;

@@ -32,7 +32,7 @@ pub mod query_batches;
 pub mod rank_streams;
 mod rows_of_all_ranks;
 pub mod settings;
-pub mod step_counters;
+pub mod step_and_micro_batch;
 pub mod step_failure;
 pub mod step_loss;
 mod step_metrics;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::batch_sampler::BatchSampler;
 use super::encoder_training_settings::EncoderTraining;
 use super::prefetch::Prefetcher;
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use crate::data::corpus::Corpus;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::data::preprocess::Preprocess;

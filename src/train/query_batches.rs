@@ -12,7 +12,7 @@ use rand::Rng as _;
 
 use super::batch_sampler::BatchSampler;
 use super::joint_settings::JointSettings;
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::{Corpus, TrainPair};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;

@@ -1,6 +1,6 @@
 //! Random streams that differ from rank to rank, drawn anew for each micro-batch.
 
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use crate::distributed::Comm;
 use crate::rng::{self, Rng};
 

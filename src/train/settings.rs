@@ -1,9 +1,9 @@
 //! `[train]`: how the decoder is trained.
 
-use crate::config_schema::limits::{
+use crate::config_schema::section;
+use crate::config_schema::shared_limits::{
     BATCH, DECAY, NORM, PATH, RATE, SHARE, STEPS, STEPS_OR_NONE, TEMPERATURE, WEIGHT_DECAY,
 };
-use crate::config_schema::section;
 use crate::data::settings::Regime;
 use crate::model::settings::Loss;
 use crate::nn::lr_schedule::LrSchedule;

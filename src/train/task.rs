@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use candle_core::Tensor;
 
-use super::step_counters::{MicroBatch, Step};
+use super::step_and_micro_batch::{MicroBatch, Step};
 use super::step_failure::MemoryAdvice;
 use super::step_loss::StepLoss;
 use crate::error::Result;

@@ -18,7 +18,7 @@ use super::photo_loader::{BatchPhotos, PhotoLoader, PhotoLoading};
 use super::query_batches::QueryBatch;
 use super::rank_streams::RankStreams;
 use super::rows_of_all_ranks::rows_of_all_ranks;
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::corpus_embeddings::Embeddings;

@@ -9,7 +9,7 @@ use dsi::data::corpus::{Corpus, Split};
 use dsi::encoder::embedded_corpus::EmbeddedCorpus;
 use dsi::ids::ImageIdx;
 use dsi::modality::Modality;
-use dsi::retriever::generative_stages::{DECODER, EXHAUSTIVE};
+use dsi::retriever::generative_variants::{DECODER, EXHAUSTIVE};
 use dsi::retriever::{Query, RETRIEVERS, RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use dsi::run_experiment;
 use dsi::run_folder::RunFolder;

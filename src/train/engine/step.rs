@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::nn::adamw::{Group, clipping};
 use crate::nn::gradients::{Gradients, norm};
 use crate::train::gradient_sums;
-use crate::train::step_counters::Step;
+use crate::train::step_and_micro_batch::Step;
 use crate::train::step_metrics::StepMetrics;
 
 /// What the micro-batches of a step gave.

@@ -10,7 +10,7 @@ use crate::nn::adamw::Group;
 use crate::nn::lr_schedule::LrSchedule;
 use crate::nn::params::{Builder, Init, Params};
 use crate::stop_flag::Stop;
-use crate::train::step_counters::{MicroBatch, Step};
+use crate::train::step_and_micro_batch::{MicroBatch, Step};
 use crate::train::step_loss::StepLoss;
 
 /// Moves x towards 3. The loss of micro-batches that are `bad` is NaN.

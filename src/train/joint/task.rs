@@ -17,7 +17,7 @@ use crate::nn::adamw::Group;
 use crate::nn::params::Params;
 use crate::train::docid_state::{self, DocidState};
 use crate::train::objective::context::LossContext;
-use crate::train::step_counters::{MicroBatch, Step};
+use crate::train::step_and_micro_batch::{MicroBatch, Step};
 use crate::train::step_failure::MemoryAdvice;
 use crate::train::step_loss::StepLoss;
 use crate::train::task::{Task, Tensors, Validation};

@@ -8,7 +8,7 @@ use crate::model::candidate_table::Candidates;
 use crate::model::generative_model::GenerativeModel;
 use crate::nn::dropout::Dropout;
 use crate::train::embedded_queries::{BatchQueries, QuerySource};
-use crate::train::step_counters::MicroBatch;
+use crate::train::step_and_micro_batch::MicroBatch;
 
 /// The model, the queries and their candidates.
 pub struct ForwardPass<'a> {

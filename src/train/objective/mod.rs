@@ -28,7 +28,7 @@ use self::terms::contrastive::Contrastive;
 use self::terms::term::{Term, TermInputs};
 use super::embedded_queries::BatchQueries;
 use super::joint_settings::JointSettings;
-use super::step_counters::MicroBatch;
+use super::step_and_micro_batch::MicroBatch;
 use super::step_loss::StepLoss;
 use super::teacher::TeacherTarget;
 use crate::data::corpus::Corpus;

@@ -25,7 +25,7 @@ use crate::ranking::rank_of;
 use crate::rng;
 use crate::run_folder::RunFolder;
 use crate::train::prefetch::Prefetcher;
-use crate::train::step_counters::MicroBatch;
+use crate::train::step_and_micro_batch::MicroBatch;
 use crate::train::step_failure::MemoryAdvice;
 use crate::train::step_loss::StepLoss;
 use crate::train::task::{Task, Validation};

@@ -9,7 +9,7 @@ use dsi::eval::report::{Report, Row};
 use dsi::eval::row_setting::QueryKind;
 use dsi::ids::ImageIdx;
 use dsi::modality::Modality;
-use dsi::retriever::stage::Stage;
+use dsi::retriever::ranking_stage::Stage;
 use dsi::retriever::{Hit, Query, RETRIEVERS, RankedList, Retriever, RetrieverFactory, RetrieverSpec};
 use dsi::run_folder::RunFolder;
 use dsi::{eval, run_experiment};

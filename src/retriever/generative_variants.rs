@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::factory::RetrieverFactory;
 use super::generative::{BeamSearch, Generative};
+use super::ranking_stage::Stage;
 use super::retriever_entry::{Need, RetrieverSpec};
-use super::stage::Stage;
 use super::survival::survival;
 use super::{Query, Retriever};
 use crate::docid::trie::Trie;

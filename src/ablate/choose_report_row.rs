@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::eval::report::{Report, Row};
 use crate::eval::row_setting::{Gallery, QueryKind};
 use crate::eval::settings;
-use crate::retriever::stage::Stage;
+use crate::retriever::ranking_stage::Stage;
 
 /// The row of each report that is compared: captions over this gallery.
 #[derive(Debug, Clone, Copy)]
