@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// Reads a file of at most `limit` bytes.
@@ -47,6 +49,17 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::R
         sync_folder(folder)
     };
     write().map_err(Error::io("write", path))
+}
+
+/// Writes a value as indented JSON with a newline at the end, as [`write_atomic`] does.
+///
+/// # Errors
+/// As [`write_atomic`], and when the value has no JSON (a map whose keys are not text).
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomic(path, |out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        writeln!(out)
+    })
 }
 
 /// Temporary files with the permissions of ordinary ones (the user's mask applies), not private ones.

@@ -21,9 +21,9 @@
 //! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
-//! | [`model`] | the alignment and the adapter of image queries, the grounded decoder, its losses and its search, index and checkpoint folders |
-//! | [`encoder`] | CLIP, and a corpus with its embeddings |
-//! | [`docid`] | pure but for the sharing of work among ranks: k-means, residual quantisation, trees, the trie, the figures behind the gates |
+//! | [`model`] | the alignment and the adapter of image queries, the grounded decoder, its beam search, index and checkpoint folders |
+//! | [`encoder`] | [`encoder::DualEncoder`], CLIP, ready-made embeddings, and a corpus with its embeddings |
+//! | [`docid`] | pure: k-means, residual quantisation, trees, the families, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
 //! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |

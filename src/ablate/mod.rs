@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! grid file ─ grid ─▶ rows ─ run_plan ─▶ runs: a configuration, a folder, what is left to do
-//!                                        │ experiment::{run, measure}
+//!                                        │ run_experiment::{run, measure}
 //!                                        ▼
 //!                        reports and run files ─ results ─▶ results_table, ablation.json
 //! ```

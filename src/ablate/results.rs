@@ -144,10 +144,7 @@ impl Ablation {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        file_io::write_atomic(path, |out| {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(std::io::Error::from)?;
-            writeln!(out)
-        })
+        file_io::write_json(path, self)
     }
 }
 

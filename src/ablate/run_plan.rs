@@ -216,10 +216,7 @@ impl Run {
     /// When the disk refuses, or the lender has no weights.
     pub fn keep_lender(&self, lender: &Self) -> Result<()> {
         let lent = lender.lent()?;
-        file_io::write_atomic(&self.folder.borrowed(), |out| {
-            serde_json::to_writer_pretty(&mut *out, &lent).map_err(std::io::Error::from)?;
-            writeln!(out)
-        })
+        file_io::write_json(&self.folder.borrowed(), &lent)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, context, print_stdout, ranks_and_ctrl_c};
+use super::{ConfigArgs, context, ctrl_c, print_stdout};
 use crate::ablate::choose_report_row::Choice;
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::results::Ablation;
@@ -89,7 +89,7 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
-        let ctx = Context { stop: ranks_and_ctrl_c::stop_on_ctrl_c()?, ..context(&config)? };
+        let ctx = Context { stop: ctrl_c::stop_on_ctrl_c()?, ..context(&config)? };
         let failures = run(&plan, choice, &ctx)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
         ablation.write(&out.join("ablation.json"))?;

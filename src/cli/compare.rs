@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::print_stdout;
+use super::{print_json, print_stdout};
 use crate::eval::report_table::comparison_table;
 use crate::eval::{compare_runs, published_results};
 
@@ -31,10 +31,6 @@ impl Compare {
     pub fn run(self) -> Result<()> {
         let reports = compare_runs::read(&self.runs, self.dataset.as_deref())?;
         let blocks = compare_runs::compare(&reports, &published_results::rows())?;
-        if self.json {
-            print_stdout(serde_json::to_string_pretty(&blocks)? + "\n")
-        } else {
-            print_stdout(comparison_table(&blocks))
-        }
+        if self.json { print_json(&blocks) } else { print_stdout(comparison_table(&blocks)) }
     }
 }

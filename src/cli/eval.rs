@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::begin_or_open_run::Opened;
+use super::open_run::OpenedRun;
 use super::print_report;
 use crate::run_experiment;
 
@@ -40,7 +40,7 @@ impl Eval {
             .unwrap_or_else(|| format!("runs/{}", self.dataset.as_deref().unwrap_or_default()).into());
         let split = self.split.map(|split| format!("eval.split={split}"));
         let overrides: Vec<String> = self.set.into_iter().chain(split).collect();
-        let opened = Opened::new(run, &overrides)?;
+        let opened = OpenedRun::new(run, &overrides)?;
         let name = &opened.config.data.name;
         if let Some(wanted) = self.dataset.filter(|wanted| wanted != name) {
             bail!("{} was trained on {name}, not on {wanted}", opened.run.path().display());

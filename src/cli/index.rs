@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::begin_or_open_run::{Start, open_run, run_folder};
-use super::{ConfigArgs, context, print_stdout};
+use super::begin_run::{Start, begin_run, run_folder};
+use super::{ConfigArgs, context, print_json, print_stdout};
 use crate::config::Scope;
 use crate::data::leaks;
 use crate::encoder::embed_corpus::embed_corpus;
@@ -35,14 +35,14 @@ impl Index {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let run = run_folder(self.out, &config);
-        let opening = open_run(&run, &config, Start::from_flags(false, self.force), Scope::Run)?;
+        let start = begin_run(&run, &config, Start::from_flags(false, self.force), Scope::Run)?;
         let ctx = context(&config)?;
         let prepared = embed_corpus(&config.data, &config.encoder, &ctx)?;
         leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
-        opening.begin()?;
+        start.begin()?;
         let index = crate::index::build(&index_settings(&config), &prepared, &run, &ctx)?;
         if self.json {
-            print_stdout(serde_json::to_string_pretty(&index.meta.gates)? + "\n")
+            print_json(&index.meta.gates)
         } else {
             print_stdout(crate::index::gate_table::table(&index.meta.gates) + "\n")
         }

@@ -2,18 +2,20 @@
 //! returns.
 //!
 //! Results go to stdout, everything else to stderr. This layer handles the program only:
-//! run folders (`begin_or_open_run`), several ranks and Ctrl-C (`ranks_and_ctrl_c`), the device and the log.
+//! run folders (`begin_run`, `open_run`), several ranks, Ctrl-C, the device and the log.
 
 mod ablate;
-mod begin_or_open_run;
+mod begin_run;
 mod compare;
 mod config;
+mod ctrl_c;
 mod data;
 mod eval;
 mod index;
+mod open_run;
 mod pretrain;
-mod ranks_and_ctrl_c;
 mod search;
+mod several_ranks;
 mod train;
 
 use std::fmt::Display;
@@ -63,7 +65,7 @@ pub fn run() -> Result<()> {
     let cli = Cli::parse();
     start_log();
     if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
-        ranks_and_ctrl_c::require_single_process()?;
+        several_ranks::require_single_process()?;
     }
     match cli.command {
         Command::Data(command) => command.run(),
@@ -142,7 +144,7 @@ fn context(config: &Config) -> Result<Context> {
 /// What a command runs with that trains until Ctrl-C stops it.
 fn training_context(config: &Config) -> Result<Context> {
     let ctx = context(config)?;
-    let stop = ranks_and_ctrl_c::stop_on_ctrl_c()?;
+    let stop = ctrl_c::stop_on_ctrl_c()?;
     Ok(Context { compute: device::compute_type(config.precision, &ctx.device)?, stop, ..ctx })
 }
 
@@ -157,6 +159,11 @@ fn device(wanted: Device) -> Result<candle_core::Device> {
     }
 }
 
+/// Prints a value as indented JSON to stdout.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print_stdout(serde_json::to_string_pretty(value)? + "\n")
+}
+
 /// Prints a result to stdout. A reader that closes the pipe early (`dsi … | head`) is no error.
 fn print_stdout(result: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
@@ -169,7 +176,7 @@ fn print_stdout(result: impl Display) -> Result<()> {
 /// The table, or the JSON, of a report on stdout.
 fn print_report(report: &Report, json: bool) -> Result<()> {
     if json {
-        return print_stdout(serde_json::to_string_pretty(report)? + "\n");
+        return print_json(report);
     }
     let memorised = report.memorisation.map_or(String::new(), |share| {
         format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)

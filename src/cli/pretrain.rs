@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::begin_or_open_run::{Start, open_run};
+use super::begin_run::{Start, begin_run};
 use super::{ConfigArgs, training_context};
 use crate::config::Scope;
 use crate::data::{self, leaks};
@@ -39,12 +39,12 @@ impl Pretrain {
         let config = self.config.load()?;
         let run =
             RunFolder::new(self.out.unwrap_or_else(|| format!("runs/{}-pretrain", config.data.name).into()));
-        let opening = open_run(&run, &config, Start::from_flags(self.resume, self.force), Scope::Clip)?;
+        let start = begin_run(&run, &config, Start::from_flags(self.resume, self.force), Scope::Clip)?;
         let corpus = data::open_corpus::open(&config.data, &|| ())?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         leaks::guard(config.data.on_leak, &corpus, &leaks::photo_hashes(&corpus))?;
         let ctx = training_context(&config)?;
-        opening.begin()?;
+        start.begin()?;
         let settings =
             Pretraining { section: &config.pretrain, seed: config.seed, on_bad: config.data.on_bad_image };
         pretrain(&settings, &corpus, &run, self.resume, &ctx)?;

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 
-use super::begin_or_open_run::Opened;
+use super::open_run::OpenedRun;
 use super::print_stdout;
 use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
@@ -48,7 +48,7 @@ pub struct Search {
 impl Search {
     pub fn run(self) -> Result<()> {
         let k = self.k.map(|k| format!("search.k={k}"));
-        let opened = Opened::new(self.run, &self.set.into_iter().chain(k).collect::<Vec<_>>())?;
+        let opened = OpenedRun::new(self.run, &self.set.into_iter().chain(k).collect::<Vec<_>>())?;
         let query = match (self.caption, self.image) {
             (Some(caption), _) => Query::caption(caption),
             (None, Some(photo)) => Query::photo(photo),
@@ -92,5 +92,5 @@ fn print_json(trained: &RetrieverFactory, hits: &[Hit]) -> Result<()> {
         })
     };
     let hits: Vec<_> = hits.iter().enumerate().map(hit).collect();
-    print_stdout(serde_json::to_string_pretty(&hits)? + "\n")
+    super::print_json(&hits)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::begin_or_open_run::{Opening, Start, open_run, run_folder};
-use super::{ConfigArgs, print_report, print_stdout, ranks_and_ctrl_c, training_context};
+use super::begin_run::{CheckedStart, Start, begin_run, run_folder};
+use super::{ConfigArgs, print_report, print_stdout, several_ranks, training_context};
 use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::distributed::Comm;
@@ -54,15 +54,16 @@ impl Train {
         let kind =
             "the kind of their device: start no more of them than there are GPUs, or give all --device cpu";
         comm.agree(kind, u32::from(ctx.device.is_cuda()))?;
-        ranks_and_ctrl_c::abort_on_panic(&comm);
-        ranks_and_ctrl_c::fail_together(&comm, self.train(&config, &run, &ctx))
+        several_ranks::abort_on_panic(&comm);
+        several_ranks::fail_together(&comm, self.train(&config, &run, &ctx))
     }
 
     fn train(self, config: &Config, run: &RunFolder, ctx: &Context) -> Result<()> {
         let start = Start::from_flags(self.resume, self.force);
-        let opening = ctx.comm.is_first().then(|| open_run(run, config, start, Scope::Resume)).transpose()?;
+        let checked =
+            ctx.comm.is_first().then(|| begin_run(run, config, start, Scope::Resume)).transpose()?;
         let prepared = run_experiment::prepare(config, ctx)?;
-        opening.map_or(Ok(()), Opening::begin)?;
+        checked.map_or(Ok(()), CheckedStart::begin)?;
         run_experiment::train(config, &prepared, run, self.resume, ctx)?;
         let report = run_experiment::measure_own(config, &prepared, run, ctx)?;
         if ctx.comm.is_first() {

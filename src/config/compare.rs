@@ -40,7 +40,7 @@ impl Config {
 
     /// Whether a training step takes the same queries as one of `other`, in batches of whatever size. (The
     /// contrastive loss would have other pairs.)
-    pub fn asks_as(&self, other: &Self) -> bool {
+    pub fn takes_the_same_queries_as(&self, other: &Self) -> bool {
         let step =
             |train: &Train| [train.batch, train.captions_a_batch()].map(|count| count * train.accumulate);
         self.tune.contrastive.is_zero() && step(&self.train) == step(&other.train)
@@ -49,7 +49,7 @@ impl Config {
     /// This configuration in the batches of `other`, if a step then takes the same queries.
     pub fn batched_as(&self, other: &Self) -> Self {
         let mut config = self.clone();
-        if self.asks_as(other) {
+        if self.takes_the_same_queries_as(other) {
             (config.train.batch, config.train.accumulate) = (other.train.batch, other.train.accumulate);
         }
         config

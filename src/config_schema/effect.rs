@@ -1,4 +1,4 @@
-//! What changes when a key changes.
+//! What changes when a key changes: the effects, and the list of them that a declaration writes after `affects`.
 
 use super::choice;
 
@@ -24,3 +24,20 @@ choice! {
         Clip = "clip",
     }
 }
+
+/// `(weights, settings)` as a list of [`Effect`]s. Of two lists the first counts: a key's own, then its
+/// section's.
+macro_rules! effects {
+    ($own:tt $of_section:tt) => { $crate::config_schema::effects!($own) };
+    (($($effect:ident),*)) => { &[$($crate::config_schema::effects!(@one $effect)),*] };
+    (@one embeddings) => { $crate::config_schema::Effect::Embeddings };
+    (@one index) => { $crate::config_schema::Effect::Index };
+    (@one weights) => { $crate::config_schema::Effect::Weights };
+    (@one training) => { $crate::config_schema::Effect::Training };
+    (@one search) => { $crate::config_schema::Effect::Search };
+    (@one settings) => { $crate::config_schema::Effect::Settings };
+    (@one report) => { $crate::config_schema::Effect::Report };
+    (@one clip) => { $crate::config_schema::Effect::Clip };
+}
+
+pub(crate) use effects;

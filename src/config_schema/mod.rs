@@ -30,6 +30,7 @@ pub mod shared_limits;
 pub use allowed::Allowed;
 pub(crate) use choice::choice;
 pub use effect::Effect;
+pub(crate) use effect::effects;
 pub(crate) use named_entry_choice::named_entry_choice;
 pub(crate) use section::section;
 pub use section::{Literal, Section, Setting, keys_of};

@@ -77,7 +77,7 @@ macro_rules! section {
                     allowed: <$kind as $crate::config_schema::Setting>::allowed(
                         $crate::config_schema::section!(@limits $($limits)?)
                     ),
-                    affects: $crate::config_schema::section!(@effects $($own)? $effects),
+                    affects: $crate::config_schema::effects!($($own)? $effects),
                     about: $crate::config_schema::text_of(&[$($doc),*]),
                 }),*];
                 own.into_iter()
@@ -98,16 +98,6 @@ macro_rules! section {
     (@default $kind:ty, $variant:ident) => { <$kind>::$variant };
     (@limits) => { () };
     (@limits $limits:expr) => { $limits };
-    (@effects $own:tt $of_section:tt) => { $crate::config_schema::section!(@effects $own) };
-    (@effects ($($effect:ident),*)) => { &[$($crate::config_schema::section!(@effect $effect)),*] };
-    (@effect embeddings) => { $crate::config_schema::Effect::Embeddings };
-    (@effect index) => { $crate::config_schema::Effect::Index };
-    (@effect weights) => { $crate::config_schema::Effect::Weights };
-    (@effect training) => { $crate::config_schema::Effect::Training };
-    (@effect search) => { $crate::config_schema::Effect::Search };
-    (@effect settings) => { $crate::config_schema::Effect::Settings };
-    (@effect report) => { $crate::config_schema::Effect::Report };
-    (@effect clip) => { $crate::config_schema::Effect::Clip };
 }
 
 pub(crate) use section;

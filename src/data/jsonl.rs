@@ -4,7 +4,7 @@
 //!
 //! `image` is both the id and the path of the photo, relative to the photo folder; `split` is `train`, `val`,
 //! `test` or `restval`. Blank lines are skipped and other keys ignored. In a folder of features the same file
-//! names the rows of `images.npy` and `captions.npy`, in order ([`embeddings`](super::corpus_embeddings)).
+//! names the rows of `images.npy` and `captions.npy`, in order ([`corpus_embeddings`](super::corpus_embeddings)).
 
 use std::path::Path;
 

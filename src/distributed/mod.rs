@@ -116,6 +116,11 @@ impl Comm {
         self.0.any(value)
     }
 
+    /// The value of each rank if all have one; `None` on all ranks if one has none.
+    pub fn all_or_none<T>(&self, value: Option<T>) -> Option<T> {
+        if self.any(value.is_none()) { None } else { value }
+    }
+
     /// Checks that all ranks have the same `number` of something called `what`.
     ///
     /// # Errors

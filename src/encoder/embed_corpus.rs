@@ -91,8 +91,7 @@ fn read_on_all_ranks(
     corpus: &Corpus,
     comm: &Comm,
 ) -> Option<(Vec<ImageIdx>, Embeddings)> {
-    let cached = cache.read(corpus);
-    if comm.any(cached.is_none()) { None } else { cached }
+    comm.all_or_none(cache.read(corpus))
 }
 
 /// Embeds the images with readable photos and their captions, and writes the cache. Returns these images as

@@ -38,11 +38,10 @@ section! {
         steps: usize = 3000 in STEPS;
         /// Number of (image, caption) pairs in a batch. The negatives of a pair are the others.
         batch: usize = 256 in PAIRED_BATCH;
-        /// Whether photos are replaced by second views (cropped, mirrored, recoloured, compressed), drawn
-        /// anew each time. Captions that say left and right are wrong of mirrored photos.
+        /// Whether training replaces each photo by a random second view: cropped, mirrored, recoloured and
+        /// compressed. A caption that says left or right is then wrong for a mirrored photo.
         augment: bool = false;
-        /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al.
-        /// 2023).
+        /// Share of a photo's patches that each step drops at random (FLIP, Li et al. 2023).
         patch_dropout: f64 = 0.0 in DROPOUT;
         /// Dropout probability of the residual branches of the blocks.
         dropout: f64 = 0.0 in DROPOUT;

@@ -34,11 +34,11 @@ section! {
         /// Temperature τ of the contrastive loss. The loss compares aligned embeddings, for which CLIP's own
         /// temperature was not made; CLIP's own training starts from 0.07.
         contrastive_temperature: f64 = 0.07 in TEMPERATURE;
-        /// Whether photos are replaced by second views (cropped, mirrored, recoloured, compressed), drawn
-        /// anew each time. This holds for the contrastive loss too, whose captions may say left and right.
+        /// Whether training replaces each photo by a random second view: cropped, mirrored, recoloured and
+        /// compressed. The contrastive loss uses the same views. A caption that says left or right is then
+        /// wrong for a mirrored photo.
         augment: bool = false;
-        /// Share of a photo's patches that are left out of a step, drawn anew each time (FLIP, Li et al.
-        /// 2023).
+        /// Share of a photo's patches that each step drops at random (FLIP, Li et al. 2023).
         patch_dropout: f64 = 0.0 in DROPOUT;
         /// Dropout probability of the residual branches of the towers' blocks.
         dropout: f64 = 0.0 in DROPOUT;

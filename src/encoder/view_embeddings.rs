@@ -97,7 +97,7 @@ impl ViewCache {
     /// A cached view; `None` on all ranks when one of them has none, since all must then embed their shares.
     fn read_on_all_ranks(&self, view: usize, comm: &Comm) -> Option<Matrix> {
         let cached = read_view(&self.path(view)).filter(|rows| (rows.rows(), rows.width()) == self.shape);
-        if comm.any(cached.is_none()) { None } else { cached }
+        comm.all_or_none(cached)
     }
 
     fn write(&self, view: usize, rows: &Matrix) -> Result<()> {

@@ -54,10 +54,7 @@ struct Fitted {
 /// When the file cannot be written.
 pub fn write(run: &RunFolder, rerank_weight: f64) -> Result<()> {
     tracing::info!("the exact cosine counts {rerank_weight} in a fused score, fitted on val");
-    let path = run.fitted();
-    let json = serde_json::to_string_pretty(&Fitted { version: VERSION, rerank_weight })
-        .map_err(|e| Error::file(&path, e.to_string()))?;
-    file_io::write_atomic(&path, |out| writeln!(out, "{json}"))
+    file_io::write_json(&run.fitted(), &Fitted { version: VERSION, rerank_weight })
 }
 
 /// The weight that was fitted for a run.

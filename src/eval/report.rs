@@ -4,7 +4,6 @@
 //! file of another version, or with unknown names, is refused.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -167,10 +166,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        file_io::write_atomic(path, |out| {
-            serde_json::to_writer_pretty(&mut *out, self).map_err(io::Error::from)?;
-            writeln!(out)
-        })
+        file_io::write_json(path, self)
     }
 
     /// Reads a report that [`Report::write`] wrote.

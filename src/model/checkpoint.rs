@@ -96,8 +96,7 @@ impl Checkpoint {
         let hash = |name: &str| Ok((name.to_owned(), hash(&at.join(name))?));
         let blake3 = [WEIGHTS, OPTIMIZER].into_iter().map(hash).collect::<Result<_>>()?;
         let meta = Meta { version: VERSION, progress: self.progress.clone(), blake3 };
-        let json = serde_json::to_string_pretty(&meta).map_err(|e| Error::file(at, e.to_string()))?;
-        file_io::write_atomic(&at.join(META), |out| writeln!(out, "{json}"))?;
+        file_io::write_json(&at.join(META), &meta)?;
 
         let target = self::at(folder, self.progress.step);
         if target.exists() {

@@ -121,9 +121,7 @@ impl DocidIndex {
             extra_docids::write(&folder.join(SECONDS), &self.seconds, corpus)?;
         }
         tensors::write(&folder.join(VECTORS), &self.vectors()?)?;
-        let path = folder.join(META);
-        let json = serde_json::to_string_pretty(&self.meta).map_err(|e| Error::file(&path, e.to_string()))?;
-        file_io::write_atomic(&path, |out| writeln!(out, "{json}"))
+        file_io::write_json(&folder.join(META), &self.meta)
     }
 
     /// The tensors of `vectors.safetensors`.

@@ -126,7 +126,9 @@ fn files_that_are_named_exist() {
 fn source_path(span: &str) -> Option<&str> {
     let word = span.split(' ').next()?;
     let of_this = ["src/", "configs/", "scripts/", "tests/"].iter().any(|folder| word.starts_with(folder));
-    let is_path = of_this || (word.contains('/') && word.ends_with(".rs"));
+    let first = word.split('/').next().unwrap_or_default();
+    let is_folder = word.ends_with('/') && root().join("src").join(first).is_dir();
+    let is_path = of_this || word.ends_with(".rs") || is_folder;
     let is_pattern = word.contains(['*', ':']) || word.contains("NAME");
     (is_path && !is_pattern).then_some(word)
 }
@@ -136,12 +138,13 @@ fn keys_that_are_named_exist() {
     let sections: BTreeSet<&str> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
     for Page { path, text } in pages() {
         for span in code_spans(&text) {
-            let name = span.split([' ', '=']).next().unwrap_or_default();
-            let Some((section, key)) = name.split_once('.') else { continue };
-            if !sections.contains(section) || ["rs", "json", "jsonl", "toml"].contains(&key) {
-                continue;
+            for name in span.split([' ', '=']) {
+                let Some((section, key)) = name.split_once('.') else { continue };
+                if !sections.contains(section) || ["rs", "json", "jsonl", "toml"].contains(&key) {
+                    continue;
+                }
+                assert!(keys.contains(name), "{}: there is no key {name}", path.display());
             }
-            assert!(keys.contains(name), "{}: there is no key {name}", path.display());
         }
     }
 }

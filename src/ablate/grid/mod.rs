@@ -129,7 +129,7 @@ fn refuse_others(table: &Table, known: &[&str], of: &str, problems: &mut Vec<Str
         .extend(others.map(|key| format!("{key:?} is not a key of {of}; there are {}", known.join(", "))));
 }
 
-/// The value of `seeds`, on the command line too: whole numbers, each once.
+/// The value of `seeds`: whole numbers, each once.
 fn seeds(value: &Value, problems: &mut Vec<String>) -> Vec<u64> {
     let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let seeds: Vec<u64> =

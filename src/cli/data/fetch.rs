@@ -48,7 +48,7 @@ impl Fetch {
         hub.http.progress = Progress::Stderr;
         if let Some(id) = self.name.strip_prefix("clip:") {
             if self.out.is_some() {
-                bail!("a CLIP goes into the hub's cache: set HF_HOME alternatives of --out");
+                bail!("a CLIP goes into the hub's cache: set HF_HOME instead of --out");
             }
             let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
             let folder = hub.folder(id, revision)?;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{ConfigArgs, print_stdout};
+use super::{ConfigArgs, print_json, print_stdout};
 use crate::config::Config;
 use crate::data::corpus::Corpus;
 use crate::data::open_corpus;
@@ -71,11 +71,7 @@ impl Show {
         let corpus = open(&config)?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let counts = counts(&corpus, "");
-        if self.json {
-            print_stdout(serde_json::to_string_pretty(&as_json(&counts))? + "\n")
-        } else {
-            print_stdout(as_table(&counts))
-        }
+        if self.json { print_json(&as_json(&counts)) } else { print_stdout(as_table(&counts)) }
     }
 }
 

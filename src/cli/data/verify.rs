@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, as_json, as_table, open, print_stdout};
+use super::{ConfigArgs, as_json, as_table, open, print_json, print_stdout};
 use crate::data::corpus::Corpus;
 use crate::data::photos::Photo;
 use crate::data::settings::OnBadImage;
@@ -73,7 +73,7 @@ impl Found {
                 "broken": self.broken,
                 "whole": faults.is_empty(),
             });
-            print_stdout(serde_json::to_string_pretty(&found)? + "\n")?;
+            print_json(&found)?;
         } else {
             print_stdout(as_table(&self.counts))?;
             self.missing.iter().for_each(|file| eprintln!("{file}: missing"));

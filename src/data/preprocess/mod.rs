@@ -19,8 +19,8 @@ mod settings;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Raise this when decoding or preprocessing gives other bytes than before, so that cached embeddings are
-/// computed anew. (2: exact JPEG decoding and exact resampling.)
+/// The version of decoding and preprocessing. Raise it when the same photo gives other bytes than before: then
+/// cached embeddings no longer count. Version 2 decodes JPEG and resamples exactly as Pillow does.
 const VERSION: u32 = 2;
 
 /// Pillow's number and name of each resampling filter.

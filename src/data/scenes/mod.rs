@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seed, index ─ scene ─┬─ render (background, shape_outlines, colours) ─→ images/scene-000000.png
-//!                      └─ caption → caption_facts → caption_text ───────→ corpus.jsonl   (write_folder)
+//!                      └─ choose_facts → caption_facts → caption_text ──→ corpus.jsonl   (write_folder)
 //! ```
 //!
 //! It is a corpus like CLEVR (Johnson et al. 2017): image files and free captions, read by the same reader as

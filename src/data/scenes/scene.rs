@@ -1,7 +1,7 @@
 //! The content of a scene: one to four objects on a ground, each with a size, a texture, a colour and a
 //! shape.
 //!
-//! `render` draws it and `caption` describes it. Objects often repeat attributes of the object before, so
+//! `render` draws it, and `choose_facts` chooses what its captions say. Objects often repeat attributes of the object before, so
 //! scenes are easily confused ("three red cubes"), but each scene has its own arrangement, as in CLEVR
 //! (Johnson et al. 2017).
 

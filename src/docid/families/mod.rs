@@ -20,7 +20,7 @@ mod tree;
 pub use self::family_choice::Family;
 use super::rq::Codebooks;
 use super::suffix::Collisions;
-use super::{Code, DocidSet};
+use super::{Code, DocidSet, unique_paths};
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::rng::{self, Rng};
@@ -99,25 +99,34 @@ impl FamilyInput<'_> {
     }
 }
 
-/// Steps that a family leaves to the caller, who may share them among processes or train by gradients.
+/// Steps that the caller may share among processes or train by gradients. As they are here, one process does
+/// them alone and trains nothing.
 pub trait CodebookTools {
     /// Codebooks of these numbers of codes and this width, made by `fit`. Only one of several processes calls
     /// `fit`; all get its result.
     fn fit_once(
         &self,
-        codes_per_level: &[usize],
-        width: usize,
+        _codes_per_level: &[usize],
+        _width: usize,
         fit: &mut dyn FnMut() -> Result<Codebooks>,
-    ) -> Result<Codebooks>;
+    ) -> Result<Codebooks> {
+        fit()
+    }
 
     /// Trains fitted codebooks for retrieval.
-    fn train(&self, start: Codebooks, input: &FamilyInput) -> Result<Codebooks>;
+    fn train(&self, start: Codebooks, _input: &FamilyInput) -> Result<Codebooks> {
+        Ok(start)
+    }
 
     /// [`Codebooks::encode_all`].
-    fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>>;
+    fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+        books.encode_all(points, beam)
+    }
 
     /// Codes that differ between images as far as the quantiser allows, see [`super::unique_paths`].
-    fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>>;
+    fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
+        unique_paths::choose(books, points, books.ranked_all(points, beam), beam)
+    }
 }
 
 /// The docids of a corpus and what they were made with.
@@ -150,33 +159,11 @@ impl FamilyOutput {
 mod tests {
     use super::*;
     use crate::docid::kmeans::noise;
-    use crate::docid::unique_paths;
 
     /// One process, and no training.
     struct Plain;
 
-    impl CodebookTools for Plain {
-        fn fit_once(
-            &self,
-            _: &[usize],
-            _: usize,
-            fit: &mut dyn FnMut() -> Result<Codebooks>,
-        ) -> Result<Codebooks> {
-            fit()
-        }
-
-        fn train(&self, start: Codebooks, _: &FamilyInput) -> Result<Codebooks> {
-            Ok(start)
-        }
-
-        fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-            books.encode_all(points, beam)
-        }
-
-        fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-            unique_paths::choose(books, points, books.ranked_all(points, beam), beam)
-        }
-    }
+    impl CodebookTools for Plain {}
 
     /// The docids of 60 images, of which 40 with one caption each are of the train split.
     fn assigned(family: &dyn DocidFamily, seed: u64) -> FamilyOutput {

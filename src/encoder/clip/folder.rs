@@ -97,10 +97,7 @@ pub fn write(folder: &Path, params: &Params, config: &ClipConfig, dtype: DType) 
     let cast = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.to_dtype(dtype)?));
     let cast = params.iter().map(cast).collect::<Result<BTreeMap<_, _>>>()?;
     tensors::write(&folder.join(clip_files::WEIGHTS[0].file), &cast)?;
-    let path = folder.join(CONFIG);
-    let json = serde_json::to_string_pretty(config)
-        .map_err(|error| Error::file(&path, format!("cannot be encoded: {error}")))?;
-    file_io::write_atomic(&path, |out| writeln!(out, "{json}"))
+    file_io::write_json(&folder.join(CONFIG), config)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use dsi::docid::families::{CodebookTools, DocidFamily, FamilyInput, FamilyOutput, FamilySettings};
-use dsi::docid::rq::Codebooks;
 use dsi::docid::{Code, Docid, DocidSet};
 use dsi::error::Result;
 use dsi::ids::ImageIdx;
@@ -45,31 +44,10 @@ impl DocidFamily for Sorted {
     }
 }
 
-/// The tools of a family that fits no codebooks.
-struct NoTools;
+/// One process, and no training.
+struct Plain;
 
-impl CodebookTools for NoTools {
-    fn fit_once(
-        &self,
-        _: &[usize],
-        _: usize,
-        fit: &mut dyn FnMut() -> Result<Codebooks>,
-    ) -> Result<Codebooks> {
-        fit()
-    }
-
-    fn train(&self, start: Codebooks, _: &FamilyInput) -> Result<Codebooks> {
-        Ok(start)
-    }
-
-    fn encode_all(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        books.encode_all(points, beam)
-    }
-
-    fn encode_unique(&self, books: &Codebooks, points: &Matrix, beam: usize) -> Vec<Vec<Code>> {
-        books.encode_all(points, beam)
-    }
-}
+impl CodebookTools for Plain {}
 
 fn a_new_family_gives_every_image_its_own_docid() {
     let images = Matrix::new(1, (0..10).map(|image| ((image * 7) % 10) as f32).collect());
@@ -80,7 +58,7 @@ fn a_new_family_gives_every_image_its_own_docid() {
         train_images: &[],
         train_captions: &[],
         captions: &|_| Matrix::new(1, Vec::new()),
-        tools: &NoTools,
+        tools: &Plain,
     };
     let docids = Sorted.assign(&input).unwrap().docids;
     assert_eq!(docids.of(ImageIdx(0)).codes(), [0, 0], "the smallest coordinate comes first");

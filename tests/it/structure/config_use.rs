@@ -1,7 +1,7 @@
 //! Only the command line, the configuration and the experiment use the whole configuration; other modules get
 //! the sections they need.
 
-use super::source::{Parts, paths, sources};
+use super::source::{Parts, every_path, sources};
 use super::{assert_excepted, top};
 
 tests! {
@@ -20,7 +20,7 @@ fn names_config(path: &Parts) -> bool {
 
 fn few_modules_see_the_whole_configuration() {
     let others = sources().into_iter().filter(|source| !WHOLE.contains(&top(&source.path)));
-    let whole = others.filter(|source| paths(&source.code).iter().any(names_config));
+    let whole = others.filter(|source| every_path(&source.code).iter().any(names_config));
     let found: Vec<String> = whole.map(|source| source.path).collect();
     assert_excepted("these import config::Config; a section would do", &found, EXCEPTIONS);
 }

@@ -1,6 +1,6 @@
 //! The layers of the design, as the source has them: imports go down only.
 
-use super::source::{every_path, sources};
+use super::source::{Imports, every_path, sources};
 use super::top;
 
 tests! {
@@ -88,6 +88,11 @@ fn every_module_has_a_layer_and_imports_go_down() {
                 None => upward.push(format!("src/{} imports crate::{import}", source.path)),
             }
         }
+    }
+    // The same by resolved files, which finds paths that begin with `super` too.
+    for (file, others) in Imports::of(&sources).files.iter().filter(|(file, _)| *file != "lib.rs") {
+        let up = others.iter().filter(|other| *other != "lib.rs" && !allowed(top(file), top(other)));
+        upward.extend(up.map(|other| format!("src/{file} imports src/{other}")));
     }
     assert!(upward.is_empty(), "imports go down only:\n  {}", upward.join("\n  "));
     assert!(used.iter().all(|used| *used), "an exception is no longer needed: {EXCEPTIONS:?} {used:?}");

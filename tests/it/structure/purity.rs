@@ -42,6 +42,9 @@ fn pure_modules_import_no_tensors() {
 
 fn docid_and_nn_know_nothing_of_ranks() {
     let imports = Imports::of(&sources());
+    for file in ["docid/mod.rs", "nn/mod.rs", "distributed/mod.rs", "context.rs"] {
+        assert!(imports.files.contains_key(file), "src/{file} is gone: name what took its place");
+    }
     for file in imports.files.keys().filter(|file| file.starts_with("docid/") || file.starts_with("nn/")) {
         let reached = imports.reached(file);
         let ranks =

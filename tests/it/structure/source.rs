@@ -264,7 +264,7 @@ impl Imports {
         let (mut files, mut candle) = (BTreeMap::new(), BTreeSet::new());
         for source in sources {
             let paths = paths(&source.code);
-            if paths.iter().any(|path| path[0].starts_with("candle")) {
+            if every_path(&source.code).iter().any(|path| path[0].starts_with("candle")) {
                 candle.insert(source.path.clone());
             }
             let found = paths.iter().filter_map(|path| resolver.file(&source.path, path, 0));

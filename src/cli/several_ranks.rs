@@ -1,12 +1,10 @@
-//! A process that is one of several ranks, and Ctrl-C: which commands refuse several ranks, how all ranks
-//! fail together, and how a training is stopped.
+//! A process that is one of several ranks: which commands refuse several ranks, and how all ranks fail together.
 
 use anyhow::{Result, bail};
 
 use crate::distributed::Comm;
 use crate::distributed::launcher_environment::rank_and_size;
 use crate::error::Error;
-use crate::stop_flag::Stop;
 
 /// Refuses to do the same work several times in one folder.
 pub fn require_single_process() -> Result<()> {
@@ -16,20 +14,6 @@ pub fn require_single_process() -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Lets the first Ctrl-C ask a training loop to save and stop. The second one, or one with nothing to save,
-/// ends the program.
-pub fn stop_on_ctrl_c() -> Result<Stop> {
-    let stop = Stop::default();
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if !flag.request() {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step; press Ctrl-C again to leave at once");
-    })?;
-    Ok(stop)
 }
 
 /// Makes a panic end the whole process if there are other ranks: they would wait for this one for ever.
