@@ -13,7 +13,7 @@ use crate::data::photos::Photo;
 use crate::ids::ImageIdx;
 use crate::markdown_table::{Align, Table};
 use crate::retriever::generative_variants::GEOMETRY;
-use crate::retriever::registry::{find, names, product};
+use crate::retriever::registry::{default_for_search, find, names};
 use crate::retriever::{Hit, Query, RETRIEVERS, Retriever as _, RetrieverFactory};
 
 /// Find images by a caption or a photo.
@@ -58,7 +58,7 @@ impl Search {
         let retriever = match &self.retriever {
             Some(name) => find(name).context("invariant: clap accepts only names of the table")?,
             // Even if geometry has no weight, this beam has the prior.
-            None => product(RETRIEVERS, &trained).unwrap_or(&GEOMETRY),
+            None => default_for_search(RETRIEVERS, &trained).unwrap_or(&GEOMETRY),
         };
         let gallery: Vec<ImageIdx> = opened.prepared.corpus.images().collect();
         let query = trained.complete(vec![query])?;

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;
 use crate::ranking::metrics;
-use crate::retriever::rerank::{Candidate, Rerank, Scorer, reranked_beam};
+use crate::retriever::exact_cosine::reranked_beam;
+use crate::retriever::rerank::{Candidate, Rerank, Scorer};
 use crate::retriever::{RankedList, Retriever, RetrieverFactory};
 use crate::run_folder::RunFolder;
 

@@ -35,9 +35,15 @@ impl GalleryFolds {
 /// The galleries that a configuration measures over.
 ///
 /// # Errors
-/// When the split has fewer images than folds.
+/// When the split has no images, or fewer than folds.
 pub fn galleries(section: &settings::Eval, corpus: &Corpus) -> Result<Vec<GalleryFolds>> {
     let of_split = corpus.images_in(section.split);
+    if of_split.is_empty() {
+        let split = section.split;
+        return Err(Error::input(format!(
+            "the corpus has no images in its {split} split; choose another with eval.split"
+        )));
+    }
     let folded = folds(&of_split, section.folds);
     if folded.iter().any(Vec::is_empty) {
         let images = of_split.len();
@@ -57,6 +63,14 @@ pub fn galleries(section: &settings::Eval, corpus: &Corpus) -> Result<Vec<Galler
         galleries.push(GalleryFolds { gallery: Gallery::Corpus, folds: vec![corpus.images().collect()] });
     }
     Ok(galleries)
+}
+
+/// Checks that the split can be measured, so that a training does not end with a refusal.
+///
+/// # Errors
+/// As [`galleries`].
+pub fn require(section: &settings::Eval, corpus: &Corpus) -> Result<()> {
+    galleries(section, corpus).map(|_| ())
 }
 
 /// `count` runs of consecutive images, as equal as possible: those of Karpathy's 5 × 1,000 for COCO's 5,000.

@@ -1,7 +1,7 @@
 //! Evaluation: queries of a split through retrievers, ranks into figures, figures into files and a table.
 //!
 //! ```text
-//! query_sets × gallery_folds × retrievers ─ measure_rows ─▶ report, run and qrels files
+//! query_sets × galleries × retrievers ─ measure_rows ─▶ report, run and qrels files
 //! ```
 //!
 //! [`compare_runs`] compares several reports with each other and with [`published_results`].
@@ -33,8 +33,9 @@ use crate::retriever::generative_variants::DECODER;
 use crate::retriever::ranking_stage::Stage;
 use crate::retriever::{RetrieverFactory, RetrieverSpec, registry};
 use crate::run_folder::RunFolder;
+pub use galleries::require;
 use measure_rows::RowMeasurer;
-pub use protocol::{Protocol, require};
+pub use protocol::Protocol;
 use query_sets::QuerySet;
 use report::Report;
 use row_setting::Gallery;
@@ -54,7 +55,6 @@ pub fn evaluate(
     ctx: &Context,
 ) -> Result<Report> {
     let (corpus, section) = (&run.prepared().corpus, protocol.section);
-    require(section, corpus)?;
     let galleries = galleries::galleries(section, corpus)?;
     let photos = query_sets::photos(run, &corpus.images_in(section.split))?;
     let sets = query_sets(protocol, run, &photos)?;
@@ -96,7 +96,7 @@ fn query_sets(protocol: &Protocol, run: &RetrieverFactory, photos: &QuerySet) ->
 
 /// The last generative stage that is measured.
 fn last_stage(table: &[&RetrieverSpec], run: &RetrieverFactory) -> Stage {
-    registry::product(table, run).unwrap_or(&DECODER).stage
+    registry::default_for_search(table, run).unwrap_or(&DECODER).stage
 }
 
 fn files<'a>(

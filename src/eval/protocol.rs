@@ -1,11 +1,8 @@
 //! What an evaluation measures, and which report belongs to it.
 
-use super::galleries;
 use super::report::Report;
 use super::settings;
-use crate::data::corpus::Corpus;
 use crate::data::settings::Regime;
-use crate::error::{Error, Result};
 
 /// The parts of a configuration that an evaluation depends on, besides those of the retrievers.
 #[derive(Debug, Clone)]
@@ -33,18 +30,4 @@ impl Protocol<'_> {
             && report.seed == self.seed
             && report.settings == self.settings
     }
-}
-
-/// Checks that the split can be measured, so that a training does not end with a refusal.
-///
-/// # Errors
-/// When the split has no images, or fewer than folds.
-pub fn require(section: &settings::Eval, corpus: &Corpus) -> Result<()> {
-    let split = section.split;
-    if corpus.images_in(split).is_empty() {
-        return Err(Error::input(format!(
-            "the corpus has no images in its {split} split; choose another with eval.split"
-        )));
-    }
-    galleries::galleries(section, corpus).map(|_| ())
 }

@@ -140,11 +140,9 @@ impl Checkpoint {
     }
 
     /// The weights of the decoder, and those of the encoder by its own names.
-    pub fn parts(self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
-        let (encoder, decoder): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            self.weights.into_iter().partition(|(name, _)| name.starts_with(ENCODER));
-        let own = |(name, tensor): (String, Tensor)| (name[ENCODER.len()..].to_owned(), tensor);
-        (decoder, encoder.into_iter().map(own).collect())
+    pub fn parts(mut self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
+        let encoder = tensors::take_prefixed(&mut self.weights, ENCODER);
+        (self.weights, encoder)
     }
 
     /// Reads the checkpoint that `which` points at.

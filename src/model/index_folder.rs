@@ -229,9 +229,9 @@ impl Vectors {
     }
 
     /// The adapter of the tensors with its prefix.
-    fn into_adapter(self) -> Result<QueryAdapter> {
-        let own = |(name, tensor): (String, Tensor)| Some((name.strip_prefix(ADAPTER)?.to_owned(), tensor));
-        QueryAdapter::loaded(self.tensors.into_iter().filter_map(own).collect(), self.width, &self.path)
+    fn into_adapter(mut self) -> Result<QueryAdapter> {
+        let adapter = tensors::take_prefixed(&mut self.tensors, ADAPTER);
+        QueryAdapter::loaded(adapter, self.width, &self.path)
     }
 }
 

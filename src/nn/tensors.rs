@@ -61,6 +61,14 @@ pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     file_io::write_atomic(path, |out| out.write_all(&bytes))
 }
 
+/// Takes out the tensors whose names have this prefix, and removes it from the names.
+pub fn take_prefixed(tensors: &mut BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
+    let (prefixed, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
+    *tensors = others;
+    prefixed.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

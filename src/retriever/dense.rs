@@ -21,7 +21,7 @@ pub static DENSE: RetrieverSpec = RetrieverSpec {
     retriever: "dense",
     stage: Stage::Exact,
     baseline: true,
-    product: false,
+    answers_search: false,
     queries: &Modality::ALL,
     needs: &[],
     enabled: |_| true,

@@ -19,7 +19,7 @@ pub static DECODER: RetrieverSpec = RetrieverSpec {
     retriever: "generative",
     stage: Stage::Decoder,
     baseline: false,
-    product: false,
+    answers_search: false,
     queries: &Modality::ALL,
     needs: &[],
     enabled: |_| true,
@@ -31,7 +31,7 @@ pub static DECODER: RetrieverSpec = RetrieverSpec {
 pub static GEOMETRY: RetrieverSpec = RetrieverSpec {
     name: "geometry",
     stage: Stage::Geometry,
-    product: true,
+    answers_search: true,
     needs: &[Need::Codebooks],
     enabled: |sections| sections.search.geometry > 0.0,
     build: build_fused,

@@ -22,6 +22,7 @@
 pub mod caption_ranking;
 pub mod dense;
 pub mod docid_search_parts;
+pub mod exact_cosine;
 pub mod factory;
 pub mod generative;
 pub mod generative_variants;
@@ -52,7 +53,7 @@ use crate::ids::ImageIdx;
 pub static RETRIEVERS: &[&RetrieverSpec] = &[
     &generative_variants::DECODER,
     &generative_variants::GEOMETRY,
-    &rerank::RERANK,
+    &exact_cosine::RERANK,
     &generative_variants::EXHAUSTIVE,
     &dense::ADAPTED,
     &dense::DENSE,

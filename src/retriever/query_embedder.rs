@@ -26,8 +26,8 @@ impl QueryEmbedder {
 
     /// Adds the embeddings that queries lack and aligns all of them.
     ///
-    /// Each query is embedded by a call of its own: the last bits of a row depend on the batch it is computed in,
-    /// and the answer to a query must not depend on the other queries.
+    /// The encoder embeds each query by a call of its own, because the last bits of a row depend on the batch it
+    /// is computed in. The queries are aligned together, which may change the last bit of an aligned row.
     ///
     /// # Errors
     /// When a query cannot be embedded: an empty caption, a photo that cannot be read, nothing at all; or its

@@ -14,9 +14,12 @@ pub fn find(name: &str) -> Option<&'static RetrieverSpec> {
     RETRIEVERS.iter().copied().find(|spec| spec.name == name)
 }
 
-/// The entry of a table whose ranking is the product of a run: see [`RetrieverSpec::product`].
-pub fn product<'s>(table: &[&'s RetrieverSpec], run: &RetrieverFactory) -> Option<&'s RetrieverSpec> {
-    let available = table.iter().copied().filter(|spec| spec.product && spec.is_available(run));
+/// The entry of a table that answers `dsi search`: see [`RetrieverSpec::answers_search`].
+pub fn default_for_search<'s>(
+    table: &[&'s RetrieverSpec],
+    run: &RetrieverFactory,
+) -> Option<&'s RetrieverSpec> {
+    let available = table.iter().copied().filter(|spec| spec.answers_search && spec.is_available(run));
     available.max_by_key(|spec| spec.stage as usize)
 }
 

@@ -1,45 +1,11 @@
 //! Re-ranking: the candidates of any retriever, ordered again by the scores of any scorer.
 //!
-//! The fused score of a candidate is weight · scorer's score + (1 − weight) · retriever's score. The first
-//! scorer is the [`ExactCosine`] over the candidates of the generative retriever.
+//! The fused score of a candidate is weight · scorer's score + (1 − weight) · retriever's score.
+//! [`super::exact_cosine`] is the first scorer.
 
-use std::sync::Arc;
-
-use super::factory::RetrieverFactory;
-use super::generative::Generative;
-use super::generative_variants::{DECODER, fused};
-use super::ranking_stage::Stage;
-use super::retriever_entry::RetrieverSpec;
-use super::{Hit, Query, RankedList, Retriever, query};
+use super::{Hit, Query, RankedList, Retriever};
 use crate::error::Result;
 use crate::ids::ImageIdx;
-use crate::matrix::{Matrix, dot};
-
-/// The candidates of the beam, re-ranked by their exact cosine.
-pub static RERANK: RetrieverSpec = RetrieverSpec {
-    name: "rerank",
-    stage: Stage::Rerank,
-    product: true,
-    enabled: |sections| sections.search.rerank,
-    build: |run, gallery| Ok(Box::new(reranked_beam(run, gallery))),
-    survival: None,
-    ..DECODER
-};
-
-/// The beam search fused with geometry and prior, re-ranked by the exact cosine.
-pub fn reranked_beam(run: &RetrieverFactory, gallery: &[ImageIdx]) -> Rerank<Generative, ExactCosine> {
-    let sections = run.sections();
-    Rerank {
-        retriever: fused(run, gallery),
-        scorer: ExactCosine {
-            images: Arc::clone(run.aligned_images()),
-            temperature: sections.decoder.temperature as f32,
-            bonus: Arc::clone(run.prior_bonus()),
-        },
-        candidates: run.docid_search().beam(),
-        weight: sections.search.rerank_weight as f32,
-    }
-}
 
 /// Scores the images that a retriever has found: the second stage of a search.
 pub trait Scorer: Send + Sync {
@@ -109,28 +75,6 @@ impl<R: Retriever, S: Scorer> Retriever for Rerank<R, S> {
             RankedList::new(candidates.iter().map(|candidate| candidate.fused(self.weight))).truncated(k)
         };
         Ok(self.scored(queries)?.into_iter().map(fuse).collect())
-    }
-}
-
-/// cos(q, x)/τ plus a bonus: the exact cosine on the scale of a sequence score.
-pub struct ExactCosine {
-    /// Aligned unit rows of all images of the corpus.
-    pub images: Arc<Matrix>,
-    /// τ
-    pub temperature: f32,
-    /// What each image of the corpus gets on top, −η·log p(c), which is in a sequence score already; may be
-    /// empty.
-    pub bonus: Arc<Vec<f32>>,
-}
-
-impl Scorer for ExactCosine {
-    fn scores(&self, query: &Query, images: &[ImageIdx]) -> Result<Vec<f32>> {
-        let query = query::aligned_rows(std::slice::from_ref(query), self.images.width())?;
-        let score = |image: &ImageIdx| {
-            let cosine = dot(query.row(0), self.images.row(image.row()));
-            cosine / self.temperature + self.bonus.get(image.row()).copied().unwrap_or(0.0)
-        };
-        Ok(images.iter().map(score).collect())
     }
 }
 

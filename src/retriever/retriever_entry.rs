@@ -20,9 +20,9 @@ pub struct RetrieverSpec {
     pub stage: Stage,
     /// Whether the other rows of a report are compared with it. One entry of a table is the baseline.
     pub baseline: bool,
-    /// Whether it is the product: of the available entries with this mark, the one of the latest stage
-    /// answers `dsi search` and has the main files of a report.
-    pub product: bool,
+    /// Whether it may answer `dsi search`: of the available entries with this mark, the one of the latest stage
+    /// does, and has the main files of a report.
+    pub answers_search: bool,
     /// The kinds of query that it answers.
     pub queries: &'static [Modality],
     /// What a run must have for it.

@@ -1,6 +1,8 @@
 //! The docids of the images during a training, and everything that follows from them: candidates, teachers,
 //! the search that validates. With `tune.reassign_every` images get new docids from time to time, because the
 //! encoder moves.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,9 +98,6 @@ impl DocidState {
     }
 
     /// The docids and the rows that they were made of, as tensors for a checkpoint.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let docids = &self.index.docids;
         let codes: Vec<u32> = docids.iter().flat_map(|docid| docid.codes()).copied().collect();

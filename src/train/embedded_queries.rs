@@ -1,5 +1,7 @@
 //! The queries of a micro-batch with their embeddings: by the encoder in training, or else by the initial
 //! encoder.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,9 +131,6 @@ impl<'a> QuerySource<'a> {
     }
 
     /// For each caption query of this rank another caption of the same image, as a query.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn siblings(&self, captions: &QueryBatch, batch: MicroBatch) -> Result<Queries> {
         let share = self.ctx.comm.share(self.captions_of_all_ranks());
         let siblings = &self.builder.siblings(batch)[share];
@@ -143,9 +142,6 @@ impl<'a> QuerySource<'a> {
     }
 
     /// CLIP's contrastive loss of a micro-batch's pairs; `None` if no encoder is trained.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn contrastive_loss(&self, photos: &BatchPhotos, batch: MicroBatch) -> Result<Option<Tensor>> {
         self.encoder.as_ref().map(|encoder| encoder.contrastive(photos, batch)).transpose()
     }
@@ -159,9 +155,6 @@ impl<'a> QuerySource<'a> {
     }
 
     /// Unit rows of captions by the encoder as it is now, not aligned.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn embed_captions(&self, captions: &[usize]) -> Result<Matrix> {
         match &self.encoder {
             Some(encoder) => encoder.embed_captions(captions),

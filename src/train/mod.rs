@@ -6,7 +6,7 @@
 //!                                      │ joint training:
 //!                                      │   batch_sampler   which captions and photos
 //!                                      │   query_batches   interpolation, caption noise
-//!                                      │   query_source    embeddings, by the encoder in training if there is one
+//!                                      │   embedded_queries    embeddings, by the encoder in training if there is one
 //!                                      │   objective       candidates, targets, weighted loss terms
 //!                                      └─▶ StepLoss
 //! ```

@@ -3,6 +3,8 @@
 //!
 //! Their embeddings here are those of the initial encoder, from before the training. [`super::embedded_queries`]
 //! embeds the same queries by the encoder in training.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -104,9 +106,6 @@ impl QueryShift {
     }
 
     /// Aligned rows (query, width) → rows of queries, with gradients.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         let scale = Tensor::from_slice(&self.scale, (self.scale.len(), 1), rows.device())?;
         let offset = tensors::from_matrix(&self.offset, rows.device())?;

@@ -1,4 +1,6 @@
 //! The metrics of one step: named numbers for the log and the screen, the loss first.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use super::step_loss::StepLoss;
 use crate::distributed::Comm;
@@ -10,9 +12,6 @@ pub struct StepMetrics(Vec<(String, f64)>);
 
 impl StepMetrics {
     /// Adds the values of a loss, times `weight`.
-    ///
-    /// # Errors
-    /// When the device fails.
     pub fn add(&mut self, loss: &StepLoss, weight: f64) -> Result<()> {
         for (name, value, share) in loss.values() {
             let value = weight * share * f64::from(value.to_scalar::<f32>()?);

@@ -1,4 +1,6 @@
 //! What the engine trains: a [`Task`], whose losses it minimises by a [`TrainingPlan`].
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,9 +57,6 @@ pub trait Task {
     /// Peak learning rate and weight decay of a parameter.
     fn group(&self, parameter: &str) -> Group;
     /// What a resumed training needs besides its parameters. Names must differ from those of parameters.
-    ///
-    /// # Errors
-    /// When the device fails.
     fn state(&self) -> Result<Tensors> {
         Ok(Tensors::new())
     }

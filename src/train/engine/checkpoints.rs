@@ -9,7 +9,7 @@ use crate::model::checkpoint::{Checkpoint, Progress};
 use crate::nn::adamw::AdamW;
 use crate::nn::ema::Ema;
 use crate::nn::params::Params;
-use crate::nn::tensors::snapshot;
+use crate::nn::tensors::{snapshot, take_prefixed};
 use crate::run_folder::RunFolder;
 use crate::train::checkpoint_writer::CheckpointWriter;
 use crate::train::metrics_log::MetricsLog;
@@ -114,12 +114,4 @@ fn restore(
 /// Copies of parameters in this machine's memory, their names prefixed.
 fn copies(params: &Params, prefix: &str) -> Result<Tensors> {
     params.iter().map(|(name, tensor)| Ok((format!("{prefix}{name}"), snapshot(tensor)?))).collect()
-}
-
-/// Takes out the tensors whose names have this prefix, and removes it from the names.
-fn take_prefixed(tensors: &mut Tensors, prefix: &str) -> Tensors {
-    let (prefixed, others): (Tensors, Tensors) =
-        std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
-    *tensors = others;
-    prefixed.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor)).collect()
 }

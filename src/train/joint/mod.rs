@@ -1,7 +1,7 @@
 //! `dsi train`: the decoder learns (caption→docid) and (image→docid) together, and the encoder with it if
 //! `[tune]` says so.
 //!
-//! A micro-batch goes this way: [`super::query_source`] makes its queries, [`super::objective`] gives each
+//! A micro-batch goes this way: [`super::embedded_queries`] makes its queries, [`super::objective`] gives each
 //! query its candidates and computes the loss, and [`super::engine`] takes the gradients.
 
 mod memory_advice;

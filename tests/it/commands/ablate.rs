@@ -238,7 +238,8 @@ fn a_run_of_another_configuration_is_refused_or_replaced() {
     let forced = ablate(&space, grid, &other).args(["--force"]).output().succeeded();
     assert!(forced.stderr.contains("0 done, 0 to go on with, 1 to train, 1 to measure"), "{forced}");
     assert!(space.path("out/base-seed0/checkpoints/step-3").exists());
-    ablate(&space, grid, &other).args(["--force"]).output().succeeded().stderr.contains("2 done");
+    let done = ablate(&space, grid, &other).args(["--force"]).output().succeeded();
+    assert!(done.stderr.contains("2 done"), "{done}");
     ablate(&space, &own, &other).args(["--force"]).output().succeeded();
     assert!(space.path("out/wide-seed0/checkpoints/step-3").exists());
     ablate(&space, grid, &other).output().refused(&["row \"wide\"", "holds weights of its own"]);

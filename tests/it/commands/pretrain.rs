@@ -59,7 +59,8 @@ fn embedded(folder: &Path) -> Vec<f32> {
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    apart.inspect(|apart| assert!(apart.is_finite())).fold(0.0, f32::max)
 }
 
 fn a_tuned_clip_differs_and_serves_as_an_encoder() {

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 
 use dsi::docid::families::{CodebookTools, DocidFamily, FamilyInput, FamilyOutput, FamilySettings};
+use dsi::docid::gates::GateReport;
+use dsi::docid::trie::Trie;
 use dsi::docid::{Code, Docid, DocidSet};
 use dsi::error::Result;
 use dsi::ids::ImageIdx;
@@ -60,8 +62,12 @@ fn a_new_family_gives_every_image_its_own_docid() {
         captions: &|_| Matrix::new(1, Vec::new()),
         tools: &Plain,
     };
-    let docids = Sorted.assign(&input).unwrap().docids;
+    let FamilyOutput { docids, family_levels, collisions, .. } = Sorted.assign(&input).unwrap();
     assert_eq!(docids.of(ImageIdx(0)).codes(), [0, 0], "the smallest coordinate comes first");
     assert_eq!(docids.of(ImageIdx(1)).codes(), [1, 3], "7 is the last of the second block of four");
     assert_eq!(docids.iter().map(Docid::codes).collect::<BTreeSet<_>>().len(), 10);
+    // What an index does with them: it measures the codes and builds the trie.
+    let gates = GateReport::new(&docids, family_levels, collisions);
+    assert_eq!(gates.levels.iter().map(|level| level.used).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(Trie::new(&docids).len(1), 10, "a leaf for each image");
 }

@@ -30,7 +30,7 @@ static SHARED_LETTERS: RetrieverSpec = RetrieverSpec {
     retriever: "shared-letters",
     stage: Stage::Exact,
     baseline: false,
-    product: false,
+    answers_search: false,
     queries: &[Modality::Caption],
     needs: &[],
     enabled: |_| true,

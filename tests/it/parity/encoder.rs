@@ -56,16 +56,25 @@ fn compare(folder: &Path, encoder: &Path) {
 fn largest_difference(ours: &[f32], theirs: &Path) -> f32 {
     let theirs: Matrix = npy::read(theirs).unwrap();
     assert_eq!(ours.len(), theirs.data().len());
-    ours.iter().zip(theirs.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    ours.iter()
+        .zip(theirs.data())
+        .map(|(a, b)| (a - b).abs())
+        .inspect(|apart| assert!(apart.is_finite()))
+        .fold(0.0, f32::max)
 }
 
 fn full_shapes_embed_as_by_their_own_libraries() {
     println!("| case | photos | max |Δ| | captions | max |Δ| | bar |");
-    super::folders(&parity("models")).iter().for_each(|case| compare(case, &case.join("encoder")));
+    let cases = super::folders(&parity("models"));
+    assert!(!cases.is_empty(), "no models");
+    cases.iter().for_each(|case| compare(case, &case.join("encoder")));
 }
 
 fn every_layout_embeds_as_by_the_library_that_wrote_it() {
-    for case in super::folders(&super::fixture("")).iter().filter(|case| case.join("case.json").exists()) {
+    let mut cases = super::folders(&super::fixture(""));
+    cases.retain(|case| case.join("case.json").exists());
+    assert!(!cases.is_empty(), "no layouts");
+    for case in &cases {
         let folder = tempfile::tempdir().unwrap();
         for file in case.join("encoder").read_dir().unwrap().map(|file| file.unwrap().path()) {
             fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();

@@ -70,8 +70,8 @@ fn drawn_photos_of_every_kind_are_cropped_as_by_transformers() {
 }
 
 fn compare_all(folder: &Path) {
-    super::folders(folder)
-        .iter()
-        .filter(|case| case.join("crops.bin").exists())
-        .for_each(|case| compare(case));
+    let mut cases = super::folders(folder);
+    cases.retain(|case| case.join("crops.bin").exists());
+    assert!(!cases.is_empty(), "no case in {}", folder.display());
+    cases.iter().for_each(|case| compare(case));
 }

@@ -1,4 +1,6 @@
 //! One term of the loss, and what a micro-batch gives it to compute its value from.
+//!
+//! Errors: tensor operations fail only when the device does.
 
 use candle_core::Tensor;
 
@@ -40,14 +42,8 @@ pub struct TermInputs<'a> {
 pub trait Extras {
     /// Step scores of the caption queries' candidates under another caption of the same image:
     /// (caption query, candidate, level).
-    ///
-    /// # Errors
-    /// When the device fails.
     fn sibling_scores(&mut self) -> Result<Tensor>;
 
     /// CLIP's contrastive loss on the pairs of the micro-batch; `None` if no encoder is trained.
-    ///
-    /// # Errors
-    /// When the device fails.
     fn contrastive_loss(&mut self) -> Result<Option<Tensor>>;
 }
