@@ -26,8 +26,8 @@ if [ -z "${DSI:-}" ]; then
   DSI="${CARGO_TARGET_DIR:-target}/release/dsi"
 fi
 
-# The text that the configuration gives a key; each key asked for stands in one section only, but for `name`, whose
-# first is [data]'s.
+# The text that the configuration gives a key. Each key read here is in one section only; `name` is read from [data],
+# which comes first.
 value() { sed -n "s/^$1 = \"\([^\"]*\)\".*/\1/p" "$config" | head -n 1; }
 
 dataset=$(value name)

@@ -1,5 +1,5 @@
-"""What there is to learn in frozen embeddings: maps, networks and ensembles fitted on train pairs, each asked for images that
-none of them was fitted on.
+"""How much can be learnt from frozen embeddings: maps, networks and ensembles are fitted on train pairs and then search for
+images that none of them was fitted on.
 
     pip install -r requirements.txt && python learners.py FOLDER
 
@@ -37,7 +37,7 @@ class Corpus:
         self.images = unit(images - images[self.fit].mean(0))
         self.captions = unit(captions - captions[self.fit].mean((0, 1)))
 
-    def asked(self, rows):
+    def queries(self, rows):
         """Captions of these images, and the place of each one's image among them."""
         each = self.captions.shape[1]
         return self.captions[rows].flatten(0, 1), torch.arange(len(rows)).repeat_interleave(each)
@@ -113,18 +113,18 @@ class Pair(torch.nn.Module):
 def pair(corpus, caption, image, hidden=128, dropout=0.3):
     """Fitted to tell each caption's image from its nearest others."""
     with torch.no_grad():
-        asked, gold = corpus.asked(corpus.fit)
-        asked, images = caption(asked), image(corpus.images[corpus.fit])
-        told = corpus.captions[corpus.fit]
-        stand_ins = image(unit(told.sum(1, keepdim=True) - told)).flatten(0, 1)
-        nearest = torch.cat([(some @ images.T).topk(RERANKED).indices for some in asked.split(1000)])
+        queries, gold = corpus.queries(corpus.fit)
+        queries, images = caption(queries), image(corpus.images[corpus.fit])
+        own_captions = corpus.captions[corpus.fit]
+        stand_ins = image(unit(own_captions.sum(1, keepdim=True) - own_captions)).flatten(0, 1)
+        nearest = torch.cat([(some @ images.T).topk(RERANKED).indices for some in queries.split(1000)])
     scorer = Pair(images.shape[1], hidden, dropout)
 
     def loss():
-        rows = torch.randint(0, len(asked), (128,))
+        rows = torch.randint(0, len(queries), (128,))
         rivals = nearest[rows][:, torch.randperm(RERANKED)[: RERANKED // 2]]
         own = torch.where(torch.rand(len(rows), 1) < 0.5, stand_ins[rows], images[gold[rows]])
-        scores = scorer(asked[rows], torch.cat([own[:, None], images[rivals]], 1))
+        scores = scorer(queries[rows], torch.cat([own[:, None], images[rivals]], 1))
         is_own = torch.nn.functional.pad(rivals == gold[rows, None], (1, 0))
         return cross_entropy(scores.masked_fill(is_own, -1e9), torch.zeros(len(rows), dtype=torch.long))
 
@@ -138,42 +138,42 @@ def recall(scores, gold):
 
 
 @torch.no_grad()
-def told(name, corpus, score):
+def print_recall(name, corpus, score):
     """A row of the table; `score` of captions, images (aligned by nobody yet) → (captions, images)."""
-    row = lambda rows: recall(score(corpus.asked(rows)[0], corpus.images[rows]), corpus.asked(rows)[1])
+    row = lambda rows: recall(score(corpus.queries(rows)[0], corpus.images[rows]), corpus.queries(rows)[1])
     print(f"| {name} | {row(corpus.dev)} | {row(corpus.val)} |", flush=True)
 
 
 def main(folder):
     corpus = Corpus(folder)
-    cosine = lambda caption, image: lambda asked, images: caption(asked) @ image(images).T
+    cosine = lambda caption, image: lambda queries, images: caption(queries) @ image(images).T
     print("| learner | dev R@1/5/10 | val R@1/5/10 |\n|---|---|---|")
-    told("none: centred cosine", corpus, lambda asked, images: asked @ images.T)
+    print_recall("none: centred cosine", corpus, lambda queries, images: queries @ images.T)
     linear = [maps(corpus, seed=seed) for seed in range(3)]
-    told("I + A on each side", corpus, cosine(*linear[0]))
-    told("three of them", corpus, lambda asked, images: sum(cosine(*one)(asked, images) for one in linear))
-    told("and a network of 512, dropout 0.3", corpus, cosine(*maps(corpus, 512, 0.3)))
-    told("of 1024, dropout 0.5, decay 0.1", corpus, cosine(*maps(corpus, 1024, 0.5, 0.1)))
+    print_recall("I + A on each side", corpus, cosine(*linear[0]))
+    print_recall("three of them", corpus, lambda queries, images: sum(cosine(*one)(queries, images) for one in linear))
+    print_recall("and a network of 512, dropout 0.3", corpus, cosine(*maps(corpus, 512, 0.3)))
+    print_recall("of 1024, dropout 0.5, decay 0.1", corpus, cosine(*maps(corpus, 1024, 0.5, 0.1)))
     caption, image = linear[0]
     scorer = pair(corpus, caption, image)
 
-    def reranked(asked, images):
-        asked, images = caption(asked), image(images)
-        scores = asked @ images.T
+    def reranked(queries, images):
+        queries, images = caption(queries), image(images)
+        scores = queries @ images.T
         nearest = scores.topk(RERANKED).indices
-        again = torch.cat([scorer(q, images[n]) for q, n in zip(asked.split(500), nearest.split(500))])
+        again = torch.cat([scorer(q, images[n]) for q, n in zip(queries.split(500), nearest.split(500))])
         return (scores - 1e6).scatter(1, nearest, again)
 
-    told("I + A, its first 50 scored again in pairs", corpus, reranked)
+    print_recall("I + A, its first 50 scored again in pairs", corpus, reranked)
     with torch.no_grad():
-        bank = caption(corpus.asked(corpus.fit)[0])
+        bank = caption(corpus.queries(corpus.fit)[0])
 
-    def debiased(asked, images):
+    def debiased(queries, images):
         """log p(x | q) − η log p(x), p(x) over the captions that were fitted on."""
         images = image(images) / TEMPERATURE
-        return caption(asked) @ images.T - 0.3 * torch.logsumexp(bank @ images.T, 0)
+        return caption(queries) @ images.T - 0.3 * torch.logsumexp(bank @ images.T, 0)
 
-    told("I + A, less 0.3 of the images' log prior", corpus, debiased)
+    print_recall("I + A, less 0.3 of the images' log prior", corpus, debiased)
 
 
 if __name__ == "__main__":

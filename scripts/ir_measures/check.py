@@ -24,8 +24,8 @@ def theirs(run, qrels, recall):
     folds = []
     for file in qrels:
         right = list(ir_measures.read_trec_qrels(str(file)))
-        asked = {qrel.query_id for qrel in right}
-        answers = [doc for doc in run if doc.query_id in asked]
+        queries = {qrel.query_id for qrel in right}
+        answers = [doc for doc in run if doc.query_id in queries]
         folds.append(ir_measures.calc_aggregate(measures.values(), right, answers))
     return {name: sum(fold[measure] for fold in folds) / len(folds) for name, measure in measures.items()}
 

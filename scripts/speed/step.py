@@ -75,8 +75,8 @@ def compare(work, device, count, steps):
     for compiled in [False] if device == "cpu" else [False, True]:
         theirs, memory = pytorch(work, device, count, steps, compiled)
         how = "compiled" if compiled else "eager"
-        told = f", {memory:.1f} GB" if memory else ""
-        print(f"PyTorch {torch.__version__}, {how}: {theirs:.1f} pairs/s{told}; dsi is {speed / theirs:.2f} times as fast")
+        memory_text = f", {memory:.1f} GB" if memory else ""
+        print(f"PyTorch {torch.__version__}, {how}: {theirs:.1f} pairs/s{memory_text}; dsi is {speed / theirs:.2f} times as fast")
 
 
 if __name__ == "__main__":

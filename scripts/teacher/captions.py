@@ -1,10 +1,10 @@
-"""A teacher for `train.teacher` that knows more than the embeddings of images: what other captions say of them.
+"""A teacher for `train.teacher` that also uses the captions of the images, not their embeddings alone.
 
     python captions.py FOLDER teacher.npy
 
 FOLDER: corpus.jsonl, images.npy and captions.npy, as `kind = "features"` reads them. The score of a train caption and a train
-image is the mean of two cosines: with the image, and with the nearest of its captions but the one that asks. Val and test
-captions neither ask nor speak; their rows stay zero, and images that are not of the train split come last."""
+image is the mean of two cosines: with the image, and with the nearest of its captions other than the query itself. Val and test
+captions are neither queries nor neighbours: their rows stay zero. Images outside the train split come last."""
 
 import json
 import sys
@@ -25,17 +25,17 @@ def main(folder, out):
     images, captions = unit(folder / "images.npy"), unit(folder / "captions.npy")
     owner = numpy.repeat(numpy.arange(len(lines)), [len(line["captions"]) for line in lines])
     is_train = numpy.array([line["split"] == "train" for line in lines])
-    speaking = numpy.flatnonzero(is_train[owner])
-    first = numpy.flatnonzero(numpy.diff(owner[speaking], prepend=-1))  # of each image's captions
+    train_captions = numpy.flatnonzero(is_train[owner])
+    first = numpy.flatnonzero(numpy.diff(owner[train_captions], prepend=-1))  # of each image's captions
     scores = numpy.lib.format.open_memmap(out, mode="w+", dtype="<f2", shape=(len(captions), len(images)))
-    for start in range(0, len(speaking), AT_ONCE):
-        asking = speaking[start : start + AT_ONCE]
-        told = captions[asking] @ captions[speaking].T
-        told[numpy.arange(len(asking)), start + numpy.arange(len(asking))] = -1
-        seen = captions[asking] @ images.T
-        nearest = numpy.full_like(seen, -1)
-        nearest[:, owner[speaking[first]]] = numpy.maximum.reduceat(told, first, axis=1)
-        scores[asking] = numpy.where(is_train, (seen + nearest) / 2, seen - 1)
+    for start in range(0, len(train_captions), AT_ONCE):
+        queries = train_captions[start : start + AT_ONCE]
+        caption_cosines = captions[queries] @ captions[train_captions].T
+        caption_cosines[numpy.arange(len(queries)), start + numpy.arange(len(queries))] = -1
+        image_cosines = captions[queries] @ images.T
+        nearest = numpy.full_like(image_cosines, -1)
+        nearest[:, owner[train_captions[first]]] = numpy.maximum.reduceat(caption_cosines, first, axis=1)
+        scores[queries] = numpy.where(is_train, (image_cosines + nearest) / 2, image_cosines - 1)
     scores.flush()
 
 

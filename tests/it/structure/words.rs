@@ -1,6 +1,7 @@
 //! Words and phrases that must not come back: they make a reader stop and guess.
 //!
-//! Searched in all text of `src`, `tests/it`, `benches` and the documents: comments, messages, names.
+//! Searched in all text of the source, the tests, the documents, the configurations and the scripts: comments, messages,
+//! names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ const PHRASES: &[&str] = &[
     "whose business",
 ];
 
-/// What is searched: files, and folders with all their Rust and Markdown files.
-const SEARCHED: [&str; 8] = [
+/// What is searched: files, and folders with all their Rust, Markdown, TOML, Python and shell files.
+const SEARCHED: [&str; 9] = [
     "src",
     "tests/it",
     "benches",
@@ -44,6 +45,7 @@ const SEARCHED: [&str; 8] = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "configs",
+    "scripts",
 ];
 
 /// This file, which has to name them.
@@ -54,8 +56,9 @@ fn files(path: &Path) -> Vec<PathBuf> {
         return vec![path.to_owned()];
     }
     let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    let is_text =
-        |path: &PathBuf| path.extension().is_some_and(|e| ["rs", "md", "toml"].iter().any(|of| e == *of));
+    let is_text = |path: &PathBuf| {
+        path.extension().is_some_and(|e| ["rs", "md", "toml", "py", "sh"].iter().any(|of| e == *of))
+    };
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).filter(is_text).collect()
 }
 
