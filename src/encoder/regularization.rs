@@ -6,28 +6,28 @@ use rand::RngCore as _;
 use crate::rng::Rng;
 
 /// How much one pass leaves out, and the stream it is drawn from.
-pub struct Regularization<'a> {
+pub struct Regularization {
     /// Share of a photo's patches (FLIP, Li et al. 2023).
     pub patches: f64,
     /// Share of the numbers that attention and MLP add to the residual stream (dropout).
     pub dropout: f64,
-    rng: Option<&'a mut Rng>,
+    rng: Option<Rng>,
 }
 
-impl<'a> Regularization<'a> {
+impl Regularization {
     /// Leaves nothing out.
     pub fn off() -> Self {
         Self { patches: 0.0, dropout: 0.0, rng: None }
     }
 
     /// Leaves out these shares, drawn from `rng`.
-    pub fn new(patches: f64, dropout: f64, rng: &'a mut Rng) -> Self {
+    pub fn new(patches: f64, dropout: f64, rng: Rng) -> Self {
         Self { patches, dropout, rng: Some(rng) }
     }
 
     /// The stream that left-out patches are drawn from; `None` when none are left out.
     pub(super) fn patch_rng(&mut self) -> Option<&mut Rng> {
-        if self.patches > 0.0 { self.rng.as_deref_mut() } else { None }
+        if self.patches > 0.0 { self.rng.as_mut() } else { None }
     }
 
     /// A seed for the dropout of the next block; `None` when nothing is left out of blocks.

@@ -25,10 +25,10 @@ use crate::model::candidate_table::CandidateTable;
 use crate::model::encode_across_ranks;
 use crate::model::generative_model::GenerativeModel;
 use crate::model::index_folder::DocidIndex;
+use crate::model::lookahead::Lookahead;
 use crate::nn::tensors;
 use crate::retriever::docid_search_parts::DocidSearch;
 use crate::retriever::generative::Generative;
-use crate::train::settings::Train;
 
 /// The name of the docids (image, level) in the optimiser's file of a checkpoint.
 const DOCIDS: &str = "docids";
@@ -72,8 +72,8 @@ impl DocidState {
         let all_images: Vec<ImageIdx> = corpus.images().collect();
         Ok(Self {
             candidate_table: Arc::clone(search.candidates()),
-            caption_teacher: teacher(train, &index, &images, &corpus.images_in(Split::Train)),
-            image_teacher: teacher(train, &index, &images, &corpus.memorised(train.regime)),
+            caption_teacher: teacher(settings, &search, &index, &images, &corpus.images_in(Split::Train)),
+            image_teacher: teacher(settings, &search, &index, &images, &corpus.memorised(train.regime)),
             validation: search.decoder_alone(&all_images),
             perplexity: perplexity(&index.docids),
             index,
@@ -124,9 +124,20 @@ impl DocidState {
 }
 
 /// A teacher over the images of a gallery; `images` has an aligned unit row for every image of the corpus.
-fn teacher(train: &Train, index: &DocidIndex, images: &Matrix, gallery: &[ImageIdx]) -> Teacher {
+fn teacher(
+    settings: &JointSettings,
+    search: &DocidSearch,
+    index: &DocidIndex,
+    images: &Matrix,
+    gallery: &[ImageIdx],
+) -> Teacher {
+    let train = settings.train;
     let trie = Trie::over(&index.docids, gallery.iter().copied().map(DocidRow::of));
-    Teacher::new(trie, images, train.candidates, train.teacher_temperature)
+    let teacher = Teacher::new(trie, images, train.candidates, train.teacher_temperature);
+    if train.beam_negatives > 0 && Lookahead::is_enabled(settings.search.lookahead, settings.decoder) {
+        return teacher.with_lookahead(search.candidates());
+    }
+    teacher
 }
 
 fn perplexity(docids: &DocidSet) -> f64 {

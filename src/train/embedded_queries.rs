@@ -9,7 +9,6 @@ use std::time::Duration;
 use candle_core::Tensor;
 
 use super::batch_sampler::BatchSampler;
-use super::encoder_training_settings::EncoderTraining;
 use super::joint_settings::JointSettings;
 use super::photo_loader::BatchPhotos;
 use super::query_batches::{QueryBatch, QueryBuilder};
@@ -73,14 +72,8 @@ impl<'a> QuerySource<'a> {
         let corpus = &prepared.corpus;
         let sampler = Arc::new(BatchSampler::new(settings.seed, settings.train, settings.tune, corpus)?);
         sampler.check(&ctx.comm)?;
-        let training = EncoderTraining {
-            tune: settings.tune,
-            seed: settings.seed,
-            accumulate: settings.train.accumulate,
-            on_bad: settings.on_bad_image,
-        };
-        let open = || TrainableEncoder::open(&training, prepared, &index.align, sampler.clone(), ctx);
-        let encoder = settings.train_encoder().then(open).transpose()?;
+        let open = || TrainableEncoder::open(settings, prepared, &index.align, sampler.clone(), ctx);
+        let encoder = settings.tune.is_on().then(open).transpose()?;
         Ok(Self {
             encoder,
             builder: QueryBuilder::new(settings, prepared, &index.align, sampler, images, ctx)?,

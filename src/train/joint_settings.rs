@@ -26,10 +26,3 @@ pub struct JointSettings<'a> {
     /// `data.on_bad_image`
     pub on_bad_image: OnBadImage,
 }
-
-impl JointSettings<'_> {
-    /// Whether a tower of the encoder is trained.
-    pub fn train_encoder(&self) -> bool {
-        self.tune.is_on()
-    }
-}

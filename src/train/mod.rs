@@ -16,7 +16,6 @@ mod checkpoint_writer;
 pub mod docid_state;
 pub mod dry_run;
 pub mod embedded_queries;
-mod encoder_training_settings;
 pub mod engine;
 mod gradient_sums;
 pub mod joint;

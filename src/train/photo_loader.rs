@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch_sampler::BatchSampler;
-use super::encoder_training_settings::EncoderTraining;
+use super::joint_settings::JointSettings;
 use super::prefetch::Prefetcher;
 use super::step_and_micro_batch::MicroBatch;
 use crate::data::corpus::Corpus;
@@ -20,8 +20,8 @@ use crate::rng;
 
 /// What photos are loaded for and how they are prepared.
 pub struct PhotoLoading<'a> {
-    /// The training that they are for.
-    pub training: &'a EncoderTraining<'a>,
+    /// The settings of the training that they are for.
+    pub settings: &'a JointSettings<'a>,
     /// How photos are prepared for the encoder.
     pub preprocess: &'a Preprocess,
     /// The processes that load a share each.
@@ -52,12 +52,12 @@ impl PhotoLoader {
     /// # Errors
     /// When the image tower is trained and the corpus has no photos.
     pub fn new(loading: &PhotoLoading, corpus: &Corpus, sampler: Arc<BatchSampler>) -> Result<Self> {
-        let training = loading.training;
-        let decoder = (training.tune.image != TrainableLayers::None)
+        let settings = loading.settings;
+        let decoder = (settings.tune.image != TrainableLayers::None)
             .then(|| BatchDecoder::new(loading, corpus, sampler))
             .transpose()?;
         let decode = move |number| decoder.as_ref().map_or_else(Decoded::default, |all| all.decode(number));
-        Ok(Self { decoded: Prefetcher::new(decode), fallback: PhotoFallback::new(training.on_bad) })
+        Ok(Self { decoded: Prefetcher::new(decode), fallback: PhotoFallback::new(settings.on_bad_image) })
     }
 
     /// The photos of a micro-batch.
@@ -99,15 +99,15 @@ struct BatchDecoder {
 
 impl BatchDecoder {
     fn new(loading: &PhotoLoading, corpus: &Corpus, sampler: Arc<BatchSampler>) -> Result<Self> {
-        let training = loading.training;
+        let settings = loading.settings;
         Ok(Self {
             photos: photos_of(corpus, corpus.images())?,
             preprocess: loading.preprocess.clone(),
             sampler,
-            contrastive: training.tune.contrastive.clone(),
-            augment: training.tune.augment,
-            seed: training.seed,
-            accumulate: training.accumulate,
+            contrastive: settings.tune.contrastive.clone(),
+            augment: settings.tune.augment,
+            seed: settings.seed,
+            accumulate: settings.train.accumulate,
             rank: loading.comm.rank(),
             ranks: loading.comm.size(),
         })
@@ -143,6 +143,8 @@ mod tests {
     use crate::data::settings::OnBadImage;
     use crate::data::{jsonl, scenes};
     use crate::encoder::tune_settings::Tune;
+    use crate::model::settings::Decoder;
+    use crate::retriever::settings::Search;
     use crate::train::settings::Train;
 
     /// The photos of the first batch of a training on a corpus, and the images they are of.
@@ -158,9 +160,19 @@ mod tests {
         let first = MicroBatch::nth(0, 1);
         let pairs = sampler.paired(first).iter().map(|pair| pair.image().row()).collect();
         let images = [sampler.images(first), pairs];
-        let training = EncoderTraining { tune: &tune, seed: 0, accumulate: 1, on_bad };
+        let (decoder, search) = (Decoder::default(), Search::default());
+        let settings = JointSettings {
+            seed: 0,
+            encode_beam: 1,
+            index_views: 0,
+            decoder: &decoder,
+            train: &train,
+            tune: &tune,
+            search: &search,
+            on_bad_image: on_bad,
+        };
         let (preprocess, comm) = (Preprocess::clip(16).unwrap(), Comm::single());
-        let loading = PhotoLoading { training: &training, preprocess: &preprocess, comm: &comm };
+        let loading = PhotoLoading { settings: &settings, preprocess: &preprocess, comm: &comm };
         (PhotoLoader::new(&loading, corpus, sampler).unwrap().load(first), images)
     }
 

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::ids::DocidRow;
 use crate::matrix::Matrix;
 use crate::model::beam_search::Beams;
+use crate::model::candidate_table::CandidateTable;
+use crate::model::lookahead::Lookahead;
 use crate::ranking::top_k;
 use crate::rng::Rng;
 use crate::train::settings::Train;
@@ -82,6 +84,7 @@ pub struct Teacher {
     candidates: usize,
     /// τ
     temperature: f64,
+    lookahead: Option<Lookahead>,
 }
 
 impl Teacher {
@@ -95,12 +98,23 @@ impl Teacher {
             trie,
             candidates,
             temperature,
+            lookahead: None,
         }
+    }
+
+    /// This teacher, with the lookahead of beam searches over its gallery.
+    pub fn with_lookahead(self, table: &CandidateTable) -> Self {
+        Self { lookahead: Some(Lookahead::new(&self.trie, table)), ..self }
     }
 
     /// The docids of the gallery.
     pub fn trie(&self) -> &Trie {
         &self.trie
+    }
+
+    /// The lookahead of a beam search for negatives, if the search looks ahead.
+    pub fn lookahead(&self) -> Option<&Lookahead> {
+        self.lookahead.as_ref()
     }
 
     /// One target a query. `rows` are the aligned unit rows (query, width) by which the teacher compares

@@ -13,7 +13,7 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 
 use super::batch_sampler::BatchSampler;
-use super::encoder_training_settings::EncoderTraining;
+use super::joint_settings::JointSettings;
 use super::photo_loader::{BatchPhotos, PhotoLoader, PhotoLoading};
 use super::query_batches::QueryBatch;
 use super::rank_streams::RankStreams;
@@ -42,7 +42,6 @@ use crate::nn::adamw::Group;
 use crate::nn::checkpoint_block::Keep;
 use crate::nn::params::Params;
 use crate::nn::tensors;
-use crate::rng::Rng;
 
 /// Captions or photos that are embedded at once outside of steps.
 const EMBEDDED_AT_ONCE: usize = 64;
@@ -71,22 +70,22 @@ impl<'a> TrainableEncoder<'a> {
     /// # Errors
     /// When it cannot be read, or has fewer blocks than are to be trained.
     pub fn open(
-        training: &EncoderTraining<'a>,
+        settings: &JointSettings<'a>,
         prepared: &'a EmbeddedCorpus,
         align: &'a Alignment,
         sampler: Arc<BatchSampler>,
         ctx: &'a Context,
     ) -> Result<Self> {
-        let section = training.tune;
-        let settings = TrainableSettings {
+        let section = settings.tune;
+        let trainable = TrainableSettings {
             towers: TrainableTowers::of(section),
             device: &ctx.device,
             compute: ctx.compute,
             keep: kept_by_blocks(section, ctx),
         };
-        let encoder = prepared.encoder.trainable(&settings)?;
+        let encoder = prepared.encoder.trainable(&trainable)?;
         let corpus = &prepared.corpus;
-        let loading = PhotoLoading { training, preprocess: encoder.preprocess(), comm: &ctx.comm };
+        let loading = PhotoLoading { settings, preprocess: encoder.preprocess(), comm: &ctx.comm };
         Ok(Self {
             photos: PhotoLoader::new(&loading, corpus, sampler.clone())?,
             encoder,
@@ -95,7 +94,7 @@ impl<'a> TrainableEncoder<'a> {
             initial: &prepared.embeddings,
             sampler,
             align,
-            streams: RankStreams::new(training.seed, &ctx.comm),
+            streams: RankStreams::new(settings.seed, &ctx.comm),
             device: &ctx.device,
             comm: ctx.comm.clone(),
         })
@@ -228,12 +227,10 @@ impl<'a> TrainableEncoder<'a> {
     }
 
     /// What a pass leaves out, drawn from a random stream of its own; nothing without a stream.
-    fn regularization<'r>(&self, stream: Option<Stream>, rng: &'r mut Option<Rng>) -> Regularization<'r> {
-        *rng = stream.map(|(name, batch)| self.streams.stream(name, batch));
-        match rng {
-            Some(rng) => Regularization::new(self.section.patch_dropout, self.section.dropout, rng),
-            None => Regularization::off(),
-        }
+    fn regularization(&self, stream: Option<Stream>) -> Regularization {
+        let Some((name, batch)) = stream else { return Regularization::off() };
+        let rng = self.streams.stream(name, batch);
+        Regularization::new(self.section.patch_dropout, self.section.dropout, rng)
     }
 
     /// Unit rows (caption, width), not aligned.
@@ -244,14 +241,14 @@ impl<'a> TrainableEncoder<'a> {
         let tokenize = |&caption: &usize| self.encoder.tokenize(self.corpus.caption(caption));
         let ids: Vec<Vec<u32>> = captions.iter().map(tokenize).collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        self.encoder.texts(&ids, &mut self.regularization(stream, &mut None))
+        self.encoder.texts(&ids, &mut self.regularization(stream))
     }
 
     /// Unit rows (image, width) of decoded photos, not aligned; an unreadable photo has its initial row.
     fn photos(&self, images: &[usize], photos: &DecodedPhotos, stream: Option<Stream>) -> Result<Tensor> {
         rows_or_fallback(
             photos,
-            |readable| self.encoder.photos(readable, &mut self.regularization(stream, &mut None)),
+            |readable| self.encoder.photos(readable, &mut self.regularization(stream)),
             || tensors::from_matrix(&self.initial.images.select(images), self.device),
         )
     }

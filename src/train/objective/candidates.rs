@@ -5,7 +5,6 @@ use crate::data::corpus::Corpus;
 use crate::error::Result;
 use crate::model::beam_search::{Settings, beams};
 use crate::model::generative_model::Queries;
-use crate::model::lookahead::Lookahead;
 use crate::nn::tensors;
 use crate::rng::Rng;
 use crate::train::embedded_queries::{BatchQueries, EmbeddedQueries};
@@ -24,7 +23,6 @@ pub enum CandidateSource {
 pub struct TeacherCandidates {
     beam_negatives: usize,
     beam: usize,
-    lookahead: bool,
     /// Whether the teacher sees queries by the encoder as it is now, because docids are re-assigned by it.
     sees_current_rows: bool,
     /// Scores of captions that replace the cosine.
@@ -68,7 +66,6 @@ impl TeacherCandidates {
         Ok(Self {
             beam_negatives: settings.train.beam_negatives,
             beam: settings.search.beam,
-            lookahead: Lookahead::is_enabled(settings.search.lookahead, settings.decoder),
             sees_current_rows: settings.tune.reassign_every > 0,
             caption_scores: Scores::open(settings.train, corpus)?,
         })
@@ -102,11 +99,10 @@ impl TeacherCandidates {
         if self.beam_negatives == 0 || count == 0 {
             return Ok(vec![Vec::new(); count]);
         }
-        let lookahead = self.lookahead.then(|| Lookahead::new(trie, &context.docids.candidate_table));
         let settings = Settings {
             beam: self.beam,
             geometry: None,
-            lookahead: lookahead.as_ref(),
+            lookahead: teacher.lookahead(),
             leaves: &[],
             wildcard: 1.0,
         };

@@ -151,9 +151,8 @@ impl Task for ContrastiveTask<'_> {
             captions[rng.random_range(0..captions.len())].as_slice()
         };
         let captions: Vec<&[u32]> = items.iter().map(|&photo| draw(photo)).collect();
-        let mut rng = rng::stream(self.seed, "pretrain noise", step as u64);
-        let mut regularization =
-            Regularization::new(self.section.patch_dropout, self.section.dropout, &mut rng);
+        let rng = rng::stream(self.seed, "pretrain noise", step as u64);
+        let mut regularization = Regularization::new(self.section.patch_dropout, self.section.dropout, rng);
         let scale = self.encoder.logit_scale()?;
         let photos = self.photos.of(step)?;
         let images = self.embed_photos(&photos, &mut regularization)?;
