@@ -26,7 +26,7 @@
 //! | [`docid`] | pure: k-means, residual quantisation, trees, the families, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
-//! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
+//! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`known_heads`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
 //!
 //! # How a run flows
 //! [`config`] → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -48,6 +48,7 @@ pub mod file_io;
 pub mod guide;
 pub mod ids;
 pub mod index;
+pub mod known_heads;
 pub mod markdown_table;
 pub mod matmul;
 pub mod matrix;

@@ -31,6 +31,7 @@ const BASE: &[&str] = &[
     "error",
     "file_io",
     "ids",
+    "known_heads",
     "markdown_table",
     "matmul",
     "matrix",
