@@ -2,6 +2,8 @@
 //!
 //! `cargo bench` prints one line per ratio: median and range over paired repetitions.
 
+#![allow(clippy::print_stdout, reason = "a bench prints what it measures")]
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,8 +1,11 @@
 //! The error type of the library: what failed, on which path or value, and what to do next.
 //!
-//! Messages are lower case and name the value. `main` prints the chain; the library never prints.
+//! Messages are lower case and name the value. `main` prints the chain; the library never prints. Paths in them
+//! are [escaped](crate::escape), for anyone can name a file.
 
 use std::path::{Path, PathBuf};
+
+use crate::escape::{escaped_lines, shown};
 
 /// `std::result::Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -11,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused an operation on a file or folder.
-    #[error("cannot {action} {path}: {reason}", path = path.display())]
+    #[error("cannot {action} {path}: {reason}", path = shown(path), reason = escaped_lines(&reason.to_string()))]
     Io {
         /// The verb: `read`, `write`, `create`, `list`.
         action: &'static str,
@@ -21,7 +24,7 @@ pub enum Error {
         reason: std::io::Error,
     },
     /// A file was read but its content cannot be used.
-    #[error("{path}: {what}", path = path.display())]
+    #[error("{path}: {what}", path = shown(path), what = escaped_lines(what))]
     File {
         /// The file.
         path: PathBuf,
@@ -29,7 +32,7 @@ pub enum Error {
         what: String,
     },
     /// One line of a text file cannot be used.
-    #[error("{path}, line {line}: {what}", path = path.display())]
+    #[error("{path}, line {line}: {what}", path = shown(path), what = escaped_lines(what))]
     Line {
         /// The file.
         path: PathBuf,
@@ -39,10 +42,10 @@ pub enum Error {
         what: String,
     },
     /// A configuration was refused; lists every problem.
-    #[error("the configuration was refused:\n  {}", .0.join("\n  "))]
+    #[error("the configuration was refused:\n  {}", escaped_lines(&.0.join("\n  ")))]
     Config(Vec<String>),
     /// An argument, a query or a combination of them is not allowed.
-    #[error("{0}")]
+    #[error("{}", escaped_lines(.0))]
     Input(String),
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]

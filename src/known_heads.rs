@@ -2,6 +2,13 @@
 //!
 //! All readers share this table. A reader that cannot use a file looks here before it reports its own error.
 
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Bytes from the start of a file that tell all kinds apart.
+pub const ENOUGH: u64 = 512;
+
 /// A kind of file, known by some bytes near its start.
 struct Head {
     /// Where the bytes are.
@@ -29,6 +36,10 @@ const HEIC: &str = "is a HEIC photo, which is not supported; convert it to JPEG 
 const AVIF: &str = "is an AVIF photo, which is not supported; convert it to JPEG or PNG";
 const JXL: &str = "is a JPEG XL photo, which is not supported; convert it to JPEG or PNG";
 const TIFF: &str = "is a TIFF photo, which is not supported; convert it to JPEG or PNG";
+const JPEG_2000: &str = "is a JPEG 2000 photo, which is not supported; convert it to JPEG or PNG";
+const PSD: &str = "is a Photoshop document, which is not supported; convert it to JPEG or PNG";
+const MP4: &str =
+    "is a video, or a photo in a video's container, which is not supported; save it as JPEG or PNG";
 const PDF: &str = "is a PDF document; save its pages as JPEG or PNG";
 const SVG: &str = "is an SVG drawing; save it as PNG";
 
@@ -37,6 +48,8 @@ const HEADS: &[Head] = &[
     at(0, b"version https://git-lfs", LFS),
     at(0, b"\xff\xfe", UTF_16),
     at(0, b"\xfe\xff", UTF_16),
+    at(0, b"{\0", UTF_16),
+    at(0, b"\0{", UTF_16),
     at(0, b"\x1f\x8b", GZIP),
     at(0, b"\x28\xb5\x2f\xfd", ZSTD),
     at(0, b"BZh", BZIP2),
@@ -53,6 +66,10 @@ const HEADS: &[Head] = &[
     at(4, b"ftypmsf1", HEIC),
     at(4, b"ftypavif", AVIF),
     at(4, b"ftypavis", AVIF),
+    at(4, b"ftyp", MP4),
+    at(0, b"\0\0\0\x0cjP  \r\n\x87\n", JPEG_2000),
+    at(0, b"\xff\x4f\xff\x51", JPEG_2000),
+    at(0, b"8BPS", PSD),
     at(0, b"\xff\x0a", JXL),
     at(0, b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
     at(0, b"II*\0", TIFF),
@@ -74,10 +91,16 @@ const TEXT_HEADS: &[(&[u8], &str)] =
 pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What a file with these first bytes is and what to do with it, as the end of a sentence that begins with its
-/// name; `None` for a head that is not in the table. 512 bytes are enough.
+/// name; `None` for a head that is not in the table. The first [`ENOUGH`] bytes are enough.
 pub fn describe(bytes: &[u8]) -> Option<&'static str> {
     let fits = |head: &&Head| bytes.get(head.offset..).is_some_and(|rest| rest.starts_with(head.bytes));
     HEADS.iter().find(fits).map(|head| head.what).or_else(|| describe_text(bytes))
+}
+
+/// The error of a file that could not be used: what it is, if its first bytes are in the table, or else the
+/// reader's own error.
+pub fn explain(path: &Path, bytes: &[u8], otherwise: Error) -> Error {
+    describe(bytes).map_or(otherwise, |what| Error::file(path, what))
 }
 
 fn describe_text(bytes: &[u8]) -> Option<&'static str> {

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `main`, [`cli`] | one file a command: parse, call, print |
 //! | [`ablate`] | many experiments: a grid of them, and one table |
-//! | [`run_experiment`] | the three jobs below in one run folder |
+//! | [`run_experiment`], [`run_identity`] | the three jobs below in one run folder; whose folder it is, and what the run was made with |
 //! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
@@ -26,7 +26,7 @@
 //! | [`docid`] | pure: k-means, residual quantisation, trees, the families, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
-//! | [`config_schema`], [`context`], [`distributed`], [`error`], [`file_io`], [`ids`], [`known_heads`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`stop_flag`] | the base |
+//! | [`config_schema`], [`context`], [`distributed`], [`error`], [`escape`], [`file_io`], [`folder_marker`], [`home_folder`], [`ids`], [`known_heads`], [`markdown_table`], [`matmul`], [`matrix`], [`modality`], [`output`], [`process_memory`], [`progress`], [`ranking`], [`rng`], [`run_folder`], [`run_lock`], [`stop_flag`] | the base |
 //!
 //! # How a run flows
 //! [`config`] → [`encoder::embed_corpus`](mod@encoder::embed_corpus) (corpus, embeddings) → [`mod@index`] (align, quantise, gates) →
@@ -43,9 +43,12 @@ pub mod distributed;
 pub mod docid;
 pub mod encoder;
 pub mod error;
+pub mod escape;
 pub mod eval;
 pub mod file_io;
+pub mod folder_marker;
 pub mod guide;
+pub mod home_folder;
 pub mod ids;
 pub mod index;
 pub mod known_heads;
@@ -55,6 +58,7 @@ pub mod matrix;
 pub mod modality;
 pub mod model;
 pub mod nn;
+pub mod output;
 pub mod process_memory;
 pub mod progress;
 pub mod ranking;
@@ -62,5 +66,7 @@ pub mod retriever;
 pub mod rng;
 pub mod run_experiment;
 pub mod run_folder;
+pub mod run_identity;
+pub mod run_lock;
 pub mod stop_flag;
 pub mod train;

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
+use dsi::output;
+use dsi::process_memory::PURGE_DELAY;
+
 /// Training allocates and frees the same large buffers at every step. This allocator keeps them; returning
 /// them to the kernel, which zeroes them again, costs a third of a training step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// mimalloc's option for the delay of that return; −1 is never. `libmimalloc-sys` has no constant for it, so
-/// a test checks the number against the option's name.
-const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// The exit code that a shell expects of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -21,11 +20,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref() {
             Some(dsi::error::Error::Stopped(_)) => {
-                eprintln!("{error}");
+                output::message(error);
                 ExitCode::from(INTERRUPTED)
             }
             _ => {
-                eprintln!("error: {error:#}");
+                output::message(format!("error: {error:#}"));
                 ExitCode::FAILURE
             }
         },

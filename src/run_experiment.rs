@@ -8,18 +8,23 @@
 //!
 //! This is the lowest module that sees the whole [`Config`]; the jobs below get the sections that they need.
 
+pub mod early_checks;
+
 use candle_core::{DType, Device};
 
 use crate::config::{Config, Scope};
 use crate::context::Context;
+use crate::data::corpus::Corpus;
 use crate::data::leaks;
-use crate::encoder::embed_corpus::embed_corpus;
+use crate::data::photos::PhotoHash;
+use crate::data::settings::OnBadImage;
+use crate::encoder::before_embedding::BeforeEmbedding;
+use crate::encoder::embed_corpus::{embed_corpus_after, embed_corpus_of_run};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::encoder::{self, TrainableSettings};
 use crate::error::{Error, Result};
-use crate::eval::report::Report;
-use crate::eval::{Protocol, fit_rerank_weight};
+use crate::eval::{Evaluation, Protocol, fit_rerank_weight};
 use crate::model::build_model::Model;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::index_folder::DocidIndex;
@@ -30,7 +35,6 @@ use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
 use crate::train::joint_settings::JointSettings;
 use crate::train::objective::MainLoss;
-use crate::train::teacher::Scores;
 use crate::{eval, index, train};
 
 /// The folders below [`RunFolder::tuned`].
@@ -40,13 +44,35 @@ const INDEX: &str = "index";
 /// The corpus and embeddings of a configuration, checked before a training. Each rank embeds a share.
 ///
 /// # Errors
-/// When they cannot be read, the splits leak into each other, the evaluated split is empty, or
-/// `train.teacher` belongs to another corpus.
+/// When they cannot be read, the splits leak into each other, or the corpus lacks what a training needs
+/// ([`early_checks::training`]).
 pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
-    let prepared = embed_corpus(&config.data, &config.encoder, ctx)?;
-    leaks::guard(config.data.on_leak, &prepared.corpus, &prepared.photos)?;
-    eval::require(&config.eval, &prepared.corpus)?;
-    Scores::open(&config.train, &prepared.corpus)?;
+    prepare_for(early_checks::training_to_begin, config, ctx)
+}
+
+/// The same for a job that needs of the corpus what `check` says. It is checked before anything is embedded,
+/// and again if photos that cannot be read may have been left out.
+///
+/// # Errors
+/// When corpus or encoder cannot be read, the splits leak into each other, and what the check refuses.
+pub fn prepare_for(
+    check: early_checks::CorpusCheck,
+    config: &Config,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
+    let (data, skips) = (&config.data, config.data.on_bad_image == OnBadImage::Skip);
+    let guard = |corpus: &Corpus, photos: &[Option<PhotoHash>]| leaks::guard(data.on_leak, corpus, photos);
+    let checks = BeforeEmbedding {
+        corpus: &|corpus| check(config, corpus),
+        encoder: &|encoder| early_checks::encoder(config, encoder),
+        // Two photos that are left out may be equal.
+        photos: &|corpus, photos| if skips { Ok(()) } else { guard(corpus, photos) },
+    };
+    let prepared = embed_corpus_after(&checks, data, &config.encoder, ctx)?;
+    if skips {
+        guard(&prepared.corpus, &prepared.photos)?;
+        check(config, &prepared.corpus)?;
+    }
     Ok(prepared)
 }
 
@@ -55,8 +81,22 @@ pub fn prepare(config: &Config, ctx: &Context) -> Result<EmbeddedCorpus> {
 /// # Errors
 /// When they cannot be read, or the training has not ended.
 pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Result<EmbeddedCorpus> {
+    prepare_trained_for(early_checks::searching, config, run, ctx)
+}
+
+/// The same for a job that needs of the corpus what `check` says, before anything is embedded.
+///
+/// # Errors
+/// As [`prepare_trained`], and what the check refuses.
+pub fn prepare_trained_for(
+    check: early_checks::CorpusCheck,
+    config: &Config,
+    run: &RunFolder,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
+    let checks = BeforeEmbedding { corpus: &|corpus| check(config, corpus), ..BeforeEmbedding::NOTHING };
     if !config.tunes() {
-        return embed_corpus(&config.data, &config.encoder, ctx);
+        return embed_corpus_of_run(&checks, &config.data, &config.encoder, run, ctx);
     }
     let encoder = run.tuned().join(ENCODER);
     if !DocidIndex::exists(&run.tuned().join(INDEX)) {
@@ -65,10 +105,11 @@ pub fn prepare_trained(config: &Config, run: &RunFolder, ctx: &Context) -> Resul
     }
     let encoder =
         encoder::settings::Encoder { path: encoder.display().to_string(), ..config.encoder.clone() };
-    embed_corpus(&config.data, &encoder, ctx)
+    embed_corpus_of_run(&checks, &config.data, &encoder, run, ctx)
 }
 
-/// Trains as [`train()`] does, and measures. Everything is written to the run folder.
+/// Trains as [`train()`] does, and measures. What is measured is still to be written
+/// ([`Evaluation::write`]).
 ///
 /// # Errors
 /// As [`train()`].
@@ -78,7 +119,7 @@ pub fn run(
     run: &RunFolder,
     resume: bool,
     ctx: &Context,
-) -> Result<Report> {
+) -> Result<Evaluation> {
     train(config, prepared, run, resume, ctx)?;
     measure_own(config, prepared, run, ctx)
 }
@@ -123,41 +164,42 @@ pub fn train(
     Ok(())
 }
 
-/// Estimates what the training of a run takes by a few steps of it, over the run's index or a temporary one.
+/// Estimates what the training of a run takes by a few steps of it, over the run's index or one that is not
+/// written.
 ///
 /// # Errors
 /// What the gates, the data or the steps report.
 pub fn dry_run(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder, ctx: &Context) -> Result<DryRun> {
-    let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
-    let aside = RunFolder::new(aside.path());
-    let at = if DocidIndex::exists(&run.index()) { run } else { &aside };
-    let index = index::open(&index_settings(config), prepared, at, ctx)?;
+    let index = if DocidIndex::exists(&run.index()) {
+        DocidIndex::read(&run.index(), prepared)?
+    } else {
+        index::make(&index_settings(config), prepared, ctx)?
+            .ok_or_else(|| Error::input("a dry run is for a single process: start it alone"))?
+    };
     train::joint::dry_run(&joint_settings(config), prepared, &index, ctx)
 }
 
 /// Measures a run that has just been trained, after fitting the re-ranking weight if `search.fit_rerank` says
-/// so. `prepared` is what the run began with. Every rank does a share, and the first one writes.
+/// so. `prepared` is what the run began with. Every rank does a share. Nothing is written yet.
 ///
 /// # Errors
-/// When a file of the run cannot be read or written.
+/// When a file of the run cannot be read.
 pub fn measure_own(
     config: &Config,
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
     ctx: &Context,
-) -> Result<Report> {
+) -> Result<Evaluation> {
     let tuned = config.tunes().then(|| prepare_trained(config, run, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
     let mut trained = retrievers(config, prepared, run, &ctx.device)?;
-    let aside = tempfile::tempdir().map_err(Error::io("create", std::env::temp_dir()))?;
-    let aside = RunFolder::new(aside.path());
-    let into = if ctx.comm.is_first() { run } else { &aside };
+    let mut fitted = None;
     if config.search.fit_rerank {
         let weight = fit_rerank_weight::rerank_weight(&trained)?;
-        fit_rerank_weight::write(into, weight)?;
         trained = trained.with_rerank_weight(weight);
+        fitted = Some((run.clone(), weight));
     }
-    evaluate(config, &trained, into, ctx)
+    Ok(evaluate(config, &trained, run, ctx)?.with_fitted(fitted))
 }
 
 /// Measures the weights of the run `of` with other settings, into the folder `run`. `prepared` is what `of`
@@ -171,7 +213,7 @@ pub fn measure(
     of: &RunFolder,
     run: &RunFolder,
     ctx: &Context,
-) -> Result<Report> {
+) -> Result<Evaluation> {
     let tuned = config.tunes().then(|| prepare_trained(config, of, ctx)).transpose()?;
     let prepared = tuned.as_ref().unwrap_or(prepared);
     evaluate(config, &open(config, prepared, of, &ctx.device)?, run, ctx)
@@ -186,7 +228,7 @@ pub fn evaluate(
     trained: &RetrieverFactory,
     folder: &RunFolder,
     ctx: &Context,
-) -> Result<Report> {
+) -> Result<Evaluation> {
     eval::evaluate(&protocol(config), RETRIEVERS, trained, folder, ctx)
 }
 

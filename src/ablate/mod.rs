@@ -10,6 +10,7 @@
 //! Runs are trained and measured by the same code as in `dsi train` and `dsi eval`, and each has an ordinary
 //! run folder.
 
+pub mod check_runs;
 pub mod choose_report_row;
 pub mod grid;
 pub mod results;
@@ -21,9 +22,11 @@ use std::time::Instant;
 use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
-use crate::eval::report::Report;
+use crate::escape::shown;
+use crate::eval::Evaluation;
 use crate::nn::device::compute_type;
 use crate::{eval, run_experiment};
+use check_runs::check_runs;
 use choose_report_row::Choice;
 use run_plan::{Run, RunPlan, Todo};
 
@@ -48,16 +51,18 @@ pub fn announce(plan: &RunPlan) {
             (Todo::Resume, _) => "go on".into(),
             _ => "train".into(),
         };
-        tracing::info!("  {}: {what}, in {}", plan.name(run), run.folder.path().display());
+        tracing::info!("  {}: {what}, in {}", plan.name(run), shown(run.folder.path()));
     }
 }
 
-/// Does what is left of a plan, run after run, and logs the recall of the chosen row of each. A run that
+/// Checks the runs of a plan, and does what is left of it, run after run, and logs the recall of the chosen row of each. A run that
 /// fails is returned at the end, and the others go on.
 ///
 /// # Errors
-/// [`Error::Stopped`] after a requested stop, and when the corpus of the base cannot be read.
+/// [`Error::Stopped`] after a requested stop, and when a run cannot start ([`check_runs()`]) or the corpus of
+/// the base cannot be read.
 pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>> {
+    check_runs(plan, ctx)?;
     let mut corpus = Corpus { ctx, held: None };
     if plan.runs.iter().any(|run| run.todo != Todo::Nothing) {
         corpus.of(&plan.runs[0])?;
@@ -73,11 +78,13 @@ pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>
             continue;
         }
         let began = Instant::now();
-        match one(plan, run, &mut corpus, ctx) {
-            Ok(report) => {
-                let (seconds, figures) = (began.elapsed().as_secs_f64(), choice.figures(&report));
-                tracing::info!("{name}: {figures}in {seconds:.0} s");
-            }
+        let logged = |evaluation: Evaluation| {
+            let (seconds, figures) = (began.elapsed().as_secs_f64(), choice.figures(&evaluation.report));
+            tracing::info!("{name}: {figures}in {seconds:.0} s");
+            evaluation.write()
+        };
+        match one(plan, run, &mut corpus, ctx).and_then(logged) {
+            Ok(()) => {}
             Err(Error::Stopped(_)) => {
                 let text = format!("{} is saved; the same command goes on with it", plan.name(run));
                 return Err(Error::Stopped(text));
@@ -92,9 +99,9 @@ pub fn run(plan: &RunPlan, choice: Choice, ctx: &Context) -> Result<Vec<Failure>
 }
 
 /// Trains and measures one run, or only measures it.
-fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<Report> {
+fn one(plan: &RunPlan, run: &Run, corpus: &mut Corpus, ctx: &Context) -> Result<Evaluation> {
     let prepared = corpus.of(run)?;
-    run.begin()?;
+    let _lock = run.begin()?;
     let Some(lender) = run.borrows.map(|lender| &plan.runs[lender]) else {
         let resume = run.todo != Todo::Train;
         let compute = compute_type(run.config.precision, &ctx.device)?;

@@ -5,25 +5,34 @@ use std::collections::BTreeMap;
 use super::results::{Ablation, Found, Line};
 use crate::eval::report::CUTOFFS;
 use crate::eval::report_table::{difference, spread};
-use crate::markdown_table::{Align, Table};
+use crate::markdown_table::{Column, Table};
 
 /// The cut-offs whose differences the table shows; `ablation.json` has all.
 const COMPARED: [usize; 2] = [1, 10];
 
-/// The table, and below it what its numbers mean.
-pub fn text(ablation: &Ablation) -> String {
-    format!("{}\n{}", table(ablation), legend(ablation))
+/// The columns of [`table`].
+pub fn columns() -> Vec<Column> {
+    let words = |name, kept| Column::words(name).kept(kept);
+    let recall = |k, kept, deviation| Column::numbers(&format!("R@{k}")).kept(kept).interval_kept(deviation);
+    let left = [words("row", 0).narrowest(20), words("stage", 6), words("regime", 15)];
+    let recalls = [recall(1, 1, 10), recall(5, 5, 14), recall(10, 4, 13)];
+    let differences = COMPARED.map(difference_columns).into_iter().flatten();
+    let right = [("seeds", 11), ("touched", 16), ("ms/query", 12)];
+    let right = right.map(|(name, kept)| Column::numbers(name).kept(kept));
+    left.into_iter().chain(recalls).chain(differences).chain(right).collect()
 }
 
-fn table(ablation: &Ablation) -> Table {
-    let left = ["row", "stage", "regime"].map(|title| (title.to_owned(), Align::Left));
-    let recalls = CUTOFFS.map(|k| (format!("R@{k}"), Align::Right));
-    let differences =
-        COMPARED.map(|k| [(format!("Δ R@{k} [95% CI]"), Align::Right), ("p".into(), Align::Right)]);
-    let right = ["seeds", "touched", "ms/query"].map(|title| (title.to_owned(), Align::Right));
-    let columns: Vec<(String, Align)> =
-        left.into_iter().chain(recalls).chain(differences.into_iter().flatten()).chain(right).collect();
-    let mut table = Table::new(columns.iter().map(|(title, align)| (title.as_str(), *align)));
+/// The columns of the differences at a cut-off; those at 1 are the most important.
+fn difference_columns(k: usize) -> [Column; 2] {
+    let [delta, p, interval] = if k == 1 { [2, 3, 7] } else { [8, 9, 17] };
+    let title = format!("Δ R@{k} [95% CI]");
+    let delta = Column::numbers(&format!("delta-R@{k}")).titled(&title).kept(delta).interval_kept(interval);
+    [delta, Column::numbers(&format!("p@{k}")).titled("p").kept(p)]
+}
+
+/// The rows, then those of exact search.
+pub fn table(ablation: &Ablation) -> Table {
+    let mut table = Table::new(columns());
     for line in ablation.rows.iter().chain(&ablation.exact_search) {
         table.push(cells(line));
     }
@@ -46,7 +55,8 @@ fn cells(line: &Line) -> Vec<String> {
     names.into_iter().chain(recalls).chain(differences.into_iter().flatten()).chain(right).collect()
 }
 
-fn legend(ablation: &Ablation) -> String {
+/// What the numbers of the table mean.
+pub fn legend(ablation: &Ablation) -> String {
     let counts = ablation.rows.iter().find_map(|row| row.found.as_ref());
     let counts = counts
         .map_or(String::new(), |found| format!("{} captions, {} images; ", found.queries, found.images));
@@ -54,7 +64,7 @@ fn legend(ablation: &Ablation) -> String {
     format!(
         "{} {}, gallery {}: {counts}seeds {seeds}. Recall in percent: mean ± standard deviation over seeds. Δ: from the \
          same queries and seeds of the base; its interval, and the p of a sign-flip test, are over images, for these \
-         seeds, and not corrected for the number of rows.\n",
+         seeds, and not corrected for the number of rows.",
         ablation.dataset, ablation.split, ablation.gallery,
     )
 }

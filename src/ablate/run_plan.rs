@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use super::grid::{Grid, Row};
 use crate::config::{Config, Scope};
 use crate::error::{Error, Result};
+use crate::escape::shown;
 use crate::eval::report::Report;
 use crate::eval::run_and_qrels_files::report_path;
 use crate::file_io;
 use crate::model::checkpoint::{self, Which};
 use crate::run_experiment;
 use crate::run_folder::RunFolder;
+use crate::run_identity;
+use crate::run_lock::RunLock;
 
 /// The version of `weights.json`.
 const VERSION: u32 = 1;
@@ -111,13 +114,17 @@ impl RunPlan {
         let mut problems = Vec::new();
         for place in 0..self.runs.len() {
             let run = &self.runs[place];
+            if let Err(error) = run_identity::require_own(&run.folder) {
+                problems.push(format!("row {:?}: {error}", self.rows[run.row].name));
+                continue;
+            }
             let todo = match foreign(run) {
                 Some(_) if force => run.afresh(),
                 Some(what) => {
                     problems.push(format!(
-                        "row {:?}: {} {what}; choose another --out, or replace it with --force",
+                        "row {:?}: {} {what}; choose another --out",
                         self.rows[run.row].name,
-                        run.folder.path().display()
+                        shown(run.folder.path())
                     ));
                     continue;
                 }
@@ -193,12 +200,13 @@ impl Run {
         Ok(Borrowed { version: VERSION, run, weights })
     }
 
-    /// Prepares the folder: deletes a run of another configuration and an old report, and writes this
-    /// configuration.
+    /// Locks and prepares the folder: deletes a run of another configuration and an old report, and writes this
+    /// configuration. The caller keeps the lock until the run has ended.
     ///
     /// # Errors
-    /// When the disk refuses.
-    pub fn begin(&self) -> Result<()> {
+    /// When another process writes there, or the disk refuses.
+    pub fn begin(&self) -> Result<RunLock> {
+        let lock = RunLock::acquire(self.folder.path(), "dsi ablate")?;
         if foreign(self).is_some() {
             self.folder.clear()?;
         }
@@ -206,8 +214,10 @@ impl Run {
         if report.exists() {
             std::fs::remove_file(&report).map_err(Error::io("remove", &report))?;
         }
+        run_identity::mark(&self.folder, &self.config, "dsi ablate")?;
         let text = self.config.to_toml();
-        file_io::write_atomic(&self.folder.config(), |out| out.write_all(text.as_bytes()))
+        file_io::write_atomic(&self.folder.config(), |out| out.write_all(text.as_bytes()))?;
+        Ok(lock)
     }
 
     /// Writes whose weights the report is made with.

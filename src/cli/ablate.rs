@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{ConfigArgs, context, ctrl_c, print_stdout};
+use super::table_args::{Page, TableArgs};
+use super::{ConfigArgs, both, context, ctrl_c, path_argument, print_json};
 use crate::ablate::choose_report_row::Choice;
 use crate::ablate::grid::{self, repeats};
 use crate::ablate::results::Ablation;
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::eval::row_setting::Gallery;
 use crate::eval::settings::Eval;
 use crate::retriever::ranking_stage::Stage;
+use crate::run_lock::RunLock;
 
 /// Train and measure variants of one experiment, and print one table with the difference that each makes.
 #[derive(Args)]
@@ -40,10 +42,10 @@ pub struct Ablate {
     #[command(flatten)]
     config: ConfigArgs,
     /// The grid file with the rows: TOML, see below.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_argument())]
     grid: PathBuf,
     /// Folder for the run folders, NAME-seedN each, and ablation.json [default: runs/NAME-ablation].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_argument())]
     out: Option<PathBuf>,
     /// The seeds of every row [default: those of the grid file, else the configuration's].
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
@@ -62,8 +64,10 @@ pub struct Ablate {
     #[arg(long)]
     plan: bool,
     /// Print the result as JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["columns", "wide", "format"])]
     json: bool,
+    #[command(flatten)]
+    tables: TableArgs,
 }
 
 /// The stages of a generative retriever. Rows of exact search are below every table in any case.
@@ -78,6 +82,7 @@ fn galleries() -> PossibleValuesParser {
 
 impl Ablate {
     pub fn run(self) -> Result<()> {
+        self.tables.check(&results_table::columns())?;
         let config = self.config.load()?;
         let grid = grid::read(&self.grid)?;
         let seeds = self.seeds(&config, &grid.seeds)?;
@@ -89,15 +94,12 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
+        let _lock = RunLock::acquire(&out, "dsi ablate")?;
         let ctx = Context { stop: ctrl_c::stop_on_ctrl_c()?, ..context(&config)? };
         let failures = run(&plan, choice, &ctx)?;
         let ablation = Ablation::read(&plan, &failures, choice)?;
-        ablation.write(&out.join("ablation.json"))?;
-        print_stdout(if self.json {
-            serde_json::to_string_pretty(&ablation)? + "\n"
-        } else {
-            results_table::text(&ablation)
-        })?;
+        let printed = print(&ablation, self.json, &self.tables);
+        both(printed, ablation.write(&out.join("ablation.json")).map_err(Into::into))?;
         report_failures(&plan, &failures)
     }
 
@@ -119,6 +121,16 @@ impl Ablate {
         let gallery = self.gallery.as_deref().and_then(Gallery::of);
         Ok(Choice::new(section, gallery, stage)?)
     }
+}
+
+fn print(ablation: &Ablation, json: bool, tables: &TableArgs) -> Result<()> {
+    if json {
+        return print_json(ablation);
+    }
+    let mut page = Page::new(tables);
+    page.table(&results_table::table(ablation), &results_table::columns())?;
+    page.note(&results_table::legend(ablation));
+    page.print()
 }
 
 /// Fails if a run did, with the errors of all that did.

@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::config::{Config, Scope};
 use crate::file_io;
+use crate::model::checkpoint;
+use crate::run_experiment::early_checks;
 use crate::run_folder::RunFolder;
+use crate::run_identity;
+use crate::run_lock::RunLock;
 
 /// The run folder of `--out`, or the default one.
 pub fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
@@ -35,45 +39,64 @@ impl Start {
     }
 }
 
-/// A run that may begin once its data have been checked.
-pub struct CheckedStart<'a> {
-    run: &'a RunFolder,
-    how: Start,
-    config: String,
+/// What a command does in a run folder.
+#[derive(Clone, Copy)]
+pub struct Job {
+    /// The command: `dsi train`.
+    pub command: &'static str,
+    /// How the run begins.
+    pub start: Start,
+    /// The keys in which a run that is resumed must agree.
+    pub scope: Scope,
 }
 
-/// Refuses to overwrite a run, or to resume one of another configuration. `scope`: the keys in which a run
-/// that is resumed must agree.
-pub fn begin_run<'a>(
+/// A run that may begin once its data have been checked. Until it is dropped, no other process begins one there.
+pub struct CheckedStart<'a> {
     run: &'a RunFolder,
-    config: &Config,
-    how: Start,
-    scope: Scope,
-) -> Result<CheckedStart<'a>> {
-    let at = run.path().display();
+    job: Job,
+    config: &'a Config,
+    lock: RunLock,
+}
+
+/// Locks the run folder. Refuses one that is not dsi's, to overwrite a run, and to resume one of another configuration.
+pub fn begin_run<'a>(run: &'a RunFolder, config: &'a Config, job: Job) -> Result<CheckedStart<'a>> {
+    early_checks::run_folder(run)?;
+    let lock = RunLock::acquire(run.path(), job.command)?;
+    run_identity::require_own(run)?;
     let holds = run.config().exists() && (run.index().exists() || run.checkpoints().exists());
-    if how == Start::Resume && !holds {
-        bail!("{at} holds no run to resume");
+    if job.start == Start::Resume && !holds {
+        bail!("{} holds no run to resume", run.path().display());
     }
-    if how != Start::Force && holds {
-        let before = Config::load(&run.config(), &[])?;
-        let trained = run.checkpoints().exists();
-        if trained && how != Start::Resume {
-            bail!(
-                "{at} holds a run already: go on with --resume, replace it with --force, or choose another --out"
-            );
-        }
-        let scope = if trained { scope } else { Scope::Index };
-        let differences = config.batched_as(&before).differences(&before, &scope.keys());
-        if !differences.is_empty() {
-            bail!(
-                "{at} holds a run of another configuration; choose another --out, or --force:\n  {}",
-                differences.join("\n  ")
-            );
-        }
+    if job.start != Start::Force && holds {
+        require_same(run, config, job)?;
+    }
+    if job.start == Start::Resume {
+        checkpoint::require(&run.checkpoints())?;
     }
     announce(config, run);
-    Ok(CheckedStart { run, how, config: config.to_toml() })
+    Ok(CheckedStart { run, job, config, lock })
+}
+
+/// Refuses a run of another configuration, and a trained one unless it is resumed.
+fn require_same(run: &RunFolder, config: &Config, job: Job) -> Result<()> {
+    let at = run.path().display();
+    let before = Config::load(&run.config(), &[])?;
+    let trained = run.checkpoints().exists();
+    if trained && job.start != Start::Resume {
+        bail!("{at} holds a run already: go on with --resume, or choose another --out");
+    }
+    let scope = if trained { job.scope } else { Scope::Index };
+    let differences = config.batched_as(&before).differences(&before, &scope.keys());
+    if !differences.is_empty() {
+        bail!(
+            "{at} holds a run of another configuration; choose another --out:\n  {}",
+            differences.join("\n  ")
+        );
+    }
+    if trained {
+        run_identity::require_unchanged(run, &before)?;
+    }
+    Ok(())
 }
 
 /// Logs what the configuration sets; the run folder gets all of it.
@@ -84,11 +107,20 @@ fn announce(config: &Config, run: &RunFolder) {
 }
 
 impl CheckedStart<'_> {
-    /// Deletes the earlier run if `--force` says so, and writes the configuration.
-    pub fn begin(self) -> Result<()> {
-        if self.how == Start::Force && self.run.config().exists() {
+    /// Deletes the earlier run if `--force` says so, marks the folder, and writes the configuration. The caller keeps
+    /// the lock until its last write.
+    pub fn begin(self) -> Result<RunLock> {
+        if self.job.start == Start::Force {
             self.run.clear()?;
         }
-        Ok(file_io::write_atomic(&self.run.config(), |out| out.write_all(self.config.as_bytes()))?)
+        self.mark()
+    }
+
+    /// As [`CheckedStart::begin`], but keeps what an earlier run left.
+    pub fn mark(self) -> Result<RunLock> {
+        run_identity::mark(self.run, self.config, self.job.command)?;
+        let text = self.config.to_toml();
+        file_io::write_atomic(&self.run.config(), |out| out.write_all(text.as_bytes()))?;
+        Ok(self.lock)
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::output;
 use crate::stop_flag::Stop;
 
 /// Lets the first Ctrl-C ask a training loop to save and stop. The second one, or one with nothing to save,
@@ -13,7 +14,7 @@ pub fn stop_on_ctrl_c() -> Result<Stop> {
         if !flag.request() {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; press Ctrl-C again to leave at once");
+        output::message("stopping after this step; press Ctrl-C again to leave at once");
     })?;
     Ok(stop)
 }

@@ -16,25 +16,28 @@ mod open_run;
 mod pretrain;
 mod search;
 mod several_ranks;
+mod start;
+mod table_args;
 mod train;
 
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::context::Context;
-use crate::distributed::launcher_environment::{local_rank, rank_and_size};
-use crate::encoder::unreadable_photos::PHOTO_FAULTS;
+use crate::distributed::launcher_environment::local_rank;
 use crate::eval::report::Report;
-use crate::eval::report_table::{difference_table, report_table};
+use crate::eval::report_table::{self, difference_table, report_table};
+use crate::home_folder;
 use crate::nn::device;
 use crate::nn::device_settings::Device;
+use crate::output;
 use crate::progress::Progress;
+use table_args::{Page, TableArgs};
 
 /// Trains, evaluates and searches with a generative image retriever.
 #[derive(Parser)]
@@ -57,13 +60,13 @@ enum Command {
     Search(search::Search),
 }
 
-/// Parses the arguments and runs the command they name.
+/// Reads the arguments and runs the command they name.
 ///
 /// # Errors
 /// Whatever the command reports; `main` prints it.
 pub fn run() -> Result<()> {
-    let cli = Cli::parse();
-    start_log();
+    let Some(cli) = start::arguments()? else { return Ok(()) };
+    start::log();
     if !matches!(&cli.command, Command::Train(command) if !command.dry_run) {
         several_ranks::require_single_process()?;
     }
@@ -80,32 +83,16 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// Starts the log on stderr.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("DSI_LOG").unwrap_or_else(|_| EnvFilter::new(log_level()));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .with_target(false)
-        .init();
-}
-
-/// The first of several ranks logs for all; the others log errors, and the photos of their share that cannot
-/// be read.
-fn log_level() -> String {
-    match rank_and_size() {
-        Some((rank, _)) if rank > 0 => format!("dsi=error,{PHOTO_FAULTS}=warn"),
-        _ => "dsi=info".to_owned(),
-    }
+/// A path on the command line, with `~` for the home folder.
+fn path_argument() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(home_folder::expand_argument)
 }
 
 /// The arguments of every command that starts from a configuration.
 #[derive(Args)]
 struct ConfigArgs {
     /// The experiment: a TOML file, see `configs/`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_argument())]
     config: PathBuf,
     /// Override a key of the file, e.g. `--set data.root=photos` (repeatable); dsi config lists the keys.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
@@ -166,21 +153,33 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
 
 /// Prints a result to stdout. A reader that closes the pipe early (`dsi … | head`) is no error.
 fn print_stdout(result: impl Display) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match write!(out, "{result}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
-    }
+    Ok(output::result(result)?)
 }
 
-/// The table, or the JSON, of a report on stdout.
-fn print_report(report: &Report, json: bool) -> Result<()> {
+/// The tables, or the JSON, of a report on stdout.
+fn print_report(report: &Report, json: bool, args: &TableArgs) -> Result<()> {
     if json {
         return print_json(report);
     }
-    let memorised = report.memorisation.map_or(String::new(), |share| {
-        format!("\nimage→docid memorisation (decoder alone): {:.1}%\n", 100.0 * share)
-    });
-    let compared = difference_table(report).map_or(String::new(), |table| format!("\n{table}"));
-    print_stdout(format!("{}{compared}{memorised}", report_table(report)))
+    let (table, columns) = (report_table(report), report_table::columns());
+    let mut page = Page::new(args);
+    if args.is_single() {
+        page.table(&table, &columns)?;
+        return page.print();
+    }
+    let usual: Vec<usize> = (0..report_table::USUAL_COLUMNS).collect();
+    page.table(&table.with_columns(&usual), &columns)?;
+    difference_table(report).map_or(Ok(()), |table| page.table(&table, &columns))?;
+    if let Some(share) = report.memorisation {
+        page.note(&format!("image→docid memorisation (decoder alone): {:.1}%", 100.0 * share));
+    }
+    page.print()
+}
+
+/// What printing the results and writing the files came to: both are tried, and both errors are reported.
+fn both(printed: Result<()>, written: Result<()>) -> Result<()> {
+    match (printed, written) {
+        (Err(printed), Err(written)) => Err(anyhow::anyhow!("{printed:#}; {written:#}")),
+        (printed, written) => printed.and(written),
+    }
 }

@@ -10,7 +10,9 @@ use crate::context::Context;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::retriever::RetrieverFactory;
 use crate::run_experiment;
+use crate::run_experiment::early_checks::{self, CorpusCheck};
 use crate::run_folder::RunFolder;
+use crate::run_identity;
 
 /// A trained run, opened for evaluation or search.
 pub struct OpenedRun {
@@ -25,8 +27,9 @@ pub struct OpenedRun {
 }
 
 impl OpenedRun {
-    /// Opens the run in a folder. Overrides may not change a key that its weights depend on.
-    pub fn new(run: PathBuf, overrides: &[String]) -> Result<Self> {
+    /// Opens the run in a folder. Overrides may not change a key that its weights depend on. `check`: what is
+    /// needed of its corpus, before anything is embedded.
+    pub fn new(run: PathBuf, overrides: &[String], check: CorpusCheck) -> Result<Self> {
         let run = RunFolder::new(run);
         if !run.config().exists() {
             bail!("{} holds no run; make one with dsi train --config FILE", run.path().display());
@@ -40,13 +43,16 @@ impl OpenedRun {
             );
         }
         let trained = Config::load(&run.config(), &[])?;
-        let config = Config::load(&run.config(), overrides)?;
+        run_identity::require_unchanged(&run, &trained)?;
+        let mut config = Config::load(&run.config(), overrides)?;
         let differences = config.differences(&trained, &Scope::Run.keys());
         if !differences.is_empty() {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
+        run_identity::find_paths(&run, &mut config)?;
+        early_checks::trained_run(&config, &run)?;
         let ctx = context(&config)?;
-        let prepared = run_experiment::prepare_trained(&config, &run, &ctx)?;
+        let prepared = run_experiment::prepare_trained_for(check, &config, &run, &ctx)?;
         Ok(Self { config, run, ctx, prepared })
     }
 

@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::distributed::Comm;
 use crate::distributed::launcher_environment::rank_and_size;
 use crate::error::Error;
+use crate::output;
 
 /// Refuses to do the same work several times in one folder.
 pub fn require_single_process() -> Result<()> {
@@ -33,7 +34,7 @@ pub fn abort_on_panic(comm: &Comm) {
 pub fn fail_together<T>(comm: &Comm, result: Result<T>) -> Result<T> {
     match result {
         Err(error) if comm.size() > 1 && !is_stop(&error) => {
-            eprintln!("error: rank {} of {}: {error:#}", comm.rank(), comm.size());
+            output::message(format!("error: rank {} of {}: {error:#}", comm.rank(), comm.size()));
             comm.abort()
         }
         result => result,

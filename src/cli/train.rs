@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::begin_run::{CheckedStart, Start, begin_run, run_folder};
-use super::{ConfigArgs, print_report, print_stdout, several_ranks, training_context};
+use super::begin_run::{CheckedStart, Job, Start, begin_run, run_folder};
+use super::table_args::{TableArgs, wrapped};
+use super::{ConfigArgs, both, path_argument, print_report, print_stdout, several_ranks, training_context};
 use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::distributed::Comm;
+use crate::eval::report_table;
 use crate::markdown_table::{Align, Table};
+use crate::output;
 use crate::run_experiment;
 use crate::run_folder::RunFolder;
 use crate::train::dry_run::DryRun;
@@ -26,28 +29,32 @@ pub struct Train {
     #[command(flatten)]
     config: ConfigArgs,
     /// The run folder [default: runs/NAME, NAME being data.name].
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = path_argument())]
     out: Option<PathBuf>,
     /// Go on from the last checkpoint in the run folder. The weights become those of an unbroken run, bit for
     /// bit.
     #[arg(long)]
     resume: bool,
     /// Try a few steps, print what memory and time the training would take, and end; no run is kept.
-    #[arg(long, conflicts_with_all = ["resume", "force"])]
+    #[arg(long, conflicts_with_all = ["resume", "force", "columns", "wide", "format"])]
     pub dry_run: bool,
     /// Delete the run that is in the run folder.
     #[arg(long, conflicts_with = "resume")]
     force: bool,
+    #[command(flatten)]
+    tables: TableArgs,
 }
 
 impl Train {
     pub fn run(self) -> Result<()> {
+        self.tables.check(&report_table::columns())?;
         let config = self.config.load()?;
         let run = run_folder(self.out.clone(), &config);
         let ctx = training_context(&config)?;
         if self.dry_run {
             let prepared = run_experiment::prepare(&config, &ctx)?;
-            return print_stdout(estimate(&run_experiment::dry_run(&config, &prepared, &run, &ctx)?));
+            let text = estimate(&run_experiment::dry_run(&config, &prepared, &run, &ctx)?);
+            return print_stdout(wrapped(&text, output::width()));
         }
         let comm = Comm::world()?;
         let ctx = Context { comm: comm.clone(), ..ctx };
@@ -60,14 +67,15 @@ impl Train {
 
     fn train(self, config: &Config, run: &RunFolder, ctx: &Context) -> Result<()> {
         let start = Start::from_flags(self.resume, self.force);
-        let checked =
-            ctx.comm.is_first().then(|| begin_run(run, config, start, Scope::Resume)).transpose()?;
+        let job = Job { command: "dsi train", start, scope: Scope::Resume };
+        let checked = ctx.comm.is_first().then(|| begin_run(run, config, job)).transpose()?;
         let prepared = run_experiment::prepare(config, ctx)?;
-        checked.map_or(Ok(()), CheckedStart::begin)?;
+        let _lock = checked.map(CheckedStart::begin).transpose()?;
         run_experiment::train(config, &prepared, run, self.resume, ctx)?;
-        let report = run_experiment::measure_own(config, &prepared, run, ctx)?;
+        let evaluation = run_experiment::measure_own(config, &prepared, run, ctx)?;
         if ctx.comm.is_first() {
-            print_report(&report, false)?;
+            let printed = print_report(&evaluation.report, false, &self.tables);
+            both(printed, evaluation.write().map_err(Into::into))?;
         }
         ctx.comm.barrier();
         Ok(())

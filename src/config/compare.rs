@@ -18,6 +18,11 @@ impl Config {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// The values of the keys of a scope, as a configuration file has them, by dotted name.
+    pub fn record(&self, scope: Scope) -> BTreeMap<String, String> {
+        self.values(&scope.keys()).into_iter().map(|(key, value)| (key, value.to_string())).collect()
+    }
+
     /// Which of these keys differ, one line a key: `train.batch: 64 here, 32 there`.
     pub fn differences(&self, other: &Self, keys: &[&str]) -> Vec<String> {
         let (here, there) = (self.values(keys), other.values(keys));

@@ -86,7 +86,7 @@ impl Config {
     /// When the file cannot be read or is not TOML (with the line), and with [`crate::error::Error::Config`]
     /// listing every problem: its key, its value and what is allowed.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        Self::parse(&file_io::read_text(path, LARGEST)?, path, overrides)
+        Self::parse(&file_io::read_any_text(path, LARGEST)?, path, overrides)
     }
 
     /// As [`Config::load`], from text; `origin` is the file to name in messages.
@@ -103,7 +103,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(path: &Path, overrides: &[String], origin: &str, keys: &Table) -> Result<Self> {
-        resolve::resolve(&file_io::read_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
+        resolve::resolve(&file_io::read_any_text(path, LARGEST)?, path, overrides, Some((origin, keys)))
     }
 
     /// The resolved configuration as a TOML file that [`Config::load`] reads back to an equal one: every key
@@ -138,5 +138,5 @@ impl Config {
 /// # Errors
 /// When the file cannot be read or is not TOML (with the line).
 pub fn read_toml(path: &Path) -> Result<Table> {
-    resolve::table(&file_io::read_text(path, LARGEST)?, path)
+    resolve::table(&file_io::read_any_text(path, LARGEST)?, path)
 }

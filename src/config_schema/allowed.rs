@@ -4,6 +4,8 @@ use std::fmt;
 
 use toml::Value;
 
+use crate::home_folder;
+
 /// What a key allows. All bounds are inclusive.
 #[derive(Debug, Clone, Copy)]
 pub enum Allowed {
@@ -19,6 +21,11 @@ pub enum Allowed {
         words: &'static [&'static str],
         /// What each of them means.
         about: fn() -> Vec<String>,
+    },
+    /// A path. A `~` at its start becomes the home folder.
+    Path {
+        /// Whether it may be empty.
+        may_be_empty: bool,
     },
     /// A text that passes a check.
     Text {
@@ -43,6 +50,9 @@ impl Allowed {
     fn converted(&self, value: &Value) -> Value {
         match (self, value) {
             (Self::Real(..), Value::Integer(whole)) => Value::Float(*whole as f64),
+            (Self::Path { .. }, Value::String(path)) => {
+                Value::String(home_folder::expand(path).unwrap_or_else(|| path.clone()))
+            }
             (Self::Text { numbers: true, .. }, Value::Integer(_) | Value::Float(_)) => {
                 Value::String(value.to_string())
             }
@@ -56,6 +66,9 @@ impl Allowed {
             (Self::Real(low, high), Value::Float(x)) => (low..=high).contains(&x),
             (Self::Flag, Value::Boolean(_)) => true,
             (Self::OneOf { words, .. }, Value::String(x)) => words.contains(&x.as_str()),
+            (Self::Path { may_be_empty }, Value::String(x)) => {
+                (*may_be_empty || !x.is_empty()) && !x.contains(char::is_control) && !x.starts_with('~')
+            }
             (Self::Text { holds, .. }, Value::String(x)) => holds(x),
             _ => false,
         }
@@ -63,7 +76,7 @@ impl Allowed {
 
     /// Whether the key holds text: then `--set` needs no quotes, whatever the text looks like.
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::OneOf { .. } | Self::Text { .. })
+        matches!(self, Self::OneOf { .. } | Self::Path { .. } | Self::Text { .. })
     }
 
     /// TOML's name for the type of the value.
@@ -72,7 +85,7 @@ impl Allowed {
             Self::Count(..) => "integer",
             Self::Real(..) => "float",
             Self::Flag => "boolean",
-            Self::OneOf { .. } | Self::Text { .. } => "string",
+            Self::OneOf { .. } | Self::Path { .. } | Self::Text { .. } => "string",
         }
     }
 }
@@ -85,6 +98,8 @@ impl fmt::Display for Allowed {
             Self::Real(low, high) => write!(f, "a number from {low} to {high}"),
             Self::Flag => write!(f, "true or false"),
             Self::OneOf { words, .. } => write!(f, "\"{}\"", words.join("\", \"")),
+            Self::Path { may_be_empty: true } => write!(f, "a path without control characters, or nothing"),
+            Self::Path { may_be_empty: false } => write!(f, "a path without control characters"),
             Self::Text { words, .. } => write!(f, "{words}"),
         }
     }

@@ -40,10 +40,11 @@ pub const DROPOUT: RangeInclusive<f64> = 0.0..=0.9;
 pub const DECAY: RangeInclusive<f64> = 0.0..=0.999_999;
 
 /// A path, or an empty text.
-pub const PATH: Allowed =
-    Allowed::Text { holds: is_plain, words: "text without control characters", numbers: false };
+pub const PATH: Allowed = Allowed::Path { may_be_empty: true };
 /// A path.
-pub const SOME_PATH: Allowed = Allowed::Text {
+pub const SOME_PATH: Allowed = Allowed::Path { may_be_empty: false };
+/// A revision of a hub's repository.
+pub const REVISION: Allowed = Allowed::Text {
     holds: is_plain_and_some,
     words: "text, not empty and without control characters",
     numbers: false,
@@ -55,12 +56,8 @@ pub const NAME: Allowed = Allowed::Text {
     numbers: false,
 };
 
-fn is_plain(text: &str) -> bool {
-    !text.contains(char::is_control)
-}
-
 fn is_plain_and_some(text: &str) -> bool {
-    !text.is_empty() && is_plain(text)
+    !text.is_empty() && !text.contains(char::is_control)
 }
 
 /// Names become parts of file names in reports, so they cannot leave a folder.

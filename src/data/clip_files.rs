@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::json;
 use crate::error::{Error, Result};
-use crate::file_io;
+use crate::{file_io, known_heads};
 
 /// Bytes of the largest index of shards; an index of ten thousand tensors has one million.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
@@ -71,6 +72,11 @@ pub const CONFIG: &str = "config.json";
 pub const OPEN_CLIP_CONFIG: &str = "open_clip_config.json";
 /// The preprocessing of photos, in transformers' format.
 pub const PREPROCESSOR: &str = "preprocessor_config.json";
+/// The key of [`PROCESSOR`] for photos.
+const IMAGE_PROCESSOR: &str = "image_processor";
+/// The preprocessing of photos and texts, in the format of transformers 5, which may write no [`PREPROCESSOR`]; the key
+/// `image_processor` has that of photos.
+pub const PROCESSOR: &str = "processor_config.json";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
 /// The vocabulary of the older tokenizer format.
@@ -105,7 +111,7 @@ pub fn library(folder: &Path) -> Library {
 /// Whether a [`CONFIG`] is one of transformers for a model with two towers. Its content is not checked
 /// further.
 pub fn is_of_a_clip(config: &Path) -> bool {
-    let value = || serde_json::from_slice::<Value>(&file_io::read(config, MAX_CONFIG_BYTES).ok()?).ok();
+    let value = || json::read::<Value>(&file_io::read(config, MAX_CONFIG_BYTES).ok()?).ok();
     let keys = ["text_config", "vision_config", "text_config_dict", "vision_config_dict"];
     value().is_some_and(|value| {
         value.get("model_type").is_some_and(|kind| kind == "clip")
@@ -135,6 +141,18 @@ pub fn config(folder: &Path) -> PathBuf {
     })
 }
 
+/// The file that states how photos are prepared: [`PREPROCESSOR`], or [`PROCESSOR`] if that alone exists.
+pub fn preprocessing(folder: &Path) -> PathBuf {
+    let has = |file: &str| folder.join(file).exists();
+    folder.join(if !has(PREPROCESSOR) && has(PROCESSOR) { PROCESSOR } else { PREPROCESSOR })
+}
+
+/// Whether a [`PROCESSOR`] states how photos are prepared; those of transformers 4 do not.
+pub fn has_image_processor(processor: &Path) -> bool {
+    let value = || json::read::<Value>(&file_io::read(processor, MAX_CONFIG_BYTES).ok()?).ok();
+    value().is_some_and(|value| value.get(IMAGE_PROCESSOR).is_some_and(Value::is_object))
+}
+
 /// The shards in an index.
 ///
 /// # Errors
@@ -144,11 +162,11 @@ pub fn shards(index: &Path) -> Result<BTreeSet<String>> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let Index { weight_map } =
-        serde_json::from_slice(&file_io::read(index, MAX_INDEX_BYTES)?).map_err(|e| {
-            let remedy = "fetch the index of shards again";
-            Error::file(index, format!("is not a list of a model's shards: {e}; {remedy}"))
-        })?;
+    let bytes = file_io::read(index, MAX_INDEX_BYTES)?;
+    let Index { weight_map } = json::read(&bytes).map_err(|e| {
+        let what = format!("is not a list of a model's shards: {e}; fetch the index of shards again");
+        known_heads::explain(index, &bytes, Error::file(index, what))
+    })?;
     let shards: BTreeSet<String> = weight_map.into_values().collect();
     if let Some(unsafe_name) = shards.iter().find(|shard| !is_plain(shard)) {
         return Err(Error::file(index, format!("names `{unsafe_name}`, which is no plain file name")));

@@ -14,11 +14,11 @@ use super::corpus::{Corpus, Split};
 use super::photos::{self, Photo, PhotoHash};
 use crate::data::settings::OnLeak;
 use crate::error::{Error, Result};
+use crate::escape::{escaped, shortened};
 use crate::ids::ImageIdx;
 
 /// A message names this many leaks and counts the rest.
 const SHOWN: usize = 5;
-
 /// An item of the val or test split with an equal item in the train split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leak<T> {
@@ -107,8 +107,9 @@ impl Leaks {
     fn describe_captions(&self, corpus: &Corpus) -> Option<String> {
         let split = |leak: &Leak<usize>| corpus.split(corpus.owner(leak.held_out));
         let name = |leak: &Leak<usize>| {
-            let [held_out, train] = [leak.held_out, leak.train].map(|n| corpus.id(corpus.owner(n)));
-            format!("{:?} of {} {held_out} and of train {train}", corpus.caption(leak.held_out), split(leak))
+            let [held_out, train] = [leak.held_out, leak.train].map(|n| escaped(corpus.id(corpus.owner(n))));
+            let caption = shortened(corpus.caption(leak.held_out));
+            format!("\"{caption}\" of {} {held_out} and of train {train}", split(leak))
         };
         let counts = counts(&self.captions, split, |split| corpus.captions_in(split).len());
         describe(&self.captions, format!("captions of training pairs occur in {counts} captions"), name)
@@ -117,7 +118,8 @@ impl Leaks {
     fn describe_photos(&self, corpus: &Corpus) -> Option<String> {
         let split = |leak: &Leak<ImageIdx>| corpus.split(leak.held_out);
         let name = |leak: &Leak<ImageIdx>| {
-            format!("{} {} is train {}", split(leak), corpus.id(leak.held_out), corpus.id(leak.train))
+            let [held_out, train] = [leak.held_out, leak.train].map(|image| escaped(corpus.id(image)));
+            format!("{} {held_out} is train {train}", split(leak))
         };
         let counts = counts(&self.photos, split, |split| corpus.images_in(split).len());
         describe(

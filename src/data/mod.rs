@@ -28,11 +28,13 @@ pub mod fetch;
 pub mod http;
 #[cfg(feature = "fetch")]
 pub mod hub;
+pub mod json;
 pub mod jsonl;
 pub mod karpathy;
 pub mod leaks;
 pub mod npy;
 pub mod open_corpus;
+pub mod photo_record;
 pub mod photos;
 pub mod preprocess;
 pub mod published_splits;

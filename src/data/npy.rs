@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use half::f16;
 
 use crate::error::{Error, Result};
-use crate::file_io;
 use crate::matrix::Matrix;
+use crate::{file_io, known_heads};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// NumPy's own limit for an untrusted header.
@@ -100,12 +100,14 @@ impl Rows {
     /// When the file cannot be read, is not such a `.npy` file (the message says what it holds and what is
     /// allowed), or its size differs from its header.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = file_io::open_regular(path)?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let mut reader = BufReader::new(file);
         let (text, start) = header_text(&mut reader).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Error::file(path, "ends inside its .npy header; write it again"),
-            io::ErrorKind::InvalidData => Error::file(path, e.to_string()),
+            io::ErrorKind::UnexpectedEof => {
+                explain(path, Error::file(path, "ends inside its .npy header; write it again"))
+            }
+            io::ErrorKind::InvalidData => explain(path, Error::file(path, e.to_string())),
             _ => Error::io("read", path)(e),
         })?;
         let header = parse(&text).map_err(|what| Error::file(path, what))?;
@@ -161,6 +163,20 @@ pub fn read(path: &Path) -> Result<Matrix> {
         rows.next(row, &mut numbers)?;
     }
     Ok(Matrix::new(width, numbers))
+}
+
+/// The error of a file without a header: what it is, if that is known. Of a pickle, the reader's own words say more.
+fn explain(path: &Path, otherwise: Error) -> Error {
+    let head = file_io::head(path);
+    match head.first_chunk::<2>() {
+        Some(b"PK") => {
+            let what = "is not a .npy file but a zip archive, as numpy.savez writes them; write the array alone with \
+                        numpy.save";
+            Error::file(path, what)
+        }
+        Some([0x80, _] | [0x93, b'N']) => otherwise,
+        _ => known_heads::explain(path, &head, otherwise),
+    }
 }
 
 /// The header's text and the byte offset of the first number.

@@ -45,7 +45,7 @@ choice! {
 }
 
 choice! {
-    /// What to do with a photo that is missing or cannot be decoded.
+    /// What to do with an image whose photo or captions are missing or cannot be read.
     OnBadImage {
         /// Stop and name the file.
         Error = "error",
@@ -84,7 +84,7 @@ section! {
         images: String = "" in PATH;
         /// Number of images that are kept, taken from each split in proportion. 0: all.
         limit: usize = 0 in 0..=100_000_000, affects(embeddings, settings, clip);
-        /// What to do with a photo that is missing or cannot be decoded.
+        /// What to do with an image whose photo or captions are missing or cannot be read.
         on_bad_image: OnBadImage = Error;
         /// Which items that the train split shares with val or test stop a training. All are reported in any
         /// case.

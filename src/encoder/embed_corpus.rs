@@ -4,23 +4,30 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::before_embedding::BeforeEmbedding;
 use super::embedded_corpus::{EmbeddedCorpus, photos_of};
-use super::embedding_cache::EmbeddingCache;
+use super::embedding_key::EmbeddingKey;
 use super::gather_rows::gather_rows;
-use super::unreadable_photos::{report_skipped, split_readable};
+use super::row_cache::{Batches, ItemHash, RowCache, Rows};
+use super::unreadable_photos::split_readable;
 use super::{Advance, DualEncoder, EncoderSource, PhotoView};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::corpus_embeddings::Embeddings;
-use crate::data::photos::{self, Photo};
+use crate::data::photo_record::PhotoRecord;
+use crate::data::photos::{self, Photo, PhotoHash};
 use crate::data::settings::Data;
 use crate::data::settings::OnBadImage;
 use crate::data::{open_corpus, verify};
-use crate::distributed::Comm;
 use crate::encoder::settings::Encoder;
 use crate::error::Result;
+use crate::escape::escaped;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
+use crate::run_folder::RunFolder;
+
+/// The folder of a run that keeps embeddings which were computed after its training.
+const OWN_CACHE: &str = "cache";
 
 /// The corpus of `[data]`, embedded by the encoder of `[encoder]`. Each rank embeds a share; all of them
 /// return everything.
@@ -28,13 +35,67 @@ use crate::matrix::Matrix;
 /// # Errors
 /// When the corpus or the encoder cannot be read, or a photo cannot and `data.on_bad_image` is `"error"`.
 pub fn embed_corpus(data: &Data, encoder: &Encoder, ctx: &Context) -> Result<EmbeddedCorpus> {
+    embed_corpus_after(&BeforeEmbedding::NOTHING, data, encoder, ctx)
+}
+
+/// As [`embed_corpus()`], once these checks are passed.
+///
+/// # Errors
+/// As there, and what the checks refuse.
+pub fn embed_corpus_after(
+    checks: &BeforeEmbedding,
+    data: &Data,
+    encoder: &Encoder,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
+    let (opened, corpus) = open_both(checks, data, encoder, open_all(data, ctx)?, ctx)?;
+    let storage = Storage { caches: &[Path::new(&encoder.cache)], on_bad: data.on_bad_image };
+    embed_opened(checks, opened, corpus, &storage, ctx)
+}
+
+/// The corpus of `[data]`, as far as `data.limit` keeps it, without embeddings.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn open_kept(data: &Data, ctx: &Context) -> Result<Corpus> {
     let all = open_all(data, ctx)?;
-    let kept = all.proportional(data.limit);
-    let root = Path::new(&data.root);
-    let source = EncoderSource { section: encoder, root, corpus: &all, kept: &kept, ctx };
-    let opened = (encoder.kind.open)(&source)?;
-    let corpus = all.keeping(&kept)?;
-    embed_corpus_with(opened, corpus, Path::new(&encoder.cache), data.on_bad_image, ctx)
+    all.keeping(&all.proportional(data.limit))
+}
+
+/// Where embeddings are kept, and what happens to photos that have none.
+struct Storage<'a> {
+    /// Embeddings are read from all of these folders and written to the last one.
+    caches: &'a [&'a Path],
+    on_bad: OnBadImage,
+}
+
+/// As [`embed_corpus`], for a run that has an index: its photos are those that the index was made of, and nothing is
+/// written outside the run.
+///
+/// # Errors
+/// As [`embed_corpus`], and when scenes are not on disk.
+pub fn embed_corpus_of_run(
+    checks: &BeforeEmbedding,
+    data: &Data,
+    encoder: &Encoder,
+    run: &RunFolder,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
+    let (opened, corpus) = open_both(checks, data, encoder, open_corpus::open_existing(data)?, ctx)?;
+    if let Some(embeddings) = opened.corpus_rows() {
+        return Ok(ready_made(opened, corpus, embeddings));
+    }
+    let own = run.path().join(OWN_CACHE);
+    let caches = [Path::new(&encoder.cache), own.as_path()];
+    let Some(record) = PhotoRecord::read(&run.index())? else {
+        let storage = Storage { caches: &caches, on_bad: data.on_bad_image };
+        return embed_opened(checks, opened, corpus, &storage, ctx);
+    };
+    let compared = record.compare(&corpus);
+    compared.report(&corpus);
+    let corpus = corpus.keeping(&compared.images)?;
+    let storage = Storage { caches: &caches, on_bad: OnBadImage::Error };
+    embed_photos(opened, corpus, compared.hashes, &storage, ctx)
 }
 
 /// A corpus embedded by an encoder that is open already. `cache` is the folder that keeps computed
@@ -49,28 +110,66 @@ pub fn embed_corpus_with(
     on_bad: OnBadImage,
     ctx: &Context,
 ) -> Result<EmbeddedCorpus> {
+    embed_opened(&BeforeEmbedding::NOTHING, encoder, corpus, &Storage { caches: &[cache], on_bad }, ctx)
+}
+
+/// The encoder, and the images of a corpus that the experiment keeps.
+fn open_both(
+    checks: &BeforeEmbedding,
+    data: &Data,
+    encoder: &Encoder,
+    all: Corpus,
+    ctx: &Context,
+) -> Result<(Arc<dyn DualEncoder>, Corpus)> {
+    let kept = all.proportional(data.limit);
+    let corpus = all.keeping(&kept)?;
+    (checks.corpus)(&corpus)?;
+    let root = Path::new(&data.root);
+    let source = EncoderSource { section: encoder, root, corpus: &all, kept: &kept, ctx };
+    let opened = (encoder.kind.open)(&source)?;
+    (checks.encoder)(&*opened)?;
+    Ok((opened, corpus))
+}
+
+fn embed_opened(
+    checks: &BeforeEmbedding,
+    encoder: Arc<dyn DualEncoder>,
+    corpus: Corpus,
+    storage: &Storage,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
     if let Some(embeddings) = encoder.corpus_rows() {
-        return Ok(EmbeddedCorpus { corpus, embeddings, encoder, photos: Vec::new(), cache: None });
+        (checks.photos)(&corpus, &[])?;
+        return Ok(ready_made(encoder, corpus, embeddings));
     }
-    verify::photos_are_there(&corpus, on_bad)?;
-    let photos = photos_of(&corpus, corpus.images())?;
-    let hashes = photos::hashes(&photos);
-    let cache = EmbeddingCache::new(cache, &*encoder, &corpus, &hashes);
-    ctx.comm.agree("photos, captions or encoder: do all hosts see the same?", cache.key_bits())?;
-    let (kept, corpus, embeddings) = match read_on_all_ranks(&cache, &corpus, &ctx.comm) {
-        Some((kept, embeddings)) => {
-            report_skipped(corpus.len() - kept.len(), on_bad)?;
-            let corpus = corpus.keeping(&kept)?;
-            (kept, corpus, embeddings)
-        }
-        None => embed_and_keep(&*encoder, &corpus, &photos, &cache, on_bad, ctx)?,
-    };
+    verify::photos_are_there(&corpus, storage.on_bad)?;
+    let hashes = photos::hashes(&photos_of(&corpus, corpus.images())?);
+    (checks.photos)(&corpus, &hashes)?;
+    embed_photos(encoder, corpus, hashes, storage, ctx)
+}
+
+fn ready_made(encoder: Arc<dyn DualEncoder>, corpus: Corpus, embeddings: Arc<Embeddings>) -> EmbeddedCorpus {
+    EmbeddedCorpus { corpus, embeddings, encoder, photos: Vec::new(), cache: None }
+}
+
+/// Embeds a corpus whose photos have these hashes.
+fn embed_photos(
+    encoder: Arc<dyn DualEncoder>,
+    corpus: Corpus,
+    hashes: Vec<Option<PhotoHash>>,
+    storage: &Storage,
+    ctx: &Context,
+) -> Result<EmbeddedCorpus> {
+    let key = EmbeddingKey::new(&*encoder, &corpus, &hashes);
+    ctx.comm.agree("photos, captions or encoder: do all hosts see the same?", key.bits())?;
+    let work = Work { encoder: &*encoder, storage, ctx };
+    let (kept, corpus, embeddings) = work.embed(&corpus, &hashes)?;
     Ok(EmbeddedCorpus {
+        photos: kept.into_iter().map(|image| hashes[image.row()]).collect(),
+        cache: storage.caches.last().map(|cache| cache.join(key.name())),
         corpus,
         embeddings: Arc::new(embeddings),
         encoder,
-        photos: kept.into_iter().map(|image| hashes[image.row()]).collect(),
-        cache: Some(cache.path().to_owned()),
     })
 }
 
@@ -84,73 +183,129 @@ fn open_all(data: &Data, ctx: &Context) -> Result<Corpus> {
     })
 }
 
-/// The cached embeddings; `None` on all ranks when one of them has none, since all must then embed their
-/// shares.
-fn read_on_all_ranks(
-    cache: &EmbeddingCache,
-    corpus: &Corpus,
-    comm: &Comm,
-) -> Option<(Vec<ImageIdx>, Embeddings)> {
-    comm.all_or_none(cache.read(corpus))
+/// What a corpus is embedded with.
+struct Work<'a> {
+    encoder: &'a dyn DualEncoder,
+    storage: &'a Storage<'a>,
+    ctx: &'a Context,
 }
 
-/// Embeds the images with readable photos and their captions, and writes the cache. Returns these images as
-/// positions in `corpus`, the corpus of them alone, and their embeddings.
-fn embed_and_keep(
-    encoder: &dyn DualEncoder,
-    corpus: &Corpus,
-    photos: &[Photo],
-    cache: &EmbeddingCache,
-    on_bad: OnBadImage,
-    ctx: &Context,
-) -> Result<(Vec<ImageIdx>, Corpus, Embeddings)> {
-    let comm = &ctx.comm;
-    let bar = ctx.bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
-    // The bar of one rank stands for all: they advance together.
-    let advance = |count: usize| bar.inc((count * comm.size()) as u64);
-    let (kept, images) = embed_images(encoder, photos, on_bad, comm, &advance)?;
-    if comm.size() > 1 {
-        name_skipped(corpus, &kept);
+impl Work<'_> {
+    /// Embeds the images with readable photos and their captions. Returns these images as positions in `corpus`, the
+    /// corpus of them alone, and their embeddings.
+    fn embed(
+        &self,
+        corpus: &Corpus,
+        hashes: &[Option<PhotoHash>],
+    ) -> Result<(Vec<ImageIdx>, Corpus, Embeddings)> {
+        let comm = &self.ctx.comm;
+        let photos = photos_of(corpus, corpus.images())?;
+        let bar = self.ctx.bar(photos.len() + corpus.captions().len(), "encoding photos and captions");
+        // The bar of one rank stands for all: they advance together.
+        let advance = |count: usize| bar.inc((count * comm.size()) as u64);
+        let (kept, images) = self.images(&photos, hashes, &advance)?;
+        if comm.size() > 1 {
+            name_skipped(corpus, &kept);
+        }
+        let corpus = corpus.keeping(&kept)?;
+        let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
+        if comm.is_first() {
+            self.encoder.report_cut_captions(&captions)?;
+        }
+        let captions =
+            comm.gather_shares(captions.len(), |share| self.captions(&captions[share], &advance))?;
+        bar.finish_and_clear();
+        Ok((kept, corpus, Embeddings { images, captions }))
     }
-    let corpus = corpus.keeping(&kept)?;
-    let captions = embed_captions(encoder, &corpus, comm, &advance)?;
-    bar.finish_and_clear();
-    let embeddings = Embeddings { images, captions };
-    if comm.is_first() {
-        cache.write(&kept, &embeddings)?;
+
+    /// The images whose photos can be read, and their rows; each rank embeds its share.
+    fn images(
+        &self,
+        photos: &[Photo],
+        hashes: &[Option<PhotoHash>],
+        advance: Advance,
+    ) -> Result<(Vec<ImageIdx>, Matrix)> {
+        let comm = &self.ctx.comm;
+        let share = comm.share(photos.len());
+        let own = &photos[share.clone()];
+        let batches =
+            Batches::new(hashes[share.clone()].to_vec(), in_order(own.len(), self.encoder.photo_batch()));
+        let mut faults: Vec<Result<()>> = own.iter().map(|_| Ok(())).collect();
+        let rows = self.rows("photos", &batches, advance, &mut |missing, rows| {
+            let photos: Vec<Photo> = missing.iter().map(|&item| own[item].clone()).collect();
+            let embedded = self.encoder.photos(&photos, PhotoView::PLAIN, advance)?;
+            for (&item, row) in missing.iter().zip(embedded) {
+                match row {
+                    Ok(row) => rows.set(item, &row),
+                    // Stops at once, before the other photos are embedded.
+                    fault if self.storage.on_bad == OnBadImage::Error => {
+                        return split_readable(vec![fault], self.storage.on_bad).map(drop);
+                    }
+                    fault => faults[item] = fault.map(drop),
+                }
+            }
+            Ok(())
+        })?;
+        let (kept, _) = split_readable(faults, self.storage.on_bad)?;
+        let own_rows = if kept.len() == own.len() { rows.rows } else { rows.rows.select(&kept) };
+        let kept: Vec<usize> = kept.into_iter().map(|item| share.start + item).collect();
+        let (kept, rows) = gather_rows(&kept, &own_rows, photos.len(), comm);
+        Ok((kept.into_iter().map(ImageIdx::from).collect(), rows))
     }
-    Ok((kept, corpus, embeddings))
+
+    /// The rows of captions.
+    fn captions(&self, captions: &[&str], advance: Advance) -> Result<Matrix> {
+        let hash = |caption: &&str| Some(ItemHash::from(blake3::hash(caption.as_bytes())));
+        let batches =
+            Batches::new(captions.iter().map(hash).collect(), self.encoder.caption_batches(captions)?);
+        let rows = self.rows("captions", &batches, advance, &mut |missing, rows| {
+            let texts: Vec<&str> = missing.iter().map(|&item| captions[item]).collect();
+            let embedded = self.encoder.texts(&texts, advance)?;
+            missing.iter().zip(embedded.iter()).for_each(|(&item, row)| rows.set(item, row));
+            Ok(())
+        })?;
+        Ok(rows.rows)
+    }
+
+    /// The rows of the items: the cached ones, and those that `embed` computes for the missing items of each batch.
+    fn rows(
+        &self,
+        kind: &str,
+        batches: &Batches,
+        advance: Advance,
+        embed: &mut dyn FnMut(&[usize], &mut Rows) -> Result<()>,
+    ) -> Result<Rows> {
+        let cache = RowCache::new(self.storage.caches, self.encoder, kind);
+        let mut rows = cache.find(batches);
+        advance(rows.found());
+        if rows.of_other_batches() > 0 {
+            tracing::debug!(
+                "{} of {} cached {kind} come from other batches",
+                rows.of_other_batches(),
+                batches.items()
+            );
+        }
+        let mut writer = cache.writer();
+        for (id, items) in batches.iter() {
+            let missing: Vec<usize> = items.iter().copied().filter(|&item| rows.is_missing(item)).collect();
+            if !missing.is_empty() {
+                embed(&missing, &mut rows)?;
+                let embedded: Vec<usize> =
+                    missing.into_iter().filter(|&item| !rows.is_missing(item)).collect();
+                writer.append(batches, id, &embedded, &rows);
+            }
+        }
+        Ok(rows)
+    }
 }
 
-/// The images whose photos can be read, and their rows; each rank embeds its share.
-fn embed_images(
-    encoder: &dyn DualEncoder,
-    photos: &[Photo],
-    on_bad: OnBadImage,
-    comm: &Comm,
-    advance: Advance,
-) -> Result<(Vec<ImageIdx>, Matrix)> {
-    let share = comm.share(photos.len());
-    let rows = encoder.photos(&photos[share.clone()], PhotoView::PLAIN, advance)?;
-    let (positions, rows) = split_readable(rows, on_bad)?;
-    let rows = Matrix::new(encoder.width(), rows.concat());
-    let readable: Vec<usize> = positions.into_iter().map(|position| share.start + position).collect();
-    let (kept, rows) = gather_rows(&readable, &rows, photos.len(), comm);
-    Ok((kept.into_iter().map(ImageIdx::from).collect(), rows))
-}
-
-fn embed_captions(
-    encoder: &dyn DualEncoder,
-    corpus: &Corpus,
-    comm: &Comm,
-    advance: Advance,
-) -> Result<Matrix> {
-    let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
-    comm.gather_shares(captions.len(), |share| encoder.texts(&captions[share], advance))
+/// `count` items in their order, `batch` at once.
+fn in_order(count: usize, batch: usize) -> Vec<Vec<usize>> {
+    (0..count).collect::<Vec<_>>().chunks(batch.max(1)).map(<[usize]>::to_vec).collect()
 }
 
 /// Logs the images that any rank skipped: each rank has logged its own photos only.
 fn name_skipped(corpus: &Corpus, kept: &[ImageIdx]) {
     let skipped = corpus.images().filter(|image| kept.binary_search(image).is_err());
-    skipped.for_each(|image| tracing::warn!("left out: {}", corpus.id(image)));
+    skipped.for_each(|image| tracing::warn!("left out: {}", escaped(corpus.id(image))));
 }

@@ -20,8 +20,16 @@ pub struct EmbeddedCorpus {
     pub encoder: Arc<dyn DualEncoder>,
     /// The hash of each image's photo, in the order of the corpus; empty when there are no photos.
     pub photos: Vec<Option<PhotoHash>>,
-    /// The file that keeps the embeddings; `None` when the encoder had them ready-made.
+    /// The start of the names of files that keep further embeddings of this corpus; `None` when the encoder had the
+    /// embeddings ready-made.
     pub cache: Option<PathBuf>,
+}
+
+impl EmbeddedCorpus {
+    /// Whether the embeddings were computed from photos.
+    pub fn has_photos(&self) -> bool {
+        !self.photos.is_empty()
+    }
 }
 
 /// The photos of some images.

@@ -10,22 +10,24 @@
 //!
 //! Caption batching is in [`embed_in_batches`](mod@embed_in_batches), the treatment of photos that cannot be
 //! read in [`unreadable_photos`]; an implementation calls these and adds none of its own. An encoder that can
-//! be trained with the decoder also implements [`TrainableDualEncoder`] and returns it from
-//! [`DualEncoder::trainable`].
+//! be trained with the decoder also implements [`TrainableDualEncoder`], returns it from
+//! [`DualEncoder::trainable`] and says so in [`DualEncoder::check_trainable`].
 //!
 //! Errors: tensor operations fail only when the device does.
 
+pub mod before_embedding;
 pub mod clip;
 pub mod contrastive_loss;
 pub mod embed_corpus;
 pub mod embed_in_batches;
 pub mod embedded_corpus;
-mod embedding_cache;
+mod embedding_key;
 mod gather_rows;
 pub mod photo_view;
 pub mod precomputed_features;
 pub mod pretrain_settings;
 pub mod regularization;
+pub mod row_cache;
 pub mod settings;
 pub mod trainable_dual_encoder;
 pub mod trainable_layers;
@@ -37,7 +39,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use photo_view::{MirrorTta, PhotoView};
-pub use trainable_dual_encoder::{TrainableDualEncoder, TrainableSettings};
+pub use trainable_dual_encoder::{TrainableDualEncoder, TrainableSettings, TrainableTowers};
 
 use crate::context::Context;
 use crate::data::corpus::Corpus;
@@ -67,6 +69,28 @@ pub trait DualEncoder: Send + Sync {
     /// When the encoder embeds nothing new.
     fn photos(&self, photos: &[Photo], view: PhotoView, advance: Advance) -> Result<Vec<Result<Vec<f32>>>>;
 
+    /// The captions in the batches in which [`DualEncoder::texts`] embeds them, each by its position. The rows of a
+    /// batch are the same when it is embedded by itself.
+    ///
+    /// # Errors
+    /// When a caption is blank.
+    fn caption_batches(&self, captions: &[&str]) -> Result<Vec<Vec<usize>>> {
+        Ok(vec![(0..captions.len()).collect()])
+    }
+
+    /// Logs how many of these captions are longer than the encoder reads, if any are.
+    ///
+    /// # Errors
+    /// When a caption is blank.
+    fn report_cut_captions(&self, _captions: &[&str]) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many photos [`DualEncoder::photos`] embeds at once, in order.
+    fn photo_batch(&self) -> usize {
+        usize::MAX
+    }
+
     /// Width of a row.
     fn width(&self) -> usize;
 
@@ -83,14 +107,26 @@ pub trait DualEncoder: Send + Sync {
         true
     }
 
+    /// Checks, before anything is embedded, that these layers can be trained.
+    ///
+    /// # Errors
+    /// As [`DualEncoder::trainable`].
+    fn check_trainable(&self, _: TrainableTowers) -> Result<()> {
+        Err(cannot_be_trained())
+    }
+
     /// A second copy in which the chosen layers are variables, for training.
     ///
     /// # Errors
     /// When the encoder cannot be trained, or a tower has fewer blocks than are to be trained.
     fn trainable(&self, settings: &TrainableSettings) -> Result<Box<dyn TrainableDualEncoder>> {
         let TrainableSettings { .. } = settings;
-        Err(Error::input("this encoder cannot be trained; set tune.text and tune.image to \"none\""))
+        Err(cannot_be_trained())
     }
+}
+
+fn cannot_be_trained() -> Error {
+    Error::input("this encoder cannot be trained; set tune.text and tune.image to \"none\"")
 }
 
 /// What an encoder is opened from.

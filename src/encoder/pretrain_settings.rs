@@ -2,7 +2,7 @@
 
 use crate::config_schema::section;
 use crate::config_schema::shared_limits::{
-    DECAY, DROPOUT, HEADS, LAYERS, NORM, PAIRED_BATCH, PATH, RATE, SOME_PATH, STEPS, STEPS_OR_NONE,
+    DECAY, DROPOUT, HEADS, LAYERS, NORM, PAIRED_BATCH, PATH, RATE, REVISION, SOME_PATH, STEPS, STEPS_OR_NONE,
     WEIGHT_DECAY, WIDTH,
 };
 use crate::nn::lr_schedule::LrSchedule;
@@ -15,7 +15,7 @@ section! {
         /// The CLIP whose weights are tuned: a local folder, or a hub id `org/name`. Empty: random weights.
         init: String = "" in PATH;
         /// The revision of a hub id: a branch, a tag or a commit.
-        revision: String = "main" in SOME_PATH;
+        revision: String = "main" in REVISION;
         /// Width of both towers. `heads` divides it.
         width: usize = 128 in WIDTH;
         /// Number of transformer blocks of the image tower.

@@ -1,7 +1,7 @@
 //! `[encoder]`: what turns captions and photos into embeddings.
 
 use super::{ENCODERS, EncoderSpec};
-use crate::config_schema::shared_limits::{BATCH, SOME_PATH};
+use crate::config_schema::shared_limits::{BATCH, REVISION, SOME_PATH};
 use crate::config_schema::{named_entry_choice, section};
 
 named_entry_choice! {
@@ -17,7 +17,7 @@ section! {
         /// The model: a local folder, or a hub id `org/name`. Unused with `features`.
         path: String = "data/scenes-clip" in SOME_PATH, affects(embeddings, settings);
         /// The revision of a hub id: a branch, a tag or a commit.
-        revision: String = "main" in SOME_PATH, affects(embeddings, settings);
+        revision: String = "main" in REVISION, affects(embeddings, settings);
         /// Number of photos or captions that are encoded at once.
         batch: usize = 64 in BATCH;
         /// The folder that keeps computed embeddings.

@@ -37,25 +37,10 @@ pub fn split_readable<T>(photos: Vec<Result<T>>, on_bad: OnBadImage) -> Result<(
         }
     }
     errors.iter().take(NAMED).for_each(|error| tracing::warn!("skipped: {error}"));
-    report_skipped(errors.len(), on_bad)?;
-    Ok((positions, readable))
-}
-
-/// Logs how many images were left out.
-///
-/// # Errors
-/// When there are any and `on_bad` does not allow it.
-pub fn report_skipped(count: usize, on_bad: OnBadImage) -> Result<()> {
-    match (count, on_bad) {
-        (0, _) => Ok(()),
-        (_, OnBadImage::Skip) => {
-            tracing::warn!("{count} images were left out: their photos cannot be read");
-            Ok(())
-        }
-        (_, OnBadImage::Error) => Err(Error::input(format!(
-            "{count} photos could not be read; mend them, or set data.on_bad_image = \"skip\" to leave them out"
-        ))),
+    if !errors.is_empty() {
+        tracing::warn!("{} images were left out: their photos cannot be read", errors.len());
     }
+    Ok((positions, readable))
 }
 
 /// Embeds the readable ones of decoded photos in one call; each unreadable one keeps its error.

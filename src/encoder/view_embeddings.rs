@@ -126,8 +126,10 @@ fn embed_view(
         let rows = encoder.photos(&photos[share.clone()], second_view, advance)?;
         Ok(Matrix::new(encoder.width(), rows.into_iter().collect::<Result<Vec<_>>>()?.concat()))
     })?;
-    if comm.is_first() {
-        cache.write(view, &rows)?;
+    if comm.is_first()
+        && let Err(error) = cache.write(view, &rows)
+    {
+        tracing::warn!("second views are not kept, and the next command computes them again: {error}");
     }
     Ok(rows)
 }

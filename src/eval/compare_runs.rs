@@ -14,6 +14,7 @@ use super::published_results::Published;
 use super::report::{CUTOFFS, Report, Row};
 use super::row_setting::{Gallery, QueryKind, Regime};
 use crate::error::{Error, Result};
+use crate::escape::shown;
 use crate::retriever::ranking_stage::Stage;
 use crate::run_folder::RunFolder;
 
@@ -82,7 +83,7 @@ pub fn read(runs: &[PathBuf], dataset: Option<&str>) -> Result<Vec<NamedReport>>
             named.push((path.display().to_string(), Report::read(&file)?));
         }
         if named.len() == before {
-            let what = format!("holds no report; make one with dsi eval --run {}", path.display());
+            let what = format!("holds no report; make one with dsi eval --run {}", shown(path));
             return Err(Error::file(path, what));
         }
     }

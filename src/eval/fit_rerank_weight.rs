@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::query_sets::{self, QuerySet};
-use crate::data::settings::Split;
+use crate::data::corpus::{Corpus, Split};
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;
@@ -24,14 +24,26 @@ const STEPS: u32 = 20;
 /// # Errors
 /// When there is no val split, or a search fails.
 pub fn rerank_weight(run: &RetrieverFactory) -> Result<f64> {
-    let gallery = run.prepared().corpus.images_in(Split::Val);
-    if gallery.is_empty() {
+    let corpus = &run.prepared().corpus;
+    require(corpus)?;
+    let gallery = corpus.images_in(Split::Val);
+    let captions = query_sets::captions(run, Split::Val)?;
+    let weight = best_weight(&reranked_beam(run, &gallery), &captions)?;
+    tracing::info!("the exact cosine counts {weight} in a fused score, fitted on val");
+    Ok(weight)
+}
+
+/// Checks that there are val images to fit the weight on.
+///
+/// # Errors
+/// When there are none.
+pub fn require(corpus: &Corpus) -> Result<()> {
+    if corpus.images_in(Split::Val).is_empty() {
         return Err(Error::input(
             "search.fit_rerank fits on val, and the corpus has no images there: set it to false",
         ));
     }
-    let captions = query_sets::captions(run, Split::Val)?;
-    best_weight(&reranked_beam(run, &gallery), &captions)
+    Ok(())
 }
 
 /// The weight with the largest mean of R@1, R@5 and R@10 over these queries, for any retriever and any
@@ -54,7 +66,6 @@ struct Fitted {
 /// # Errors
 /// When the file cannot be written.
 pub fn write(run: &RunFolder, rerank_weight: f64) -> Result<()> {
-    tracing::info!("the exact cosine counts {rerank_weight} in a fused score, fitted on val");
     file_io::write_json(&run.fitted(), &Fitted { version: VERSION, rerank_weight })
 }
 

@@ -1,5 +1,5 @@
 //! The rows of a report: runs each query set through each retriever on each gallery, computes the figures and
-//! writes the ranked lists.
+//! keeps the ranked lists for the files.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use super::galleries::GalleryFolds;
 use super::gather_results;
 use super::image_to_text::image_to_text;
+use super::pending_files::{PendingFile, PendingFiles};
 use super::protocol::Protocol;
 use super::query_outcomes::QueryOutcomes;
 use super::query_sets::QuerySet;
@@ -32,8 +33,10 @@ pub struct RowMeasurer<'a> {
     pub retrievers: Vec<&'a RetrieverSpec>,
     /// What retrievers are built from.
     pub run: &'a RetrieverFactory<'a>,
-    /// Where lists go.
+    /// The files that lists go to.
     pub files: ReportFiles<'a>,
+    /// Those that are still to be written: by the first rank alone.
+    pub pending: PendingFiles,
     /// The ranks that share the queries.
     pub comm: &'a Comm,
 }
@@ -63,11 +66,12 @@ impl<'a> RowMeasurer<'a> {
     /// baseline.
     ///
     /// # Errors
-    /// When a retriever fails or a file cannot be written.
-    pub fn rows(&self, set: &QuerySet, gallery: &GalleryFolds, bar: &ProgressBar) -> Result<Vec<Row>> {
-        self.files.write_qrels(set, gallery)?;
+    /// When a retriever fails.
+    pub fn rows(&mut self, set: &QuerySet, gallery: &GalleryFolds, bar: &ProgressBar) -> Result<Vec<Row>> {
+        self.keep(self.files.qrels(set, gallery));
         let mut measured = Vec::new();
-        for spec in self.answering(set.kind) {
+        let answering: Vec<&RetrieverSpec> = self.answering(set.kind).collect();
+        for spec in answering {
             measured.push(self.measure(spec, set, gallery)?);
             bar.inc(1);
         }
@@ -76,8 +80,15 @@ impl<'a> RowMeasurer<'a> {
         Ok(measured.into_iter().map(|measured| measured.row).collect())
     }
 
+    /// Keeps files of the first rank; all ranks have the same lists.
+    fn keep(&mut self, files: Vec<PendingFile>) {
+        if self.comm.is_first() {
+            files.into_iter().for_each(|file| self.pending.push(file));
+        }
+    }
+
     fn measure(
-        &self,
+        &mut self,
         spec: &'a RetrieverSpec,
         set: &QuerySet,
         gallery: &GalleryFolds,
@@ -88,7 +99,7 @@ impl<'a> RowMeasurer<'a> {
             ms_per_query: 1000.0 * returned.seconds / set.queries.len() as f64,
             ..self.setting(spec.retriever, spec.stage, set.kind, gallery)
         };
-        self.files.write_run(&setting, &set.ids, &returned.lists)?;
+        self.keep(vec![self.files.run(&setting, &set.ids, returned.lists)]);
         Ok(Measured { spec, row: self.row(setting, &returned.outcomes)?, outcomes: returned.outcomes })
     }
 
@@ -149,16 +160,16 @@ impl<'a> RowMeasurer<'a> {
     /// The row of exact search for captions by photos.
     ///
     /// # Errors
-    /// When a file cannot be written.
-    pub fn image_to_text_row(&self, photos: &QuerySet, gallery: &GalleryFolds) -> Result<Row> {
+    /// As [`Row::measure`].
+    pub fn image_to_text_row(&mut self, photos: &QuerySet, gallery: &GalleryFolds) -> Result<Row> {
         let found = image_to_text(self.run.prepared(), photos, gallery, self.protocol.section.depth);
         let setting = Setting {
             embeddings_scored: found.embeddings_scored as f64,
             ms_per_query: found.ms_per_query,
             ..self.setting("dense", Stage::Exact, QueryKind::ImageToCaption, gallery)
         };
-        self.files.write_caption_run(&setting, &photos.ids, &found.lists)?;
-        self.files.write_caption_qrels(&setting, &photos.gold, gallery)?;
+        self.keep(vec![self.files.caption_run(&setting, &photos.ids, &found.lists)]);
+        self.keep(self.files.caption_qrels(&setting, &photos.gold, gallery));
         self.row(setting, &found.outcomes)
     }
 

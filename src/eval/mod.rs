@@ -4,6 +4,8 @@
 //! query_sets × galleries × retrievers ─ measure_rows ─▶ report, run and qrels files
 //! ```
 //!
+//! An [`Evaluation`] is printed before its files are written.
+//!
 //! [`compare_runs`] compares several reports with each other and with [`published_results`].
 
 pub mod bootstrap;
@@ -14,6 +16,7 @@ mod gather_results;
 pub mod image_to_text;
 pub mod measure_rows;
 pub mod memorisation;
+pub mod pending_files;
 pub mod protocol;
 pub mod published_results;
 pub mod query_outcomes;
@@ -27,43 +30,85 @@ pub mod settings;
 pub mod significance;
 pub mod trec_files;
 
+use std::path::{Path, PathBuf};
+
 use crate::context::Context;
 use crate::error::Result;
 use crate::retriever::generative_variants::DECODER;
 use crate::retriever::ranking_stage::Stage;
 use crate::retriever::{RetrieverFactory, RetrieverSpec, registry};
 use crate::run_folder::RunFolder;
+use crate::run_lock::RunLock;
 pub use galleries::require;
 use measure_rows::RowMeasurer;
+use pending_files::PendingFiles;
 pub use protocol::Protocol;
 use query_sets::QuerySet;
 use report::Report;
-use row_setting::Gallery;
 use run_and_qrels_files::{ReportFiles, report_path};
 
-/// Measures the retrievers of a table, those that the run has, on the split that the configuration names.
-/// Writes the report, and for each row a run file and its qrels, into the run folder. Each rank answers a
-/// share of the queries; all but the first are given a folder that is thrown away.
+/// What an evaluation found, and its files, which are still to be written.
+pub struct Evaluation {
+    /// The figures.
+    pub report: Report,
+    path: PathBuf,
+    files: PendingFiles,
+    /// The re-ranking weight that was fitted for the run, and where it is kept.
+    fitted: Option<(RunFolder, f64)>,
+    /// Whether this is the first rank, which writes for all.
+    writes: bool,
+}
+
+impl Evaluation {
+    /// With a re-ranking weight that was fitted for this run.
+    #[must_use]
+    pub fn with_fitted(self, fitted: Option<(RunFolder, f64)>) -> Self {
+        Self { fitted, ..self }
+    }
+
+    /// Writes the fitted weight, the run and qrels files, and last the report. Only the first rank writes.
+    ///
+    /// # Errors
+    /// When a file cannot be written: it is named.
+    pub fn write(self) -> Result<()> {
+        if !self.writes {
+            return Ok(());
+        }
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        // Without the lock, the files below say what cannot be written.
+        let _lock = RunLock::wait(folder, "an evaluation").ok();
+        if let Some((run, weight)) = &self.fitted {
+            fit_rerank_weight::write(run, *weight)?;
+        }
+        self.files.write()?;
+        self.report.write(&self.path)
+    }
+}
+
+/// Measures the retrievers of a table, those that the run has, on the split that the configuration names. The
+/// report, and for each row a run file and its qrels, are for the folder; [`Evaluation::write`] writes them.
+/// Each rank answers a share of the queries.
 ///
 /// # Errors
-/// When the split is empty, a retriever fails or the disk is full.
+/// When the split is empty or a retriever fails.
 pub fn evaluate(
     protocol: &Protocol,
     table: &[&RetrieverSpec],
     run: &RetrieverFactory,
     folder: &RunFolder,
     ctx: &Context,
-) -> Result<Report> {
+) -> Result<Evaluation> {
     let (corpus, section) = (&run.prepared().corpus, protocol.section);
     let galleries = galleries::galleries(section, corpus)?;
     let photos = query_sets::photos(run, &corpus.images_in(section.split))?;
     let sets = query_sets(protocol, run, &photos)?;
     let main = (galleries[0].gallery, last_stage(table, run));
-    let measurer = RowMeasurer {
+    let mut measurer = RowMeasurer {
         protocol,
         retrievers: table.iter().copied().filter(|spec| spec.is_available(run)).collect(),
         run,
-        files: files(protocol, run, folder, main),
+        files: ReportFiles::new(protocol.dataset, section.split.word(), main, corpus),
+        pending: PendingFiles::new(folder.eval(), corpus),
         comm: &ctx.comm,
     };
     let mut report = empty_report(protocol);
@@ -80,8 +125,9 @@ pub fn evaluate(
     }
     report.memorisation = Some(memorisation::memorisation(run)?);
     bar.finish_and_clear();
-    report.write(&report_path(&folder.eval(), protocol.dataset, section.split.word()))?;
-    Ok(report)
+    let path = report_path(&folder.eval(), protocol.dataset, section.split.word());
+    let (files, writes) = (measurer.pending, ctx.comm.is_first());
+    Ok(Evaluation { report, path, files, fitted: None, writes })
 }
 
 /// All queries of an evaluation, in the order of the report.
@@ -97,16 +143,6 @@ fn query_sets(protocol: &Protocol, run: &RetrieverFactory, photos: &QuerySet) ->
 /// The last generative stage that is measured.
 fn last_stage(table: &[&RetrieverSpec], run: &RetrieverFactory) -> Stage {
     registry::default_for_search(table, run).unwrap_or(&DECODER).stage
-}
-
-fn files<'a>(
-    protocol: &Protocol,
-    run: &'a RetrieverFactory,
-    folder: &RunFolder,
-    main: (Gallery, Stage),
-) -> ReportFiles<'a> {
-    let split = protocol.section.split.word();
-    ReportFiles::new(folder.eval(), protocol.dataset, split, main, &run.prepared().corpus)
 }
 
 fn empty_report(protocol: &Protocol) -> Report {

@@ -5,35 +5,59 @@ use super::published_results::Published;
 use super::report::{CUTOFFS, Report, Row};
 use super::row_setting::{Gallery, QueryKind};
 use super::significance::Difference;
-use crate::markdown_table::{Align, Table};
+use crate::markdown_table::{Column, Table};
 
-/// A column of a report: its title, its alignment, and its cell in a row.
-type Column = (&'static str, Align, fn(&Row) -> String);
+/// A column of a report, and its cell in a row.
+type ReportColumn = (Column, fn(&Row) -> String);
 
-const REPORT_COLUMNS: [Column; 14] = [
-    ("retriever", Align::Left, |row| row.retriever.clone()),
-    ("stage", Align::Left, |row| row.stage.to_string()),
-    ("query", Align::Left, |row| row.query.to_string()),
-    ("gallery", Align::Left, gallery),
-    ("regime", Align::Left, |row| row.regime.to_string()),
-    ("R@1 [95% CI]", Align::Right, recall_with_interval),
-    ("R@5", Align::Right, |row| percent(row.recall.get(&5))),
-    ("R@10", Align::Right, |row| percent(row.recall.get(&10))),
-    ("MRR@10", Align::Right, |row| format!("{:.3}", row.mrr10)),
-    ("nDCG@10", Align::Right, |row| format!("{:.3}", row.ndcg10)),
-    ("median rank", Align::Right, |row| row.median_rank.to_string()),
-    ("images", Align::Right, |row| row.images.to_string()),
-    ("touched", Align::Right, |row| format!("{:.0}", row.embeddings_scored)),
-    ("ms/query", Align::Right, |row| format!("{:.2}", row.ms_per_query)),
-];
+/// The columns that [`report_table`] has by default; the differences come after them.
+pub const USUAL_COLUMNS: usize = 14;
 
-/// The rows of a report in their order; recall in percent with one decimal.
+/// With those of the differences.
+const ALL_COLUMNS: usize = USUAL_COLUMNS + 4;
+
+/// The columns of a report with their cells: the usual ones, then the differences from dense search.
+fn report_columns() -> [ReportColumn; ALL_COLUMNS] {
+    let (words, numbers) = (Column::words, Column::numbers);
+    [
+        (words("retriever").kept(0), |row| row.retriever.clone()),
+        (words("stage").kept(2), |row| row.stage.to_string()),
+        (words("query").kept(3).narrowest(16), |row| row.query.to_string()),
+        (words("gallery").kept(4), gallery),
+        (words("regime").kept(14), |row| row.regime.to_string()),
+        (numbers("R@1").titled("R@1 [95% CI]").kept(1).interval_kept(7), recall_with_interval),
+        (numbers("R@5").kept(6), |row| percent(row.recall.get(&5))),
+        (numbers("R@10").kept(5), |row| percent(row.recall.get(&10))),
+        (numbers("MRR@10").kept(10), |row| format!("{:.3}", row.mrr10)),
+        (numbers("nDCG@10").kept(12), |row| format!("{:.3}", row.ndcg10)),
+        (numbers("median rank").kept(13), |row| row.median_rank.to_string()),
+        (numbers("images").kept(8), |row| row.images.to_string()),
+        (numbers("touched").kept(11), |row| format!("{:.0}", row.embeddings_scored)),
+        (numbers("ms/query").kept(9), |row| format!("{:.2}", row.ms_per_query)),
+        (numbers("delta-R@1").titled("Δ R@1 vs dense [95% CI]"), |row| versus_dense(row, 1, 0)),
+        (numbers("p@1").titled("p of Δ R@1"), |row| versus_dense(row, 1, 1)),
+        (numbers("delta-R@10").titled("Δ R@10 vs dense [95% CI]"), |row| versus_dense(row, 10, 0)),
+        (numbers("p@10").titled("p of Δ R@10"), |row| versus_dense(row, 10, 1)),
+    ]
+}
+
+/// The columns of [`report_table`].
+pub fn columns() -> Vec<Column> {
+    report_columns().into_iter().map(|(column, _)| column).collect()
+}
+
+/// The rows of a report in their order, with all columns; recall in percent with one decimal.
 pub fn report_table(report: &Report) -> Table {
-    let mut table = Table::new(REPORT_COLUMNS.map(|(title, align, _)| (title, align)));
+    let mut table = Table::new(columns());
     for row in &report.rows {
-        table.push(REPORT_COLUMNS.map(|(_, _, text)| text(row)));
+        table.push(report_columns().iter().map(|(_, cell)| cell(row)));
     }
     table
+}
+
+/// The difference from dense search at a cut-off, or (`part` 1) its p-value.
+fn versus_dense(row: &Row, cutoff: usize, part: usize) -> String {
+    difference(row.versus_dense.get(&cutoff))[part].clone()
 }
 
 /// Recall of each row minus that of the dense row for the same captions; none when no row has a difference.
@@ -46,10 +70,9 @@ pub fn difference_table(report: &Report) -> Option<Table> {
         .collect();
     let first = compared.first()?;
     let cutoffs: Vec<usize> = first.versus_dense.keys().copied().collect();
-    let titles: Vec<String> = cutoffs.iter().map(|k| format!("Δ R@{k} vs dense [95% CI]")).collect();
-    let figures = titles.iter().flat_map(|title| [(title.as_str(), Align::Right), ("p", Align::Right)]);
-    let names = ["retriever", "stage", "query", "gallery"].map(|title| (title, Align::Left));
-    let mut table = Table::new(names.into_iter().chain(figures));
+    let names = [("retriever", 0), ("stage", 2), ("query", 7), ("gallery", 3)];
+    let names = names.map(|(name, kept)| Column::words(name).kept(kept));
+    let mut table = Table::new(names.into_iter().chain(cutoffs.iter().flat_map(|k| difference_columns(*k))));
     for row in compared {
         let names = [row.retriever.clone(), row.stage.to_string(), row.query.to_string(), gallery(row)];
         let figures = cutoffs.iter().flat_map(|k| difference(row.versus_dense.get(k)));
@@ -58,11 +81,37 @@ pub fn difference_table(report: &Report) -> Option<Table> {
     Some(table)
 }
 
+/// The columns of the differences at a cut-off; those at 1 are the most important.
+fn difference_columns(k: usize) -> [Column; 2] {
+    let [delta, p, interval] = if k == 1 { [1, 4, 8] } else { [5, 6, 9] };
+    let title = format!("Δ R@{k} vs dense [95% CI]");
+    let delta = Column::numbers(&format!("delta-R@{k}")).titled(&title).kept(delta).interval_kept(interval);
+    [delta, Column::numbers(&format!("p@{k}")).titled("p").kept(p)]
+}
+
+/// The columns of [`comparison_table`].
+pub fn comparison_columns() -> Vec<Column> {
+    let words = |name, kept| Column::words(name).kept(kept);
+    let recall = |name, kept, deviation| Column::numbers(name).kept(kept).interval_kept(deviation);
+    vec![
+        words("data", 2).narrowest(12).tells_apart(),
+        words("query", 4),
+        words("gallery", 6),
+        words("method", 0).narrowest(16),
+        words("stage", 5),
+        words("regime", 14),
+        Column::numbers("images").kept(12),
+        Column::numbers("seeds").kept(13),
+        recall("R@1", 1, 9),
+        recall("R@5", 8, 11),
+        recall("R@10", 7, 10),
+        words("source", 3).narrowest(12).tells_apart(),
+    ]
+}
+
 /// Runs and published results in one table: a row an experiment, mean ± standard deviation over seeds.
 pub fn comparison_table(blocks: &[Block]) -> Table {
-    let left = ["data", "query", "gallery", "method", "stage", "regime"].map(|title| (title, Align::Left));
-    let right = ["images", "seeds", "R@1", "R@5", "R@10"].map(|title| (title, Align::Right));
-    let mut table = Table::new(left.into_iter().chain(right).chain([("source", Align::Left)]));
+    let mut table = Table::new(comparison_columns());
     for block in blocks {
         block.measured.iter().for_each(|line| table.push(measured_cells(line)));
         let first = &block.measured[0];
@@ -168,5 +217,24 @@ mod tests {
             "1.50",
         ];
         assert_eq!(cells[1..15], expected);
+        let usual = columns();
+        let usual: Vec<&str> = usual[..USUAL_COLUMNS].iter().map(Column::name).collect();
+        assert_eq!((usual[5], usual[13]), ("R@1", "ms/query"), "no difference is among them");
+    }
+
+    #[test]
+    fn the_main_table_fits_eighty_columns() {
+        let mut report = sample();
+        for kind in QueryKind::ALL {
+            report.rows.push(Row { query: kind, ..report.rows[0].clone() });
+        }
+        let usual: Vec<usize> = (0..USUAL_COLUMNS).collect();
+        let (table, left_out) = report_table(&report).with_columns(&usual).fitted(80);
+        let text = table.to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for title in ["| retriever", "| stage", "| query", "| gallery", " R@1 |", " R@5 |", " R@10 |"] {
+            assert!(text.contains(title), "{title}: {text}");
+        }
+        assert!(text.contains("image-to-caption") && left_out.contains(&"ms/query".to_owned()), "{text}");
     }
 }

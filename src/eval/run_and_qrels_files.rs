@@ -5,17 +5,15 @@
 //! figures are means over folds. The main row, captions over the first gallery by the last generative stage,
 //! has its `DATASET-SPLIT.run` and `DATASET-SPLIT.qrels` in the folder of the report, where other programs
 //! look for them.
-//!
-//! Errors: writing fails when the disk does.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::galleries::GalleryFolds;
+use super::pending_files::{CaptionHit, Content, PendingFile};
 use super::query_sets::{QuerySet, caption_id};
 use super::row_setting::{Files, Gallery, QueryKind, Setting};
-use super::trec_files;
 use crate::data::corpus::Corpus;
-use crate::error::Result;
 use crate::ids::ImageIdx;
 use crate::retriever::RankedList;
 use crate::retriever::ranking_stage::Stage;
@@ -27,8 +25,6 @@ pub fn report_path(eval: &Path, dataset: &str, split: &str) -> PathBuf {
 
 /// The files of one evaluation.
 pub struct ReportFiles<'a> {
-    /// The folder of the report.
-    folder: PathBuf,
     /// `DATASET-SPLIT`
     stem: String,
     /// Gallery and stage of the main row.
@@ -37,15 +33,9 @@ pub struct ReportFiles<'a> {
 }
 
 impl<'a> ReportFiles<'a> {
-    /// The files of a report in `folder` about this split of a data set.
-    pub fn new(
-        folder: PathBuf,
-        dataset: &str,
-        split: &str,
-        main: (Gallery, Stage),
-        corpus: &'a Corpus,
-    ) -> Self {
-        Self { folder, stem: format!("{dataset}-{split}"), main, corpus }
+    /// The files of a report about this split of a data set.
+    pub fn new(dataset: &str, split: &str, main: (Gallery, Stage), corpus: &'a Corpus) -> Self {
+        Self { stem: format!("{dataset}-{split}"), main, corpus }
     }
 
     /// The names of the files of a row.
@@ -54,11 +44,11 @@ impl<'a> ReportFiles<'a> {
             QueryKind::Caption if (gallery.gallery, stage) == self.main => format!("{}.run", self.stem),
             _ => format!("{}/{query}.{}.{retriever}-{stage}.run", self.stem, gallery.gallery),
         };
-        Files { run, qrels: self.qrels(query, gallery) }
+        Files { run, qrels: self.qrels_names(query, gallery) }
     }
 
     /// The names of the qrels files of a gallery's folds.
-    fn qrels(&self, query: QueryKind, gallery: &GalleryFolds) -> Vec<String> {
+    fn qrels_names(&self, query: QueryKind, gallery: &GalleryFolds) -> Vec<String> {
         let (stem, count) = (&self.stem, gallery.folds.len());
         match (count, query) {
             (1, QueryKind::Caption) => vec![format!("{stem}.qrels")],
@@ -67,60 +57,59 @@ impl<'a> ReportFiles<'a> {
         }
     }
 
-    /// Writes the lists of a row; `queries` are the names of its queries.
-    pub fn write_run(&self, setting: &Setting, queries: &[String], lists: &[RankedList]) -> Result<()> {
-        let named = |list: &RankedList| -> Vec<(&str, f32)> {
-            list.hits().iter().map(|hit| (self.corpus.id(hit.image), hit.score)).collect()
-        };
-        self.write_lists(setting, queries.iter().zip(lists.iter().map(named)))
+    /// The run file of a row; `queries` are the names of its queries.
+    pub fn run(&self, setting: &Setting, queries: &[String], lists: Vec<RankedList>) -> PendingFile {
+        let content = Content::Images { tag: tag(setting), queries: queries.to_vec(), lists };
+        PendingFile { name: setting.files.run.clone(), content }
     }
 
-    /// Writes lists of captions, each by its position in the corpus.
-    pub fn write_caption_run(
+    /// The run file of a row whose lists hold captions, each by its position in the corpus.
+    pub fn caption_run(
         &self,
         setting: &Setting,
         queries: &[String],
         lists: &[Vec<(usize, f32)>],
-    ) -> Result<()> {
-        let named = |list: &Vec<(usize, f32)>| -> Vec<(String, f32)> {
-            list.iter().map(|&(caption, score)| (caption_id(self.corpus, caption), score)).collect()
+    ) -> PendingFile {
+        let hit = |&(caption, score): &(usize, f32)| -> CaptionHit {
+            let image = self.corpus.owner(caption);
+            (image, caption - self.corpus.captions_of(image).start, score)
         };
-        self.write_lists(setting, queries.iter().zip(lists.iter().map(named)))
+        let lists = lists.iter().map(|list| list.iter().map(hit).collect()).collect();
+        let content = Content::Captions { tag: tag(setting), queries: queries.to_vec(), lists };
+        PendingFile { name: setting.files.run.clone(), content }
     }
 
-    fn write_lists<'q, D: AsRef<str>>(
-        &self,
-        setting: &Setting,
-        lists: impl Iterator<Item = (&'q String, Vec<(D, f32)>)>,
-    ) -> Result<()> {
-        let tag = format!("{}-{}", setting.retriever, setting.stage);
-        trec_files::write_run(&self.folder.join(&setting.files.run), &tag, lists)
+    /// The right image of each query, one file a fold.
+    pub fn qrels(&self, set: &QuerySet, gallery: &GalleryFolds) -> Vec<PendingFile> {
+        let file = |(name, range): (String, Range<usize>)| {
+            let gold = set.gold[range.clone()].iter().map(|&image| self.corpus.id(image).to_owned());
+            let right = set.ids[range].iter().cloned().zip(gold).collect();
+            PendingFile { name, content: Content::Qrels(right) }
+        };
+        let names = self.qrels_names(set.kind, gallery).into_iter();
+        names.zip(gallery.query_ranges(&set.gold)).map(file).collect()
     }
 
-    /// Writes the right image of each query, one file a fold.
-    pub fn write_qrels(&self, set: &QuerySet, gallery: &GalleryFolds) -> Result<()> {
-        let ranges = gallery.query_ranges(&set.gold);
-        for (name, range) in self.qrels(set.kind, gallery).iter().zip(ranges) {
-            let gold = set.gold[range.clone()].iter().map(|&image| self.corpus.id(image));
-            trec_files::write_qrels(&self.folder.join(name), set.ids[range].iter().zip(gold))?;
-        }
-        Ok(())
-    }
-
-    /// Writes the right captions of each photo, one file a fold.
-    pub fn write_caption_qrels(
+    /// The right captions of each photo, one file a fold.
+    pub fn caption_qrels(
         &self,
         setting: &Setting,
         photos: &[ImageIdx],
         gallery: &GalleryFolds,
-    ) -> Result<()> {
-        for (name, range) in setting.files.qrels.iter().zip(gallery.query_ranges(photos)) {
-            let right = photos[range].iter().flat_map(|&image| {
-                let captions = self.corpus.captions_of(image);
-                captions.map(move |caption| (self.corpus.id(image), caption_id(self.corpus, caption)))
-            });
-            trec_files::write_qrels(&self.folder.join(name), right)?;
-        }
-        Ok(())
+    ) -> Vec<PendingFile> {
+        let captions = |&image: &ImageIdx| {
+            let id = move |caption| (self.corpus.id(image).to_owned(), caption_id(self.corpus, caption));
+            self.corpus.captions_of(image).map(id)
+        };
+        let file = |(name, range): (&String, Range<usize>)| {
+            let right = photos[range].iter().flat_map(captions).collect();
+            PendingFile { name: name.clone(), content: Content::Qrels(right) }
+        };
+        setting.files.qrels.iter().zip(gallery.query_ranges(photos)).map(file).collect()
     }
+}
+
+/// The name of the system in a run file.
+fn tag(setting: &Setting) -> String {
+    format!("{}-{}", setting.retriever, setting.stage)
 }

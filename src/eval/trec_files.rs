@@ -13,11 +13,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::file_io;
 use crate::file_io::write_atomic;
 
 /// Larger scores, infinities included, are written as this one. Ten million floats lie below
@@ -98,7 +98,7 @@ pub fn read_ranks(path: &Path, right: &HashMap<&str, &str>) -> Result<HashMap<St
 
 /// Reads a file line by line, each of `N` fields, and refuses lines that are too long.
 fn each_line<const N: usize>(path: &Path, mut take: impl FnMut([&str; N])) -> Result<()> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let mut file = BufReader::new(file_io::open_regular(path)?);
     let mut bytes = Vec::new();
     for number in 1.. {
         bytes.clear();

@@ -5,7 +5,8 @@
 //! | [`concepts`] | the words and the ideas; start here |
 //! | [`own_data`] | your own photos, captions, embeddings and encoder |
 //! | [`evaluation`] | how to read a table, TREC files, statistics |
-//! | [`training`] | training the decoder, tuning the encoder, reliability |
+//! | [`training`] | training the decoder, tuning the encoder |
+//! | [`reliability`] | what is never overwritten, locks, caches, limits on outside files |
 //! | [`several_machines`] | several processes, several GPUs |
 //! | [`encoders`] | layouts that load, parity with other libraries, a CLIP from nothing |
 //! | [`recipes`] | published term → key → file |
@@ -30,6 +31,7 @@ macro_rules! links {
          [results]: crate::guide::results\n\
          [ablations]: crate::guide::ablations\n\
          [building]: crate::guide::building\n\
+         [reliability]: crate::guide::reliability\n\
          [configuration]: crate::guide::configuration\n"
     };
 }
@@ -57,5 +59,6 @@ pages! {
     results = "results.md",
     ablations = "ablations.md",
     building = "building.md",
+    reliability = "reliability.md",
     configuration = "configuration.md",
 }

@@ -20,11 +20,11 @@ const MOST_CAPTIONS: usize = 100_000;
 /// Images that one matrix product compares with captions.
 const BLOCK: usize = 64;
 
-/// The captions that make an image's second docid, by position.
+/// The captions that make an image's second docid, by position; none if no image but this one has any.
 type Captions = (Origin, Vec<usize>);
 
 /// The second docids of a corpus. One that is already the docid of an image, or another second docid, is left
-/// out.
+/// out; so is that of an image for which there is no caption.
 pub fn make_extra_docids(
     settings: &Index,
     aligned: &AlignedCorpus,
@@ -40,6 +40,9 @@ pub fn make_extra_docids(
     let mut taken: HashSet<Docid> = docids.iter().cloned().collect();
     let mut extra = Vec::new();
     for ((image, (origin, captions)), mut codes) in aligned.corpus.images().zip(chosen).zip(codes) {
+        if captions.is_empty() {
+            continue;
+        }
         codes.resize(docids.levels(), 0); // the suffix level, if there is one
         let docid = Docid::new(codes);
         if taken.insert(docid.clone()) {
@@ -96,12 +99,55 @@ fn choose(
     if settings.seconds == ExtraDocidSource::Own && corpus.split(image) == Split::Train {
         return (Origin::Own, corpus.captions_of(image).collect());
     }
-    // An image's own captions are not pseudo-captions: only images of the train split could have them.
+    // An image's own captions are not pseudo-captions: only images of the train split could have them. What
+    // is not a number is never chosen, not even where fewer captions are left than are wanted.
     for (score, &caption) in scores.iter_mut().zip(candidates) {
         if corpus.owner(caption) == image {
-            *score = f32::NEG_INFINITY;
+            *score = f32::NAN;
         }
     }
     let nearest = top_k(&scores, settings.pseudo_captions).into_iter();
     (Origin::Nearest, nearest.map(|place| candidates[place]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::data::corpus::{Builder, Entry};
+    use crate::data::corpus_embeddings::Embeddings;
+    use crate::encoder::embedded_corpus::EmbeddedCorpus;
+    use crate::encoder::precomputed_features::PrecomputedFeatures;
+    use crate::model::alignment::Alignment;
+
+    /// The captions of the second docid of each image; image n has the caption n.
+    fn chosen(splits: &[Split]) -> Vec<Vec<usize>> {
+        let mut builder = Builder::new(Path::new("c"), "line", None);
+        for (n, &split) in splits.iter().enumerate() {
+            let entry = Entry { id: n.to_string(), file: "x".into(), split, captions: vec!["x".into()] };
+            builder.push(n + 1, entry).unwrap();
+        }
+        let rows = Matrix::new(2, [0.6, 0.8].repeat(splits.len()));
+        let rows = Embeddings { images: rows.clone(), captions: rows };
+        let prepared = EmbeddedCorpus {
+            corpus: builder.build().unwrap(),
+            embeddings: Arc::new(rows.clone()),
+            encoder: Arc::new(PrecomputedFeatures::new(rows)),
+            photos: Vec::new(),
+            cache: None,
+        };
+        let settings = Index { seconds: ExtraDocidSource::Nearest, ..Index::default() };
+        let align = Alignment::identity(2);
+        let chosen = chosen_captions(&settings, &AlignedCorpus::new(&prepared, &align));
+        chosen.into_iter().map(|(_, captions)| captions).collect()
+    }
+
+    #[test]
+    fn an_image_gets_captions_of_others_alone_however_few_there_are() {
+        use Split::{Test, Train};
+        assert_eq!(chosen(&[Train, Train, Test]), [vec![1], vec![0], vec![0, 1]]);
+        assert_eq!(chosen(&[Train, Test]), [vec![], vec![0]]);
+    }
 }

@@ -22,9 +22,12 @@ pub mod train_alignment;
 pub mod train_codebooks;
 pub mod train_query_adapter;
 
+use std::path::Path;
+
 use self::aligned_corpus::AlignedCorpus;
 use self::codebook_tools::SharedTools;
 use crate::context::Context;
+use crate::data::photo_record::PhotoRecord;
 use crate::data::settings::Regime;
 use crate::docid::families::{FamilyInput, FamilyOutput, FamilySettings};
 use crate::docid::gates::GateReport;
@@ -66,18 +69,40 @@ pub fn open(
     build(settings, prepared, run, ctx)
 }
 
-/// Builds the index, logs its figures and writes it. The first rank does so, except for work that grows with
-/// the number of images: each rank embeds the second views of a share of the photos and finds the codes of a
-/// share of the images.
+/// Makes the index and writes it. All ranks get the same.
 ///
 /// # Errors
-/// When the index fails its gates: each with its figure and the remedy. Nothing is written then.
+/// As [`make`], and when the disk refuses.
 pub fn build(
     settings: &Settings,
     prepared: &EmbeddedCorpus,
     run: &RunFolder,
     ctx: &Context,
 ) -> Result<DocidIndex> {
+    let made = make(settings, prepared, ctx)?;
+    made.iter().try_for_each(|index| write(index, prepared, &run.index()))?;
+    ctx.comm.barrier();
+    made.map_or_else(|| DocidIndex::read(&run.index(), prepared), Ok)
+}
+
+/// Writes an index, and the photos that it was made of.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(index: &DocidIndex, prepared: &EmbeddedCorpus, folder: &Path) -> Result<()> {
+    if prepared.has_photos() {
+        PhotoRecord::write(folder, &prepared.corpus, &prepared.photos)?;
+    }
+    index.write(folder, &prepared.corpus)
+}
+
+/// Makes the index and logs its figures. The first rank does so, except for work that grows with the number of
+/// images: each rank embeds the second views of a share of the photos and finds the codes of a share of the
+/// images. Only the first rank gets the index.
+///
+/// # Errors
+/// When the index fails its gates: each with its figure and the remedy.
+pub fn make(settings: &Settings, prepared: &EmbeddedCorpus, ctx: &Context) -> Result<Option<DocidIndex>> {
     let pairs = prepared.corpus.train_pairs();
     let align = train_alignment::broadcast(settings, &prepared.embeddings, &pairs, ctx)?;
     let aligned = AlignedCorpus::new(prepared, &align);
@@ -85,8 +110,7 @@ pub fn build(
     let views = (count > 0).then(|| ViewEmbeddings::embed(prepared, count, ctx)).transpose()?;
     let made = assign_docids(settings, &aligned, ctx)?;
     if !ctx.comm.is_first() {
-        ctx.comm.barrier();
-        return DocidIndex::read(&run.index(), prepared);
+        return Ok(None);
     }
     let gates = checked_gates(settings.index, &aligned, &made)?;
     let seconds = made
@@ -94,16 +118,13 @@ pub fn build(
         .as_ref()
         .map(|books| make_extra_docids::make_extra_docids(settings.index, &aligned, &made.docids, books));
     let adapter = views.map(|views| adapter(settings, &aligned, &align, views, ctx)).transpose()?;
-    let index = DocidIndex {
+    Ok(Some(DocidIndex {
         meta: meta(settings.index, prepared, &made, gates),
         docids: made.docids,
         seconds: seconds.unwrap_or_default(),
         codebooks: made.codebooks,
         align: align.clone().with_adapter(adapter),
-    };
-    index.write(&run.index(), &prepared.corpus)?;
-    ctx.comm.barrier();
-    Ok(index)
+    }))
 }
 
 /// Gives every image its docid by the configured family.

@@ -6,7 +6,7 @@ use candle_core::{D, Tensor};
 use crate::context::Context;
 use crate::data::epochs::Epochs;
 use crate::encoder::view_embeddings::ViewEmbeddings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::index::settings::Index;
 use crate::matrix::Matrix;
@@ -26,7 +26,7 @@ const MOST_PHOTOS: usize = 8192;
 /// learnt.
 ///
 /// # Errors
-/// When the loss diverges.
+/// When there are no images to learn, or the loss diverges.
 pub fn learn(
     settings: &Index,
     images: &Matrix,
@@ -35,6 +35,7 @@ pub fn learn(
     seed: u64,
     ctx: &Context,
 ) -> Result<QueryAdapter> {
+    require(learnt)?;
     let adapter = QueryAdapter::fresh(images.width(), settings.view_width, seed, &ctx.device)?;
     let count = learnt.len().min(MOST_PHOTOS);
     let epochs = Epochs::new(seed, "adapter order", learnt.len());
@@ -52,6 +53,20 @@ pub fn learn(
     })?;
     bar.finish_and_clear();
     adapter.detached()
+}
+
+/// Checks that there are images whose views can be learnt.
+///
+/// # Errors
+/// When there are none.
+pub fn require(learnt: &[ImageIdx]) -> Result<()> {
+    if learnt.is_empty() {
+        return Err(Error::input(
+            "index.views learns from images that training may memorise, and train.regime = \"inductive\" allows those of \
+             the train split alone, which has none: set index.views = 0",
+        ));
+    }
+    Ok(())
 }
 
 /// −log softmax(⟨q, x⟩/τ) of each query's own photo x, mean over the queries: InfoNCE (van den Oord et al.

@@ -144,6 +144,19 @@ impl DocidIndex {
         Ok(vectors)
     }
 
+    /// Whether weights that were trained with one of them fit the other: both give the same images the same docids, in
+    /// the same space.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let values = |index: &Self| -> Option<BTreeMap<String, Vec<f32>>> {
+            let flat =
+                |(name, tensor): (String, Tensor)| Some((name, tensor.flatten_all().ok()?.to_vec1().ok()?));
+            index.vectors().ok()?.into_iter().map(flat).collect()
+        };
+        let docids = |index: &Self| index.docids.iter().cloned().collect::<Vec<Docid>>();
+        let sources = |index: &Self| (index.meta.corpus.clone(), index.meta.encoder.clone());
+        sources(self) == sources(other) && docids(self) == docids(other) && values(self) == values(other)
+    }
+
     /// Whether a whole index lies in the folder.
     pub fn exists(folder: &Path) -> bool {
         folder.join(META).exists()
@@ -180,7 +193,7 @@ impl IndexMeta {
 
 /// Refuses an index of another corpus or encoder.
 fn check_origin(meta: &IndexMeta, prepared: &EmbeddedCorpus, folder: &Path) -> Result<()> {
-    let remedy = "use the configuration it was made with, or make it again with dsi index --out RUN --force";
+    let remedy = "use the corpus and the encoder it was made with, or make another run (--out)";
     for (what, ours, theirs) in [
         ("corpus", prepared.corpus.fingerprint().as_str(), &meta.corpus),
         ("encoder", prepared.encoder.fingerprint(), &meta.encoder),

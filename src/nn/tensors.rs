@@ -7,6 +7,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file_io;
+use crate::known_heads;
 use crate::matrix::Matrix;
 
 /// A tensor (rows, width) of a matrix.
@@ -49,9 +50,15 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = file_io::read(path, 1 << 36)?;
     let parsed = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
     let tensors = parsed.map_err(|error| {
-        Error::file(path, format!("is not a whole safetensors file ({error}); fetch or write it again"))
-    })?;
-    Ok(tensors.into_iter().collect())
+        let what = format!("is not a whole safetensors file ({error}); fetch or write it again");
+        known_heads::explain(path, &bytes, Error::file(path, what))
+    });
+    if bytes.starts_with(b"PK") && tensors.is_err() {
+        let what = "is a zip archive, as torch.save writes them, and not safetensors; call it pytorch_model.bin, or \
+                    save it as safetensors";
+        return Err(Error::file(path, what));
+    }
+    Ok(tensors?.into_iter().collect())
 }
 
 /// Writes tensors in alphabetical order, atomically; the same tensors give the same bytes.

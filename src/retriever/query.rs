@@ -39,9 +39,9 @@ impl Query {
         Self { text: Some(text.into()), ..Self::default() }
     }
 
-    /// A query by a photo file.
+    /// A query by a photo that the user names: a file, or a pipe.
     pub fn photo(path: impl Into<PathBuf>) -> Self {
-        Self { photo: Some(Photo::File(path.into())), ..Self::default() }
+        Self { photo: Some(Photo::Given(path.into())), ..Self::default() }
     }
 
     /// A query by a vector alone.

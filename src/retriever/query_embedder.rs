@@ -44,6 +44,7 @@ impl QueryEmbedder {
             return Ok(query);
         }
         if let Some(text) = &query.text {
+            self.encoder.report_cut_captions(&[text])?;
             let row = self.encoder.texts(&[text], &|_| ())?.row(0).to_vec();
             return Ok(query.with_embedding(Modality::Caption, row));
         }

@@ -5,13 +5,24 @@
 //! generator state.
 
 use super::step_and_micro_batch::MicroBatch;
-use crate::data::corpus::{Corpus, TrainPair};
+use crate::data::corpus::{Corpus, Split, TrainPair};
 use crate::data::epochs::Epochs;
 use crate::distributed::Comm;
 use crate::encoder::tune_settings::Tune;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 use crate::train::settings::Train;
+
+/// Checks that there is something to train on.
+///
+/// # Errors
+/// When the train split has no images.
+pub fn require_train_split(corpus: &Corpus) -> Result<()> {
+    if corpus.images_in(Split::Train).is_empty() {
+        return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
+    }
+    Ok(())
+}
 
 /// The order in which training examples come.
 pub struct BatchSampler {
@@ -36,10 +47,8 @@ impl BatchSampler {
     /// # Errors
     /// When the corpus has no train split.
     pub fn new(seed: u64, train: &Train, tune: &Tune, corpus: &Corpus) -> Result<Self> {
+        require_train_split(corpus)?;
         let pairs = corpus.train_pairs();
-        if pairs.is_empty() {
-            return Err(Error::input("the corpus has no train split, so there is nothing to train on"));
-        }
         let memorised = corpus.memorised(train.regime);
         let caption_queries = train.captions_a_batch();
         Ok(Self {

@@ -116,7 +116,7 @@ impl DocidState {
         let rows = rows.ok_or_else(|| {
             Error::file(
                 origin,
-                format!("it has no {} × {} rows of images; begin again with --force", dims[0], dims[1]),
+                format!("it has no {} × {} rows of images; train another run (--out)", dims[0], dims[1]),
             )
         })?;
         tensors::to_matrix(&rows)

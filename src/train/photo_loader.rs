@@ -181,7 +181,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let spec = scenes::Spec { seed: 3, train: 6, val: 1, test: 1, side: 32 };
         scenes::write(root.path(), &spec, &|| ()).unwrap();
-        let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
+        let corpus =
+            jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path()), OnBadImage::Error).unwrap();
         let photo = corpus.photo(corpus.images().next().unwrap()).unwrap().path();
         std::fs::remove_file(photo).unwrap();
         let (photos, images) = first_batch(&corpus, OnBadImage::Skip);

@@ -29,14 +29,18 @@ pub fn explained(error: Error, step: usize, saved: usize, advice: Option<MemoryA
 
 /// What helps, if the device is the reason.
 fn remedy(reason: &str, saved: usize, advice: Option<MemoryAdvice>) -> Option<String> {
-    let how_to_go_on = |resumes| if resumes { "go on with --resume" } else { "begin again with --force" };
+    let how_to_go_on = |resumes| match (resumes, saved) {
+        (true, _) => "go on with --resume",
+        (false, 0) => "begin again with",
+        (false, _) => "begin another run (--out) with",
+    };
     if is_out_of_memory(reason)
         && let Some(MemoryAdvice { settings, keeps_queries }) = advice
     {
         let how = how_to_go_on(keeps_queries && saved > 0);
         return Some(format!("the device is out of memory: {how} {settings}"));
     }
-    let how = how_to_go_on(saved > 0);
+    let how = if saved > 0 { "go on with --resume" } else { "begin again" };
     is_of_a_device(reason).then(|| format!("{how}, on another --device if this one is lost"))
 }
 
@@ -68,8 +72,8 @@ mod tests {
     fn out_of_memory_names_what_is_saved_and_the_settings_that_help() {
         for (saved, keeps_queries, parts) in [
             (5, true, ["up to step 5", "go on with --resume --set train.batch=24"]),
-            (5, false, ["up to step 5", "begin again with --force --set train.batch=24"]),
-            (0, true, ["nothing was saved yet", "begin again with --force --set train.batch=24"]),
+            (5, false, ["up to step 5", "begin another run (--out) with --set train.batch=24"]),
+            (0, true, ["nothing was saved yet", "begin again with --set train.batch=24"]),
         ] {
             let text = text(OUT_OF_MEMORY, saved, keeps_queries);
             assert!(parts.iter().all(|part| text.contains(part)) && text.contains("step 7"), "{text}");

@@ -24,7 +24,7 @@ use crate::train::settings::Train;
 /// The candidates of one query, and the probability that the teacher gives each of their prefixes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TeacherTarget {
-    /// Rows of the corpus: the gold image first, none twice.
+    /// Rows of the corpus: the gold image first, and no other one twice.
     pub images: Vec<usize>,
     /// For each candidate and level, the teacher's mass of all gallery images under that prefix.
     pub mass: Vec<Vec<f32>>,
@@ -34,6 +34,21 @@ impl TeacherTarget {
     /// The gold image as the only candidate, with all of the mass.
     pub fn gold_alone(gold: usize, levels: usize) -> Self {
         Self { images: vec![gold], mass: vec![vec![1.0; levels]] }
+    }
+
+    /// Gives all targets as many candidates as the longest has, because they share tensors: captions choose
+    /// among train images, photos perhaps among more. The gold image is repeated, which changes no loss: of
+    /// candidates that share a prefix only the first counts
+    /// ([`PrefixTargets`](super::objective::prefix_targets::PrefixTargets)).
+    pub fn pad_to_longest(targets: &mut [Self]) {
+        let longest = targets.iter().map(|target| target.images.len()).max().unwrap_or(0);
+        targets.iter_mut().for_each(|target| target.pad(longest));
+    }
+
+    fn pad(&mut self, count: usize) {
+        let missing = count.saturating_sub(self.images.len());
+        self.images.extend(vec![self.images[0]; missing]);
+        self.mass.extend(vec![self.mass[0].clone(); missing]);
     }
 }
 
@@ -157,14 +172,18 @@ impl Teacher {
         }
     }
 
-    /// The leaves of a query's candidates: its gold image, the negatives, then the highest scores.
+    /// The leaves of a query's candidates: its gold image, the negatives, then the highest scores; and any
+    /// leaves where too few scores are numbers, so that all queries have equally many.
     fn choose(&self, scores: &[f32], gold: usize, negatives: &[usize]) -> Vec<usize> {
         let count = self.candidates.min(scores.len());
         let required =
             std::iter::once(&gold).chain(negatives).filter_map(|row| self.leaves.get(row).copied());
         let mut chosen: Vec<usize> = Vec::with_capacity(count);
-        for leaf in required.chain(top_k(scores, count)) {
-            if chosen.len() < count && !chosen.contains(&leaf) {
+        for leaf in required.chain(top_k(scores, count)).chain(0..scores.len()) {
+            if chosen.len() == count {
+                break;
+            }
+            if !chosen.contains(&leaf) {
                 chosen.push(leaf);
             }
         }
@@ -213,6 +232,23 @@ mod tests {
     use crate::docid::{Docid, DocidSet};
     use crate::modality::Modality;
     use crate::train::query_batches::{QueryShift, TrainQuery};
+
+    #[test]
+    fn shorter_lists_repeat_the_gold_image() {
+        let target = |images: Vec<usize>| TeacherTarget { mass: vec![vec![0.5]; images.len()], images };
+        let mut targets = [target(vec![3]), target(vec![2, 0, 1])];
+        TeacherTarget::pad_to_longest(&mut targets);
+        assert_eq!(targets, [target(vec![3, 3, 3]), target(vec![2, 0, 1])]);
+        TeacherTarget::pad_to_longest(&mut []);
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_leave_no_gap() {
+        let docids = [[0], [1], [2]].map(|codes| Docid::new(codes.to_vec()));
+        let trie = Trie::new(&DocidSet::new(docids.to_vec(), vec![3]).unwrap());
+        let teacher = Teacher::new(trie, &Matrix::zeros(3, 2), 3, 1.0);
+        assert_eq!(teacher.choose(&[f32::NAN; 3], 1, &[]), [1, 0, 2]);
+    }
 
     #[test]
     fn the_gold_image_comes_first_and_prefixes_gather_the_mass_below_them() {

@@ -3,6 +3,8 @@
 //!
 //! Run `cargo test --test it`, or a part: `cargo test --test it retriever_contract::`.
 
+#![allow(clippy::print_stdout, reason = "tests print what they measure")]
+
 #[macro_use]
 mod harness;
 mod fixture;
@@ -14,15 +16,19 @@ mod crash_recovery;
 mod docs;
 mod encoder_training;
 mod fetch;
+mod fuzz;
 mod gpu;
 mod how_to_add;
 mod model_gradients;
+#[cfg(target_os = "linux")]
+mod output;
 mod parity;
 #[cfg(unix)]
 mod ranks;
 mod real_data;
 mod reproducibility;
 mod retriever_contract;
+mod sizes;
 mod structure;
 
 use std::process::ExitCode;
@@ -38,15 +44,19 @@ const TESTS: &[fn() -> Vec<Trial>] = &[
     docs::tests,
     encoder_training::tests,
     fetch::tests,
+    fuzz::tests,
     gpu::tests,
     how_to_add::tests,
     model_gradients::tests,
+    #[cfg(target_os = "linux")]
+    output::tests,
     parity::tests,
     #[cfg(unix)]
     ranks::tests,
     real_data::tests,
     reproducibility::tests,
     retriever_contract::tests,
+    sizes::tests,
     structure::tests,
 ];
 

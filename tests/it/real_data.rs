@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use dsi::data::corpus::Split;
+use dsi::data::settings::OnBadImage;
 use dsi::data::tokenizer::Tokens;
 use dsi::data::{karpathy, leaks};
 use serde_json::Value;
@@ -152,7 +153,7 @@ fn both_layouts_of_a_tokenizer_give_the_same_ids() {
         fs::copy(folder.join(name), old.path().join(name)).unwrap();
     }
     let [new, old] = [folder.as_path(), old.path()].map(|folder| Tokens::load(folder).unwrap());
-    let corpus = karpathy::read(&shared(FLICKR8K), Path::new(""), "flickr8k").unwrap();
+    let corpus = karpathy::read(&shared(FLICKR8K), Path::new(""), "flickr8k", OnBadImage::Error).unwrap();
     let odd = ["it's 1984, isn't it?!", "naïve café 日本 🙂", "<|endoftext|> a", "x\u{200b}y"];
     for text in corpus.captions().iter().take(200).map(String::as_str).chain(odd) {
         assert_eq!(new.encode(text, 77).unwrap(), old.encode(text, 77).unwrap(), "{text}");
@@ -160,14 +161,15 @@ fn both_layouts_of_a_tokenizer_give_the_same_ids() {
 }
 
 fn all_of_flickr8k_is_read() {
-    let corpus = karpathy::read(&shared(FLICKR8K), Path::new(""), "flickr8k").unwrap();
+    let corpus = karpathy::read(&shared(FLICKR8K), Path::new(""), "flickr8k", OnBadImage::Error).unwrap();
     let sizes = Split::ALL.map(|split| corpus.images_in(split).len());
     assert_eq!((sizes, corpus.train_pairs().len()), ([6000, 1000, 0], 30_000));
 }
 
 fn flickr8k_shares_no_photo_between_its_splits() {
     let path = shared(FLICKR8K);
-    let corpus = karpathy::read(&path, &path.with_file_name("images"), "flickr8k").unwrap();
+    let corpus =
+        karpathy::read(&path, &path.with_file_name("images"), "flickr8k", OnBadImage::Error).unwrap();
     let found = leaks::find(&corpus, &leaks::photo_hashes(&corpus));
     assert!(found.photos.is_empty(), "{} photos", found.photos.len());
     assert!(found.captions.len() < corpus.captions_in(Split::Val).len() / 20, "{}", found.captions.len());

@@ -169,7 +169,7 @@ fn an_earlier_run_is_overwritten_only_on_demand() {
     let (space, run) = (Space::new(), "run");
     copy(&trained.path(run), &space.path(run));
     let again = |more: &[&str]| trained.dsi("train", more).out(space.path(run));
-    again(&[]).output().refused(&["holds a run already", "--resume", "--force", "--out"]);
+    again(&[]).output().refused(&["holds a run already", "--resume", "another --out"]);
     again(&["train.steps=13"]).args(["--resume"]).output().refused(&[
         "another configuration",
         "train.steps",

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use super::super::path_argument;
 use super::print_stdout;
 use super::verify::Found;
 use crate::data::fetch::dataset_sources::{self, Dataset, Output};
 use crate::data::fetch::{Fetcher, dataset_sources::DatasetFile};
 use crate::data::hub::Hub;
+use crate::data::settings::OnBadImage;
 use crate::data::{karpathy, verify};
+use crate::output;
 use crate::progress::Progress;
 
 /// Download a dataset with its photos, or a CLIP from the hub, and check that it is complete.
 ///
 /// The download size is shown first, and files that are there already are kept. Archives that must be
-/// downloaded by hand, or that you already have, can be put into the folder. HF_ENDPOINT, HF_HOME and
-/// HF_TOKEN are respected.
+/// downloaded by hand, or that you already have, can be put into the folder. HF_ENDPOINT, HF_HOME,
+/// HF_HUB_CACHE and HF_TOKEN are respected.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data fetch flickr30k
@@ -28,7 +31,7 @@ pub struct Fetch {
     /// flickr8k, flickr30k, coco, or clip:HUB-ID, with @REVISION if it is not main.
     name: String,
     /// The dataset's folder [default: runs/data/NAME, which the shipped configurations expect].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path_argument())]
     out: Option<PathBuf>,
     /// Do not use the network; list what is missing.
     #[arg(long)]
@@ -48,7 +51,7 @@ impl Fetch {
         hub.http.progress = Progress::Stderr;
         if let Some(id) = self.name.strip_prefix("clip:") {
             if self.out.is_some() {
-                bail!("a CLIP goes into the hub's cache: set HF_HOME instead of --out");
+                bail!("a CLIP goes into the hub's cache: set HF_HOME or HF_HUB_CACHE instead of --out");
             }
             let (id, revision) = id.split_once('@').unwrap_or((id, "main"));
             let folder = hub.folder(id, revision)?;
@@ -68,9 +71,10 @@ impl Fetch {
         let captions =
             |file: &DatasetFile| if let Output::File(path) = file.output { Some(path) } else { None };
         let Some(captions) = dataset.files.iter().find_map(captions) else { return Ok(()) };
-        let corpus = karpathy::read(&out.join(captions), &out.join("images"), dataset.name)?;
+        let on_bad = if self.allow_missing { OnBadImage::Skip } else { OnBadImage::Error };
+        let corpus = karpathy::read(&out.join(captions), &out.join("images"), dataset.name, on_bad)?;
         if !fetched {
-            eprintln!("nothing to fetch; dsi data verify decodes each photo again");
+            output::message("nothing to fetch; dsi data verify decodes each photo again");
         }
         let counts = verify::counts(&corpus, dataset.name);
         Found { counts, allow_missing: self.allow_missing, ..Found::of(&corpus, fetched) }

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::{ConfigArgs, print_json, print_stdout};
 use crate::config::Config;
 use crate::data::corpus::Corpus;
-use crate::data::open_corpus;
 use crate::data::verify::{Count, counts};
+use crate::data::{open_corpus, settings};
 use crate::markdown_table::{Align, Table};
 use crate::progress::Progress;
 
@@ -68,16 +68,19 @@ struct Show {
 impl Show {
     fn run(self) -> Result<()> {
         let config = self.config.load()?;
-        let corpus = open(&config)?;
+        let corpus = open(&config, open_corpus::open)?;
         let corpus = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let counts = counts(&corpus, "");
         if self.json { print_json(&as_json(&counts)) } else { print_stdout(as_table(&counts)) }
     }
 }
 
-fn open(config: &Config) -> Result<Corpus> {
+/// The function that opens a corpus or only reads it.
+type Open = fn(&settings::Data, &(dyn Fn() + Sync)) -> crate::error::Result<Corpus>;
+
+fn open(config: &Config, open: Open) -> Result<Corpus> {
     let bar = Progress::Stderr.bar(config.data.train + config.data.val + config.data.test, "drawing scenes");
-    let corpus = open_corpus::open(&config.data, &|| bar.inc(1))?;
+    let corpus = open(&config.data, &|| bar.inc(1))?;
     bar.finish_and_clear();
     Ok(corpus)
 }

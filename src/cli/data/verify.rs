@@ -6,13 +6,16 @@ use serde_json::json;
 
 use super::{ConfigArgs, as_json, as_table, open, print_json, print_stdout};
 use crate::data::corpus::Corpus;
+use crate::data::corpus::unused::{Unused, Weight};
+use crate::data::open_corpus;
 use crate::data::photos::Photo;
 use crate::data::settings::OnBadImage;
 use crate::data::verify::{self, Count};
+use crate::output;
 use crate::progress::Progress;
 
-/// Check that a corpus is complete: its splits have the published sizes, and every photo is there and
-/// decodes.
+/// Check that a corpus is complete: its splits have the published sizes, every photo is there and
+/// decodes, and every archive is whole. What is not used is counted.
 #[derive(Args)]
 #[command(after_help = "Examples:
   dsi data verify --config configs/flickr30k.toml
@@ -28,7 +31,8 @@ pub struct Verify {
 impl Verify {
     pub fn run(self) -> Result<()> {
         let config = self.config.load()?;
-        let corpus = open(&config)?;
+        open_corpus::require_drawn(&config.data)?;
+        let corpus = open(&config, open_corpus::read)?;
         let kept = corpus.keeping(&corpus.proportional(config.data.limit))?;
         let mut found =
             Found { counts: verify::counts(&corpus, &config.data.name), ..Found::of(&kept, true) };
@@ -42,6 +46,7 @@ pub struct Found {
     pub counts: [Count; 3],
     pub missing: Vec<String>,
     pub broken: Vec<String>,
+    pub unused: Vec<Unused>,
     pub allow_missing: bool,
 }
 
@@ -56,6 +61,7 @@ impl Found {
             counts: verify::counts(corpus, ""),
             missing: verify::missing(corpus).iter().filter_map(file).collect(),
             broken: broken.iter().map(ToString::to_string).collect(),
+            unused: corpus.unused().all().to_vec(),
             allow_missing: false,
         }
     }
@@ -71,17 +77,20 @@ impl Found {
                 "splits": as_json(&self.counts),
                 "missing": self.missing,
                 "broken": self.broken,
+                "unused": self.unused.iter().map(unused_as_json).collect::<Vec<_>>(),
                 "whole": faults.is_empty(),
             });
             print_json(&found)?;
         } else {
             print_stdout(as_table(&self.counts))?;
-            self.missing.iter().for_each(|file| eprintln!("{file}: missing"));
-            self.broken.iter().for_each(|fault| eprintln!("{fault}"));
+            self.missing.iter().for_each(|file| output::message(format!("{file}: missing")));
+            self.broken.iter().for_each(output::message);
+            let counted = |unused: &&Unused| unused.reason.weight() != Weight::Damage;
+            self.unused.iter().filter(counted).for_each(|unused| output::message(describe(unused)));
         }
         if faults.is_empty() {
             let there = corpus.len() - self.missing.len();
-            eprintln!("the corpus is complete: {there} photos");
+            output::message(format!("the corpus is complete: {there} photos"));
             return Ok(());
         }
         bail!("the corpus is not complete: {}", faults.join("; "))
@@ -102,6 +111,18 @@ impl Found {
         if !self.broken.is_empty() {
             faults.push(format!("{} of {} photos cannot be decoded", self.broken.len(), corpus.len()));
         }
+        let damaged = self.unused.iter().filter(|unused| unused.reason.weight() == Weight::Damage);
+        faults.extend(damaged.map(Unused::describe));
         faults
     }
+}
+
+/// One line about items that are not used; damage is among the faults.
+fn describe(unused: &Unused) -> String {
+    let verb = if unused.reason.weight() == Weight::LeftOut { "left out" } else { "not used" };
+    format!("{verb}: {}", unused.describe())
+}
+
+fn unused_as_json(unused: &Unused) -> serde_json::Value {
+    json!({"reason": unused.reason.text(), "count": unused.count, "first": unused.first()})
 }

@@ -2,7 +2,7 @@
 //!
 //! Every reader ([`karpathy`](super::karpathy), [`jsonl`](super::jsonl), [`webdataset`](super::webdataset))
 //! fills a [`Builder`], which refuses entries that would spoil a measurement: a duplicate image name, an
-//! image without captions, a blank caption. All other code addresses images by [`ImageIdx`] and captions by
+//! image without captions, a blank caption. What a reader does not use it counts by reason ([`unused`]). All other code addresses images by [`ImageIdx`] and captions by
 //! their position.
 //!
 //! The first rule of measurement, *no training sees test captions*, is kept by types: training code takes a
@@ -12,13 +12,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-pub use self::builder::{Builder, Entry};
+pub use self::builder::{Builder, Entry, LEAVE_OUT};
+use self::unused::UnusedList;
 use super::photos::Photo;
 use crate::data::settings::Regime;
 use crate::error::{Error, Result};
 use crate::ids::ImageIdx;
 
 mod builder;
+pub mod captions;
+pub mod photo_path;
+pub mod unused;
 
 pub use crate::data::settings::Split;
 
@@ -53,12 +57,13 @@ impl TrainPair {
 }
 
 /// Images in order (row = [`ImageIdx`]) and their captions in the same order, contiguous per image. Never
-/// empty.
-#[derive(Debug, Clone)]
+/// empty. It also keeps what its reader did not use.
+#[derive(Debug, Clone, Default)]
 pub struct Corpus {
     images: Vec<Image>,
     captions: Vec<String>,
     rows: HashMap<String, ImageIdx>,
+    unused: UnusedList,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +85,11 @@ impl Corpus {
                 .for_each(|n| _ = hasher.update(format!("{:?}\n", self.caption(n)).as_bytes()));
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// What the reader of the corpus did not use, and why.
+    pub fn unused(&self) -> &UnusedList {
+        &self.unused
     }
 
     /// Number of images, at least one.
@@ -105,7 +115,7 @@ impl Corpus {
     /// The photo's file; `None` also if the photo is part of an archive.
     pub fn file(&self, image: ImageIdx) -> Option<&Path> {
         match self.photo(image)? {
-            Photo::File(path) => Some(path),
+            Photo::File(path) | Photo::Given(path) => Some(path),
             Photo::Slice { .. } => None,
         }
     }
@@ -196,7 +206,7 @@ impl Corpus {
         if images.is_empty() {
             return Err(Error::input("no image of the corpus is left; at least one is needed"));
         }
-        let mut kept = Self { images: Vec::new(), captions: Vec::new(), rows: HashMap::new() };
+        let mut kept = Self { unused: self.unused.clone(), ..Self::default() };
         for image in images.iter().map(|image| &self.images[image.row()]) {
             kept.append(image.clone(), &self.captions[image.captions.clone()]);
         }

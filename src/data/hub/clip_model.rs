@@ -27,7 +27,7 @@ const fn required(alternatives: &'static [FileSet]) -> Component {
 ///
 /// This and the names below are `transformers`' (github.com/huggingface/transformers,
 /// src/transformers/utils/__init__.py: `CONFIG_NAME`, `SAFE_WEIGHTS_NAME`, `SAFE_WEIGHTS_INDEX_NAME`,
-/// `WEIGHTS_NAME`, `IMAGE_PROCESSOR_NAME`; models/clip/tokenization_clip.py: `VOCAB_FILES_NAMES`) and
+/// `WEIGHTS_NAME`, `IMAGE_PROCESSOR_NAME`, `PROCESSOR_NAME`; models/clip/tokenization_clip.py: `VOCAB_FILES_NAMES`) and
 /// `open_clip`'s (github.com/mlfoundations/open_clip, src/open_clip/constants.py: `HF_WEIGHTS_NAME`,
 /// `HF_SAFE_WEIGHTS_NAME`, `HF_CONFIG_NAME`).
 const SHAPE: Component = required(&[&[clip_files::CONFIG], &[clip_files::OPEN_CLIP_CONFIG]]);
@@ -35,7 +35,10 @@ const SHAPE: Component = required(&[&[clip_files::CONFIG], &[clip_files::OPEN_CL
 /// (github.com/huggingface/pytorch-image-models, timm/models/_hub.py: `save_config_for_hf` writes the other).
 const OPEN_CLIP_SHAPE: Component =
     Component { alternatives: &[&[clip_files::OPEN_CLIP_CONFIG]], optional: true };
-const PREPROCESSING: Component = required(&[&[clip_files::PREPROCESSOR]]);
+const PREPROCESSING: Component = required(&[&[clip_files::PREPROCESSOR], &[clip_files::PROCESSOR]]);
+/// open_clip's shape file includes the preprocessing.
+const OPEN_CLIP_PREPROCESSING: Component =
+    Component { alternatives: &[&[clip_files::PREPROCESSOR]], optional: true };
 const TOKENIZER: Component =
     required(&[&[clip_files::TOKENIZER], &[clip_files::VOCABULARY, clip_files::MERGES]]);
 const T: [FileSet; 4] = [
@@ -53,8 +56,7 @@ const fn other_components(library: Library) -> [Component; 3] {
     match library {
         // OpenAI's first release is not on the hub.
         Library::Transformers | Library::OpenAi => [PREPROCESSING, TOKENIZER, WEIGHTS],
-        // open_clip's shape file includes the preprocessing.
-        Library::OpenClip => [Component { optional: true, ..PREPROCESSING }, TOKENIZER, OPEN_CLIP_WEIGHTS],
+        Library::OpenClip => [OPEN_CLIP_PREPROCESSING, TOKENIZER, OPEN_CLIP_WEIGHTS],
     }
 }
 
@@ -233,6 +235,9 @@ impl Model<'_> {
     fn cached(&self, names: &[&str]) -> Option<Vec<PathBuf>> {
         let cache = &self.repository.cached;
         let mut paths: Vec<PathBuf> = names.iter().map(|file| cache.get(file)).collect::<Option<_>>()?;
+        if names == [clip_files::PROCESSOR] && !clip_files::has_image_processor(paths.first()?) {
+            return None; // of transformers 4; the hub has the other file
+        }
         if is_shard_index(names) {
             let shards = clip_files::shards(paths.first()?).ok()?;
             paths.extend(shards.iter().map(|file| cache.get(file)).collect::<Option<Vec<_>>>()?);

@@ -7,6 +7,7 @@
 
 mod cache;
 mod clip_model;
+mod locations;
 
 use std::path::PathBuf;
 use std::{env, io};
@@ -14,6 +15,7 @@ use std::{env, io};
 use hf_hub::{Cache, Repo, RepoType};
 
 use self::cache::Cached;
+use self::locations::Locations;
 use super::clip_files::is_plain;
 use super::http::{Fault, FileInfo, Http};
 use crate::error::{Error, Result};
@@ -24,8 +26,7 @@ pub struct Hub {
     pub endpoint: String,
     /// The folder that holds `models--org--name`.
     pub cache: PathBuf,
-    /// The access token for gated and private models; `None` means the file `token` next to the cache, if it
-    /// exists.
+    /// The access token for gated and private models.
     pub token: Option<String>,
     /// Whether to use the cache only and no network.
     pub offline: bool,
@@ -34,26 +35,21 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// From `HF_ENDPOINT` (else huggingface.co), `HF_HOME` (else `~/.cache/huggingface`), `HF_TOKEN` and
-    /// `HF_HUB_OFFLINE`.
+    /// From `HF_ENDPOINT` (else huggingface.co), `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`, and the variables of
+    /// `Locations`.
     ///
     /// # Errors
-    /// When neither `HF_HOME` nor the home folder is known.
+    /// When neither the cache nor the home folder is known.
     pub fn from_env() -> Result<Self> {
-        let text = |name| env::var(name).ok().map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
+        let lookup = |name: &str| env::var(name).ok();
+        let text = |name| lookup(name).map(|t| t.trim().to_owned()).filter(|t| !t.is_empty());
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
-        let home = text("HF_HOME").map(PathBuf::from);
-        let home = home.or_else(|| Some(env::home_dir()?.join(".cache/huggingface")));
-        let home = home.ok_or_else(|| Error::input("there is no home folder to download to; set HF_HOME"))?;
+        let Locations { cache, token } = Locations::find(&lookup, env::home_dir())?;
         let offline = text("HF_HUB_OFFLINE")
+            .or_else(|| text("TRANSFORMERS_OFFLINE"))
             .is_some_and(|t| ["1", "on", "yes", "true"].contains(&t.to_ascii_lowercase().as_str()));
-        Ok(Self {
-            endpoint: endpoint.trim_end_matches('/').into(),
-            cache: home.join("hub"),
-            token: text("HF_TOKEN"),
-            offline,
-            http: Http::default(),
-        })
+        let endpoint = endpoint.trim_end_matches('/').into();
+        Ok(Self { endpoint, cache, token, offline, http: Http::default() })
     }
 
     /// The snapshot folder of the model `id` at `revision`, downloaded if the cache is incomplete.
@@ -118,7 +114,7 @@ impl<'a> Repository<'a> {
 
     fn new(hub: &'a Hub, path: String, repo: Repo) -> Self {
         let cache = Cache::new(hub.cache.clone());
-        let token = hub.token.clone().or_else(|| cache.token());
+        let token = hub.token.clone();
         Self { hub, path, revision: repo.revision().into(), cached: Cached::new(&cache, &repo), token }
     }
 

@@ -4,35 +4,62 @@
 //! CMYK photos become 8-bit RGB. An alpha channel is dropped, as Pillow's `convert("RGB")` does, because CLIP
 //! was trained on such photos; of an animation the first frame counts. The orientation in the EXIF data is
 //! applied, as transformers' `load_image` does. 16-bit grey is scaled to 8 bits; Pillow clips it to white.
-//! Limits on bytes, sides and memory are checked before anything is allocated.
+//!
+//! Limits on bytes, sides, memory and scans are checked before anything is allocated. All threads together stay
+//! within one budget of memory: a thread that finds no room waits. Only regular files are opened; a
+//! photo that the user names may also be a pipe ([`Photo::Given`]).
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::fs::File;
-use std::io::{Cursor, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::RgbImage;
 use rayon::prelude::*;
 
+use self::budget::{Budget, Room};
+use self::fault::{Fault, Size};
 use super::preprocess::Preprocess;
 use super::second_view::second_view;
 use crate::error::{Error, Result};
 use crate::file_io;
+use crate::process_memory::ReturnAtOnce;
 use crate::rng::Rng;
 
+mod budget;
+mod canvas;
+mod decode;
+mod exif;
+mod fault;
+mod from_image;
+mod gif;
 mod jpeg;
+mod jpeg_markers;
+mod png;
+mod png_chunks;
+#[cfg(test)]
+mod tests;
+mod webp;
 
 const MAX_BYTES: u64 = 256 << 20;
-const MAX_SIDE: u32 = 16_384;
-const MAX_DECODED_BYTES: u64 = 512 << 20;
+/// The memory of all photos that are being decoded, their files included.
+const MAX_MEMORY: u64 = 512 << 20;
+
+/// A photo that needs this much gives it back to the system when it is dropped.
+const LARGE: u64 = 64 << 20;
+
+static BUDGET: Budget = Budget::new(MAX_MEMORY);
 
 /// The location of a photo's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Photo {
-    /// A file.
+    /// A file that a corpus names: a regular one.
     File(PathBuf),
+    /// What the user names: a file, or a pipe that can be read once.
+    Given(PathBuf),
     /// A part of an uncompressed archive.
     Slice {
         /// The archive.
@@ -47,10 +74,10 @@ pub enum Photo {
 }
 
 impl Photo {
-    /// The path for messages; only that of a [`Photo::File`] can be opened.
+    /// The path for messages; that of a [`Photo::Slice`] cannot be opened.
     pub fn path(&self) -> PathBuf {
         match self {
-            Self::File(path) => path.clone(),
+            Self::File(path) | Self::Given(path) => path.clone(),
             Self::Slice { archive, name, .. } => archive.join(name),
         }
     }
@@ -58,7 +85,7 @@ impl Photo {
     /// Whether the file or the archive exists.
     pub fn is_there(&self) -> bool {
         match self {
-            Self::File(path) => path.exists(),
+            Self::File(path) | Self::Given(path) => path.exists(),
             Self::Slice { archive, .. } => archive.exists(),
         }
     }
@@ -68,32 +95,66 @@ impl Photo {
     /// # Errors
     /// When they cannot be read, or are more than the 256 MiB that are allowed.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        let Self::Slice { archive, offset, length, .. } = self else {
-            return file_io::read(&self.path(), MAX_BYTES);
-        };
-        if *length > MAX_BYTES {
-            return Err(Error::file(
-                self.path(),
-                format!("is larger than the {MAX_BYTES} bytes allowed here"),
-            ));
+        match self {
+            Self::File(path) => file_io::read(path, MAX_BYTES),
+            Self::Given(path) => file_io::read_any(path, MAX_BYTES),
+            Self::Slice { archive, length, .. } => {
+                let mut bytes = Vec::with_capacity((*length).min(MAX_BYTES) as usize);
+                self.open()?.take(*length).read_to_end(&mut bytes).map_err(Error::io("read", archive))?;
+                self.check_length(bytes.len() as u64)?;
+                Ok(bytes)
+            }
         }
-        let bytes = read_slice(archive, *offset, *length).map_err(Error::io("read", archive))?;
-        if bytes.len() as u64 != *length {
-            return Err(Error::file(
-                self.path(),
-                "is cut short: the archive has changed since it was opened",
-            ));
-        }
-        Ok(bytes)
     }
-}
 
-fn read_slice(archive: &Path, offset: u64, length: u64) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(archive)?;
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = Vec::new();
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    /// The file at the photo's first byte.
+    fn open(&self) -> Result<File> {
+        match self {
+            Self::File(path) | Self::Given(path) => file_io::open_regular(path),
+            Self::Slice { archive, offset, length, .. } => {
+                if *length > MAX_BYTES {
+                    return Err(self.too_large());
+                }
+                let mut file = file_io::open_regular(archive)?;
+                file.seek(SeekFrom::Start(*offset)).map_err(Error::io("read", archive))?;
+                Ok(file)
+            }
+        }
+    }
+
+    /// Refuses a number of bytes that is not the photo's.
+    fn check_length(&self, read: u64) -> Result<()> {
+        match self {
+            Self::Slice { length, .. } if read != *length => {
+                let what = "is cut short: the archive has changed since it was opened";
+                Err(Error::file(self.path(), what))
+            }
+            _ if read > MAX_BYTES => Err(self.too_large()),
+            _ => Ok(()),
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        Error::file(self.path(), format!("is larger than the {MAX_BYTES} bytes allowed here"))
+    }
+
+    /// BLAKE3 of the bytes, which are not all in memory at once.
+    fn hash(&self) -> Result<PhotoHash> {
+        let mut hasher = blake3::Hasher::new();
+        let most = if let Self::Slice { length, .. } = self { *length } else { MAX_BYTES + 1 };
+        hasher.update_reader(self.open()?.take(most)).map_err(Error::io("read", self.path()))?;
+        self.check_length(hasher.count())?;
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    /// The memory that its bytes take; all of the budget for a pipe, which cannot be read a second time.
+    fn memory(&self) -> u64 {
+        match self {
+            Self::File(path) => path.metadata().map_or(0, |file| file.len()),
+            Self::Given(_) => MAX_MEMORY,
+            Self::Slice { length, .. } => *length,
+        }
+    }
 }
 
 impl fmt::Display for Photo {
@@ -102,12 +163,71 @@ impl fmt::Display for Photo {
     }
 }
 
-/// Reads and decodes one photo.
+/// A decoded photo and its room in the budget: drop it as soon as it has been used.
+#[derive(Debug)]
+pub struct DecodedPhoto {
+    pixels: RgbImage,
+    _returned: Option<ReturnAtOnce>,
+    _room: Room<'static>,
+}
+
+impl DecodedPhoto {
+    /// The pixels, to be kept; they no longer count in the budget.
+    pub fn into_pixels(self) -> RgbImage {
+        self.pixels
+    }
+}
+
+impl Deref for DecodedPhoto {
+    type Target = RgbImage;
+
+    fn deref(&self) -> &RgbImage {
+        &self.pixels
+    }
+}
+
+/// Reads and decodes one photo. Waits while other threads use the memory that it needs, so a thread must not
+/// keep one photo while it reads the next.
 ///
 /// # Errors
-/// When it cannot be read, is empty, no image, cut short or larger than allowed: the message names it.
-pub fn read(photo: &Photo) -> Result<RgbImage> {
-    decode(&photo.bytes()?).map_err(|what| Error::file(photo.path(), what))
+/// When it cannot be read, is no regular file, is empty, no image, cut short or larger than allowed: the message
+/// names it.
+pub fn read(photo: &Photo) -> Result<DecodedPhoto> {
+    read_within(&BUDGET, photo, 0)
+}
+
+/// As [`read`], with room for this many copies of the pixels too, as far as the budget has it.
+fn read_within(budget: &'static Budget, photo: &Photo, copies: u64) -> Result<DecodedPhoto> {
+    let pixels = |(width, height): Size| 3 * u64::from(width) * u64::from(height);
+    let mut room = budget.reserve(photo.memory());
+    loop {
+        let mut returned = (photo.memory() >= LARGE).then(ReturnAtOnce::start);
+        let bytes = photo.bytes()?;
+        let mut grow = |needed: u64, size: Size| {
+            let needed = (needed + copies * pixels(size)).min(budget.total());
+            if !room.resize(needed) {
+                return Err(needed);
+            }
+            if needed >= LARGE {
+                returned.get_or_insert_with(ReturnAtOnce::start);
+            }
+            Ok(())
+        };
+        let decoded = decode::decode(&bytes, &mut grow);
+        drop(bytes);
+        match decoded {
+            Ok(photo) => {
+                room.resize(((1 + copies) * pixels(photo.dimensions())).min(budget.total()));
+                return Ok(DecodedPhoto { pixels: photo, _returned: returned, _room: room });
+            }
+            Err(Fault::Refused(what)) => return Err(Error::file(photo.path(), what)),
+            // Gives all room back before it waits.
+            Err(Fault::NoRoom(needed)) => {
+                drop(room);
+                room = budget.reserve(needed);
+            }
+        }
+    }
 }
 
 /// Reads, decodes and [preprocesses](Preprocess::apply) photos in parallel; the results are in the photos'
@@ -124,7 +244,9 @@ pub fn view_batch<P: Borrow<Photo> + Sync>(
     draw: &(dyn Fn(usize) -> Rng + Sync),
 ) -> Vec<Result<Vec<u8>>> {
     let view = |(place, photo): (usize, &P)| {
-        read(photo.borrow()).map(|photo| preprocess.apply(&second_view(&photo, &mut draw(place))))
+        // A view is cropped, and recompressed: two copies.
+        let photo = read_within(&BUDGET, photo.borrow(), 2)?;
+        Ok(preprocess.apply(&second_view(&photo, &mut draw(place))))
     };
     photos.par_iter().enumerate().map(view).collect()
 }
@@ -132,142 +254,7 @@ pub fn view_batch<P: Borrow<Photo> + Sync>(
 /// BLAKE3 of the bytes of a photo.
 pub type PhotoHash = [u8; 32];
 
-/// The hashes of photos, read in parallel, one photo per thread in memory; `None` for an unreadable photo.
+/// The hashes of photos, read in parallel; `None` for an unreadable photo.
 pub fn hashes<P: Borrow<Photo> + Sync>(photos: &[P]) -> Vec<Option<PhotoHash>> {
-    let hash = |photo: &P| Some(*blake3::hash(&photo.borrow().bytes().ok()?).as_bytes());
-    photos.par_iter().map(hash).collect()
-}
-
-/// Decodes the content of a photo file; the error text lacks the file's name.
-///
-/// # Errors
-/// As [`read`].
-pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    if bytes.is_empty() {
-        return Err("is empty (0 bytes)".into());
-    }
-    if jpeg::is_cut_short(bytes) {
-        return Err("is cut short: the end of the JPEG is missing".into());
-    }
-    decode_oriented(bytes).map(DynamicImage::into_rgb8).map_err(|e| match e {
-        ImageError::Unsupported(_) => format!("is not a JPEG, PNG, WebP, GIF or BMP that can be read ({e})"),
-        ImageError::Limits(_) => format!("is larger than {MAX_SIDE} pixels a side or 512 MiB decoded ({e})"),
-        e => format!("cannot be decoded ({e})"),
-    })
-}
-
-fn decode_oriented(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
-    reader.limits(limits.clone());
-    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
-    let mut decoder = reader.into_decoder()?;
-    limits.reserve(decoder.total_bytes())?;
-    decoder.set_limits(limits)?;
-    let orientation = decoder.orientation()?;
-    let exact = if is_jpeg { jpeg::decode(bytes, decoder.dimensions()) } else { None };
-    let mut photo = exact.map_or_else(|| DynamicImage::from_decoder(decoder), |rgb| Ok(rgb.into()))?;
-    photo.apply_orientation(orientation);
-    Ok(photo)
-}
-
-#[cfg(test)]
-mod tests {
-    use image::{ImageFormat, Rgb, Rgba, RgbaImage};
-    use proptest::prelude::*;
-
-    use super::super::tests::damaged;
-    use super::*;
-
-    fn encoded(photo: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        photo.into().write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
-    }
-
-    fn red_then_blue(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { [250, 0, 0] } else { [0, 0, 250] }))
-    }
-
-    #[test]
-    fn every_kind_becomes_rgb() {
-        let photo = red_then_blue(16, 8);
-        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
-            assert_eq!(decode(&encoded(photo.clone(), format)).unwrap(), photo, "{format:?}");
-        }
-        let alpha = RgbaImage::from_pixel(2, 2, Rgba([10, 20, 30, 0]));
-        assert_eq!(decode(&encoded(alpha, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [10, 20, 30]);
-        let deep = image::ImageBuffer::from_pixel(2, 2, image::Luma([0x8080u16]));
-        assert_eq!(decode(&encoded(deep, ImageFormat::Png)).unwrap().get_pixel(0, 0).0, [128; 3]);
-    }
-
-    #[test]
-    fn the_orientation_of_the_camera_is_applied() {
-        let jpeg = encoded(red_then_blue(16, 8), ImageFormat::Jpeg);
-        // APP1: "Exif", big-endian TIFF, one entry: tag 0x112 (orientation), type short, count 1, value 6
-        // (turn right)
-        let exif =
-            b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-        let turned = decode(&[&jpeg[..2], exif, &jpeg[2..]].concat()).unwrap();
-        assert_eq!(turned.dimensions(), (8, 16));
-        assert!(turned.get_pixel(4, 1)[0] > 200 && turned.get_pixel(4, 14)[2] > 200);
-    }
-
-    #[test]
-    fn the_bad_photo_is_named_and_the_others_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let jpeg = encoded(red_then_blue(64, 64), ImageFormat::Jpeg);
-        let png = encoded(red_then_blue(64, 64), ImageFormat::Png);
-        let mut huge = png.clone();
-        huge[16..20].copy_from_slice(&40_000u32.to_be_bytes());
-        let contents: [(&str, &[u8], &str); 7] = [
-            ("png-called.jpg", &png, ""),
-            ("empty.jpg", b"", "empty (0 bytes)"),
-            ("cut.jpg", &jpeg[..jpeg.len() / 2], "cut short"),
-            ("head.jpg", &jpeg[..30], "cut short"),
-            ("cut.png", &png[..png.len() / 2], "cannot be decoded"),
-            ("text.jpg", b"<html>not found</html>", "is not a JPEG"),
-            ("huge.png", &huge, "cannot be decoded"),
-        ];
-        let mut files: Vec<_> = contents.iter().map(|(name, ..)| folder.path().join(name)).collect();
-        for (file, (_, bytes, _)) in files.iter().zip(&contents) {
-            std::fs::write(file, bytes).unwrap();
-        }
-        files.push(folder.path().join("missing.jpg"));
-        let files: Vec<_> = files.into_iter().map(Photo::File).collect();
-        let results = decode_batch(&files, &Preprocess::clip(8).unwrap());
-        assert_eq!(results[0].as_ref().unwrap().len(), 8 * 8 * 3);
-        for (result, (name, _, expected)) in results.iter().zip(&contents).skip(1) {
-            let text = result.as_ref().unwrap_err().to_string();
-            assert!(text.contains(name) && text.contains(expected), "{text}");
-        }
-        assert!(results[7].as_ref().unwrap_err().to_string().contains("cannot read"));
-    }
-
-    #[test]
-    fn a_thumbnail_does_not_hide_that_the_end_is_missing() {
-        let jpeg = encoded(red_then_blue(64, 64), ImageFormat::Jpeg);
-        let segment = [b"\xff\xe1", &(jpeg.len() as u16 + 2).to_be_bytes()[..], &jpeg].concat();
-        let whole = [&jpeg[..2], &segment, &jpeg[2..]].concat();
-        assert!(decode(&whole).is_ok());
-        assert!(decode(&whole[..whole.len() - 9]).unwrap_err().contains("cut short"));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
-        #[test]
-        fn damaged_photos_never_panic(
-            kind in 0usize..5,
-            flips in prop::collection::vec(any::<(usize, u8)>(), 0..5),
-            cut in 0usize..40,
-        ) {
-            use ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
-            let bytes = encoded(red_then_blue(16, 16), [Jpeg, Png, WebP, Gif, Bmp][kind]);
-            let _ = decode(&damaged(&bytes, &flips, cut));
-        }
-    }
+    photos.par_iter().map(|photo| photo.borrow().hash().ok()).collect()
 }

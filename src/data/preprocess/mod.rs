@@ -10,7 +10,8 @@ use std::path::Path;
 use image::RgbImage;
 
 use self::resize::{Edge, Filter};
-use self::settings::{Exact, Settings, Shortest, Size};
+use self::settings::{Exact, Processor, Settings, Shortest, Size};
+use super::json;
 use crate::error::{Error, Result};
 use crate::file_io;
 
@@ -69,9 +70,23 @@ impl Preprocess {
     /// When it cannot be read, is not JSON of the right types, or has an unsupported setting: the message
     /// names the key, its value and what is allowed.
     pub fn from_json(path: &Path) -> Result<Self> {
-        let text = file_io::read_text(path, MAX_BYTES)?;
-        let settings = serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
-        Self::new(settings).map_err(|what| Error::file(path, what))
+        let settings = json::read_file(&file_io::read(path, MAX_BYTES)?, "is not a configuration of photos");
+        Self::new(settings.map_err(|what| Error::file(path, what))?).map_err(|what| Error::file(path, what))
+    }
+
+    /// Reads the `image_processor` of a `processor_config.json`, which transformers 5 writes in place of a
+    /// `preprocessor_config.json`.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), and when it has no such key.
+    pub fn from_processor_json(path: &Path) -> Result<Self> {
+        let processor = json::read_file(&file_io::read(path, MAX_BYTES)?, "is not a configuration of photos");
+        let Processor { image_processor } = processor.map_err(|what| Error::file(path, what))?;
+        let settings = image_processor.ok_or_else(|| {
+            "has no image_processor, and there is no preprocessor_config.json: save the image processor of the model too"
+                .to_owned()
+        });
+        settings.and_then(Self::new).map_err(|what| Error::file(path, what))
     }
 
     /// The settings as the text of a `preprocessor_config.json`.
@@ -198,6 +213,22 @@ mod tests {
         let old =
             parse(r#"{"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224}"#);
         assert_eq!(old.unwrap().side(), 224);
+    }
+
+    #[test]
+    fn transformers_5_keeps_the_settings_under_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("processor_config.json");
+        let made = Preprocess::clip(64).unwrap();
+        let text = format!(
+            "\u{feff}{{\"image_processor\": {}, \"processor_class\": \"CLIPProcessor\"}}",
+            made.to_json()
+        );
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Preprocess::from_processor_json(&path).unwrap().fingerprint(), made.fingerprint());
+        std::fs::write(&path, r#"{"processor_class": "CLIPProcessor"}"#).unwrap();
+        let refused = Preprocess::from_processor_json(&path).unwrap_err().to_string();
+        assert!(refused.contains("has no image_processor"), "{refused}");
     }
 
     #[test]

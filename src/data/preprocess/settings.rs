@@ -26,6 +26,12 @@ pub(super) struct Exact {
     pub(super) width: u32,
 }
 
+/// `processor_config.json` of transformers 5; other keys are not read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Processor {
+    pub(super) image_processor: Option<Settings>,
+}
+
 /// `preprocessor_config.json`; a missing key has CLIP's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::rng;
 use scene::Scene;
-pub use write_folder::write;
+pub use write_folder::{is_drawn, write};
 
 /// The parameters of a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use super::scene::Scene;
 use super::{Spec, sample};
 use crate::error::{Error, Result};
 use crate::file_io;
+use crate::folder_marker::FolderMarker;
 
 /// The version and parameters of a complete folder; written last.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +55,9 @@ pub fn write(root: &Path, spec: &Spec, on_image: &(dyn Fn() + Sync)) -> Result<(
     if read_manifest(root)?.is_some_and(|found| found == manifest) {
         return Ok(());
     }
-    refuse_foreign(&root.join(CORPUS))?;
     let images = root.join("images");
+    refuse_foreign(root, &images)?;
+    FolderMarker::new("dsi data", spec_id(spec)).write(root)?;
     fs::create_dir_all(&images).map_err(Error::io("create", &images))?;
     clear(root, &images)?;
     (0..spec.count()).into_par_iter().try_for_each(|index| {
@@ -113,20 +115,41 @@ fn clear(root: &Path, images: &Path) -> Result<()> {
     file_io::sync_folder(root).map_err(Error::io("write", root))
 }
 
-/// Refuses to replace a corpus file that does not begin like one of scenes.
-fn refuse_foreign(corpus: &Path) -> Result<()> {
-    if !corpus.exists() {
-        return Ok(());
-    }
+/// Whether the folder `root` holds this corpus whole.
+///
+/// # Errors
+/// When its manifest cannot be read.
+pub fn is_drawn(root: &Path, spec: &Spec) -> Result<bool> {
+    Ok(read_manifest(root)?.is_some_and(|found| found == Manifest { version: VERSION, spec: *spec }))
+}
+
+/// Refuses to replace a captions file that does not begin like one of scenes, and, in a folder that dsi has not marked,
+/// pictures with the names of scenes.
+fn refuse_foreign(root: &Path, images: &Path) -> Result<()> {
+    let corpus = root.join(CORPUS);
+    let is_marked = read_manifest(root)?.is_some() || FolderMarker::read(root)?.is_some();
+    let pictures = || old_images(images).map(|images| images.into_iter().next());
+    let foreign = match corpus.exists() && !(is_marked && begins_like_scenes(&corpus)?) {
+        true => Some(corpus),
+        false if is_marked || !images.exists() => None,
+        false => pictures()?,
+    };
+    foreign.map_or(Ok(()), |path| {
+        let what = "was not written by dsi and is not overwritten; choose another folder (data.root)";
+        Err(Error::file(path, what))
+    })
+}
+
+fn begins_like_scenes(corpus: &Path) -> Result<bool> {
     let head = format!("{{\"image\":\"{}\"", image_name(0));
     let mut found = Vec::new();
     let file = fs::File::open(corpus).map_err(Error::io("read", corpus))?;
     file.take(head.len() as u64).read_to_end(&mut found).map_err(Error::io("read", corpus))?;
-    if found != head.as_bytes() {
-        let what = "is not a corpus of scenes and is not overwritten; choose another folder";
-        return Err(Error::file(corpus, what));
-    }
-    Ok(())
+    Ok(found == head.as_bytes())
+}
+
+fn spec_id(spec: &Spec) -> String {
+    blake3::hash(format!("{spec:?}").as_bytes()).to_hex()[..16].to_owned()
 }
 
 /// The pictures of an earlier corpus.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::bpe_trainer::END_OF_WORD;
 use super::MAX_BYTES;
 use crate::error::{Error, Result};
-use crate::file_io;
+use crate::{file_io, known_heads};
 
 /// The token that begins every text.
 pub(super) const START: &str = "<|startoftext|>";
@@ -19,6 +19,10 @@ pub(super) const END: &str = "<|endoftext|>";
 /// Reads `merges.txt`: two symbols a line, separated by a space, most important first.
 pub(super) fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
     let text = file_io::read_text(path, MAX_BYTES)?;
+    // Lines of such files can look like merges.
+    if let Some(what) = known_heads::describe(text.as_bytes()) {
+        return Err(Error::file(path, what));
+    }
     let lines =
         (1..).zip(text.lines()).filter(|(n, line)| !(line.is_empty() || *n == 1 && line.starts_with('#')));
     lines.map(|(n, line)| parse_merge(line).map_err(|what| Error::line(path, n, what))).collect()

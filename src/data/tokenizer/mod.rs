@@ -16,8 +16,9 @@ use tokenizers::{
 
 use self::convert_vocab_merges::{END, START};
 use super::bpe_trainer::{self, BYTE_SYMBOLS};
+use super::json;
 use crate::error::{Error, Result};
-use crate::file_io;
+use crate::{file_io, known_heads};
 
 mod convert_vocab_merges;
 
@@ -41,13 +42,16 @@ impl Tokens {
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         if fs::exists(&path).map_err(Error::io("read", &path))? {
-            return Self::from_json(&file_io::read(&path, MAX_BYTES)?)
-                .map_err(|what| Error::file(&path, what));
+            let bytes = file_io::read(&path, MAX_BYTES)?;
+            return Self::from_json(&bytes)
+                .map_err(|what| known_heads::explain(&path, &bytes, Error::file(&path, what)));
         }
         let path = folder.join("vocab.json");
-        let vocabulary = file_io::read(&path, MAX_BYTES)?;
-        let vocabulary: BTreeMap<String, u32> = serde_json::from_slice(&vocabulary)
-            .map_err(|e| Error::file(&path, format!("is not a table of tokens and ids: {e}")))?;
+        let bytes = file_io::read(&path, MAX_BYTES)?;
+        let vocabulary: BTreeMap<String, u32> = json::read(&bytes).map_err(|e| {
+            let error = Error::file(&path, format!("is not a table of tokens and ids: {e}"));
+            known_heads::explain(&path, &bytes, error)
+        })?;
         let merges = convert_vocab_merges::read_merges(&folder.join("merges.txt"))?;
         Self::from_parts(&vocabulary, &merges).map_err(|what| Error::file(&path, what))
     }
@@ -94,6 +98,14 @@ impl Tokens {
     /// # Errors
     /// When the text is blank or `context` is below three.
     pub fn encode(&self, text: &str, context: usize) -> Result<Vec<u32>> {
+        self.encode_whole_or_cut(text, context).map(|(ids, _)| ids)
+    }
+
+    /// As [`encode`](Self::encode), and whether the text was cut.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_whole_or_cut(&self, text: &str, context: usize) -> Result<(Vec<u32>, bool)> {
         if context < 3 {
             return Err(Error::input(format!(
                 "a context of {context} tokens is too short; at least 3 are needed"
@@ -101,18 +113,18 @@ impl Tokens {
         }
         // Each word is at least one token, so words beyond the context are cut here, before a long text costs
         // time.
-        let words = text.split_whitespace().take(context).map(|word| {
-            let end = word.char_indices().nth(MAX_WORD_CHARACTERS).map_or(word.len(), |(end, _)| end);
-            &word[..end]
-        });
-        let text = words.collect::<Vec<_>>().join(" ");
+        let words: Vec<&str> = text.split_whitespace().take(context).collect();
+        let shortened: Vec<&str> = words.iter().map(|word| first_characters(word)).collect();
+        let has_cut_word = shortened.iter().zip(&words).any(|(short, word)| short.len() < word.len());
+        let text = shortened.join(" ");
         let encoded =
             self.tokenizer.encode_fast(text, false).map_err(|e| Error::Input(format!("the text: {e}")))?;
         if encoded.is_empty() {
             return Err(Error::input("the text is blank; it needs at least one word"));
         }
         let inner = encoded.get_ids().iter().copied().take(context - 2);
-        Ok([self.start].into_iter().chain(inner).chain([self.end]).collect())
+        let ids = [self.start].into_iter().chain(inner).chain([self.end]).collect();
+        Ok((ids, has_cut_word || encoded.len() > context - 2))
     }
 
     /// Id of the token that ends every text; CLIP takes its text embedding there.
@@ -138,7 +150,7 @@ impl Tokens {
 
     fn from_json(bytes: &[u8]) -> Result<Self, String> {
         // The parser of the `tokenizers` crate panics on some damaged files (a merge longer than any token).
-        let parsed = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes));
+        let parsed = std::panic::catch_unwind(|| Tokenizer::from_bytes(json::without_bom(bytes)));
         let parsed = parsed.map_err(|_| "is a damaged tokenizer file; fetch it again".to_owned())?;
         let mut tokenizer = parsed.map_err(|e| format!("is not a tokenizer.json that can be used: {e}"))?;
         let start = special_id(&tokenizer, START)?;
@@ -171,6 +183,11 @@ impl Tokens {
         let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
         Ok(words.into_iter().map(|(word, ..)| word.to_owned()).collect())
     }
+}
+
+/// The first characters of a word, as many as are considered.
+fn first_characters(word: &str) -> &str {
+    &word[..word.char_indices().nth(MAX_WORD_CHARACTERS).map_or(word.len(), |(end, _)| end)]
 }
 
 fn special_id(tokenizer: &Tokenizer, token: &str) -> Result<u32, String> {
@@ -242,9 +259,11 @@ mod tests {
         }
         assert!(tokens.encode("a", 2).is_err());
         for long in ["word ".repeat(10_000), "a".repeat(1_000_000), "日".repeat(100_000)] {
-            let ids = tokens.encode(&long, 77).unwrap();
-            assert_eq!((ids.len(), ids[76]), (77, tokens.end_id()));
+            let (ids, is_cut) = tokens.encode_whole_or_cut(&long, 77).unwrap();
+            assert_eq!((ids.len(), ids[76], is_cut), (77, tokens.end_id(), true));
         }
+        let whole = |context| tokens.encode_whole_or_cut("red red red", context).unwrap().1;
+        assert_eq!([4, 5, 6].map(whole), [true, false, false]);
     }
 
     #[test]

@@ -21,6 +21,10 @@ impl DocidFamily for Learned {
         true
     }
 
+    fn fits_train_images(&self) -> bool {
+        true
+    }
+
     fn trains_codebooks(&self) -> bool {
         true
     }

@@ -43,6 +43,11 @@ pub trait DocidFamily: Sync {
         false
     }
 
+    /// Whether docids are fitted to the images of the train split, of which there must then be some.
+    fn fits_train_images(&self) -> bool {
+        false
+    }
+
     /// Whether the codebooks are trained for retrieval after their fit ([`CodebookTools::train`]).
     fn trains_codebooks(&self) -> bool {
         false

@@ -24,6 +24,10 @@ impl DocidFamily for Rq {
         true
     }
 
+    fn fits_train_images(&self) -> bool {
+        true
+    }
+
     fn assign(&self, input: &FamilyInput) -> Result<FamilyOutput> {
         let books = fitted(input)?;
         let codes = input.tools.encode_all(&books, input.images, input.settings.encode_beam);

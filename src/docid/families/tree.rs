@@ -18,6 +18,10 @@ impl DocidFamily for Tree {
         "The path in a hierarchical k-means over image embeddings (\"semantic\" in DSI)."
     }
 
+    fn fits_train_images(&self) -> bool {
+        true
+    }
+
     fn assign(&self, input: &FamilyInput) -> Result<FamilyOutput> {
         let train = input.images.select(input.train_images);
         let (branching, iterations) = (input.settings.codes, input.settings.iterations);

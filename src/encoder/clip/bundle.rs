@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::config::TextConfig;
 use super::{Clip, ClipConfig, TokenBatch, folder, parameter_depth};
-use crate::data::clip_files::PREPROCESSOR;
+use crate::data::clip_files::{self, PREPROCESSOR};
 use crate::data::preprocess::Preprocess;
 use crate::data::tokenizer::Tokens;
 use crate::encoder::regularization::Regularization;
@@ -46,7 +46,7 @@ impl ClipBundle {
         if preprocess.side() != shape.vision_config.image_size {
             let (side, wanted) = (preprocess.side(), shape.vision_config.image_size);
             let what = format!("crops photos to {side} pixels, the vision tower takes {wanted}");
-            return Err(Error::file(path.join(PREPROCESSOR), what));
+            return Err(Error::file(clip_files::preprocessing(path), what));
         }
         Ok(Self { clip, params, shape, tokens, preprocess })
     }
@@ -67,6 +67,19 @@ impl ClipBundle {
         if let Some(keep) = settings.keep {
             self.clip.checkpoint_blocks(keep);
         }
+    }
+
+    /// Tokens of the longest text, start and end included.
+    pub fn context(&self) -> usize {
+        self.shape.text_config.max_position_embeddings
+    }
+
+    /// The token ids of a caption, and whether it was cut at [`context`](Self::context).
+    ///
+    /// # Errors
+    /// When the caption is blank.
+    pub fn tokenize_whole_or_cut(&self, caption: &str) -> Result<(Vec<u32>, bool)> {
+        self.tokens.encode_whole_or_cut(caption, self.context())
     }
 
     /// Where its tensors live.
@@ -106,7 +119,7 @@ impl TrainableDualEncoder for ClipBundle {
     }
 
     fn tokenize(&self, caption: &str) -> Result<Vec<u32>> {
-        self.tokens.encode(caption, self.shape.text_config.max_position_embeddings)
+        self.tokens.encode(caption, self.context())
     }
 
     fn preprocess(&self) -> &Preprocess {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
-use super::{ClipBundle, TokenBatch, folder, pixels};
+use super::{ClipBundle, TokenBatch, folder, parameter_depth, pixels};
 use crate::data::encoder_folder;
 use crate::data::photos::{Photo, decode_batch, view_batch};
 use crate::encoder::embed_in_batches::{embed_in_batches, shortest_first};
@@ -16,8 +17,8 @@ use crate::encoder::{
     Advance, DualEncoder, EncoderSource, EncoderSpec, MirrorTta, PhotoView, TrainableDualEncoder,
     TrainableSettings,
 };
-use crate::error::Result;
-use crate::matrix::Matrix;
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, dot};
 use crate::nn::tensors;
 
 /// `encoder.kind = "clip"`.
@@ -67,6 +68,14 @@ impl ClipEncoder {
         }
     }
 
+    /// The token ids of captions, and how many captions were cut at the context.
+    fn tokenize(&self, captions: &[&str]) -> Result<(Vec<Vec<u32>>, usize)> {
+        let encoded = captions.par_iter().map(|caption| self.bundle.tokenize_whole_or_cut(caption));
+        let encoded: Vec<(Vec<u32>, bool)> = encoded.collect::<Result<_>>()?;
+        let cut = encoded.iter().filter(|(_, is_cut)| *is_cut).count();
+        Ok((encoded.into_iter().map(|(ids, _)| ids).collect(), cut))
+    }
+
     fn embed_tokens(&self, captions: &TokenBatch) -> Result<Matrix> {
         unit_matrix(&self.bundle.clip.embed_text(captions)?)
     }
@@ -96,13 +105,45 @@ impl ClipEncoder {
     }
 }
 
+impl ClipEncoder {
+    /// Refuses the first row that could not be scaled to unit length; `name` says what it embeds.
+    fn check_unit_rows<'r>(
+        &self,
+        mut rows: impl Iterator<Item = &'r [f32]>,
+        name: impl Fn(usize) -> String,
+    ) -> Result<()> {
+        match rows.position(|row| !is_unit(row)) {
+            None => Ok(()),
+            Some(row) => Err(Error::file(
+                &self.folder,
+                format!(
+                    "the embedding of {} cannot be scaled to unit length (all zeros, or numbers that are not finite): the \
+                     weights of this encoder are damaged or too large; fetch or export it again",
+                    name(row)
+                ),
+            )),
+        }
+    }
+}
+
+/// Whether a row has unit length, but for rounding.
+fn is_unit(row: &[f32]) -> bool {
+    (dot(row, row) - 1.0).abs() < 1e-3
+}
+
+/// The first words of a caption, for a message.
+fn start(caption: &str) -> String {
+    caption.chars().take(60).collect()
+}
+
 impl DualEncoder for ClipEncoder {
-    fn texts(&self, captions: &[&str], advance: Advance) -> Result<Matrix> {
-        let ids: Vec<Vec<u32>> =
-            captions.iter().map(|caption| self.bundle.tokenize(caption)).collect::<Result<_>>()?;
+    fn texts(&self, texts: &[&str], advance: Advance) -> Result<Matrix> {
+        let (ids, _) = self.tokenize(texts)?;
         embed_in_batches(&shortest_first(&ids), self.batch, self.width(), |captions| {
             let tokens = TokenBatch::new(captions.iter().map(|&caption| ids[caption].as_slice()));
             let rows = self.embed_tokens(&tokens)?;
+            let name = |row: usize| format!("the caption {:?}", start(texts[captions[row]]));
+            self.check_unit_rows(rows.iter(), name)?;
             advance(captions.len());
             Ok(rows)
         })
@@ -112,10 +153,33 @@ impl DualEncoder for ClipEncoder {
         let mut rows = Vec::with_capacity(photos.len());
         for batch in photos.chunks(self.batch) {
             let decoded = self.decode(batch, rows.len(), view);
-            rows.extend(embed_readable(decoded, |readable| self.embed_preprocessed(readable, view.mirror))?);
+            let embed = |readable: &[&[u8]]| self.embed_preprocessed(readable, view.mirror);
+            let embedded = embed_readable(decoded, embed)?;
+            let (photos, found): (Vec<&Photo>, Vec<&[f32]>) = batch
+                .iter()
+                .zip(&embedded)
+                .filter_map(|(photo, row)| Some((photo, row.as_deref().ok()?)))
+                .unzip();
+            self.check_unit_rows(found.into_iter(), |row| format!("the photo {}", photos[row]))?;
+            rows.extend(embedded);
             advance(batch.len());
         }
         Ok(rows)
+    }
+
+    fn caption_batches(&self, captions: &[&str]) -> Result<Vec<Vec<usize>>> {
+        let (ids, _) = self.tokenize(captions)?;
+        Ok(shortest_first(&ids).chunks(self.batch).map(<[usize]>::to_vec).collect())
+    }
+
+    fn report_cut_captions(&self, captions: &[&str]) -> Result<()> {
+        let (_, cut) = self.tokenize(captions)?;
+        warn_of_cut_captions(cut, captions.len(), self.bundle.context());
+        Ok(())
+    }
+
+    fn photo_batch(&self) -> usize {
+        self.batch
     }
 
     fn width(&self) -> usize {
@@ -126,8 +190,25 @@ impl DualEncoder for ClipEncoder {
         &self.fingerprint
     }
 
+    fn check_trainable(&self, towers: TrainableTowers) -> Result<()> {
+        parameter_depth::check_depth(towers, &self.bundle.shape)
+    }
+
     fn trainable(&self, settings: &TrainableSettings) -> Result<Box<dyn TrainableDualEncoder>> {
         Ok(Box::new(ClipBundle::open_trainable(&self.folder, settings)?))
+    }
+}
+
+/// Says once how many captions of a call are longer than the encoder reads.
+fn warn_of_cut_captions(cut: usize, all: usize, context: usize) {
+    match (cut, all) {
+        (0, _) => {}
+        (_, 1) => tracing::warn!(
+            "the query was cut: the encoder reads {context} tokens, and what follows has no effect; shorten it"
+        ),
+        _ => tracing::warn!(
+            "{cut} of {all} captions were cut at {context} tokens, all that the encoder reads; the rest has no effect"
+        ),
     }
 }
 
@@ -145,6 +226,12 @@ fn mirror_image(photo: &[u8], side: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_zeros_and_of_no_numbers_are_not_unit_rows() {
+        assert!(is_unit(&[0.6, 0.8]));
+        assert!(![[0.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 0.0]].iter().any(|row| is_unit(row)));
+    }
 
     #[test]
     fn a_mirror_image_exchanges_left_and_right() {

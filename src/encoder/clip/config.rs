@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::json;
 use crate::error::{Error, Result};
-use crate::file_io;
 use crate::nn::activation::Activation;
+use crate::{file_io, known_heads};
 
 /// The whole model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,25 +132,27 @@ impl ClipConfig {
     /// # Errors
     /// When the file is missing, is not JSON, or states a shape that cannot be built.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file_io::read_text(path, 1 << 20)?;
-        let config = Self::parse(&text).map_err(|error| match error.line() {
-            0 => Error::file(path, format!("is not a CLIP configuration: {error}")),
-            line => Error::line(path, line, format!("is not a CLIP configuration: {error}")),
-        })?;
+        let bytes = file_io::read(path, 1 << 20)?;
+        let config =
+            Self::parse(&bytes).map_err(|fault| match (known_heads::describe(&bytes), fault.line) {
+                (Some(what), _) => Error::file(path, what),
+                (None, 0) => Error::file(path, format!("is not a CLIP configuration: {fault}")),
+                (None, line) => Error::line(path, line, format!("is not a CLIP configuration: {fault}")),
+            })?;
         config.check().map_err(|what| Error::file(path, what))?;
         Ok(config)
     }
 
     /// Merges the sections as transformers' `CLIPConfig` does: any may be null, and a section under its older
     /// name (`_dict`) replaces the one under the newer name.
-    fn parse(text: &str) -> serde_json::Result<Self> {
-        let mut sections: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
+    fn parse(text: &[u8]) -> Result<Self, json::Fault> {
+        let mut sections: serde_json::Map<String, serde_json::Value> = json::read(text)?;
         for section in ["text_config", "vision_config"] {
             let older = sections.remove(&format!("{section}_dict")).filter(|value| !value.is_null());
             sections.extend(older.map(|older| (section.to_owned(), older)));
         }
         sections.retain(|_, value| !value.is_null());
-        serde_json::from_value(sections.into())
+        Ok(serde_json::from_value(sections.into())?)
     }
 
     /// Checks bounds, which keep a hostile file from using absurd memory, and the divisions that the towers
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn omitted_keys_have_the_defaults_of_hugging_face() {
         let config = ClipConfig::parse(
-            r#"{"projection_dim": 768, "text_config": {"hidden_size": 768, "id2label": {"0": "a"}}, "other": 1,
+            br#"{"projection_dim": 768, "text_config": {"hidden_size": 768, "id2label": {"0": "a"}}, "other": 1,
                 "vision_config": null, "text_config_dict": null}"#,
         )
         .unwrap();
@@ -251,14 +254,14 @@ mod tests {
     #[test]
     fn a_section_under_its_older_name_is_used() {
         let config = ClipConfig::parse(
-            r#"{"vision_config_dict": {"hidden_size": 1024, "hidden_act": "gelu"},
+            br#"{"vision_config_dict": {"hidden_size": 1024, "hidden_act": "gelu"},
                 "vision_config": {"hidden_size": 1, "num_hidden_layers": 9}}"#,
         );
         let vision = config.unwrap().vision_config;
         assert_eq!((vision.hidden_size, vision.num_hidden_layers), (1024, 12));
         assert_eq!(vision.hidden_act, Activation::Gelu);
         let unknown =
-            ClipConfig::parse(r#"{"text_config": {"hidden_act": "relu"}}"#).unwrap_err().to_string();
+            ClipConfig::parse(br#"{"text_config": {"hidden_act": "relu"}}"#).unwrap_err().to_string();
         assert!(unknown.contains("`relu`") && unknown.contains("`quick_gelu`"), "{unknown}");
     }
 

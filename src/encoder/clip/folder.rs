@@ -2,13 +2,14 @@
 //! in Hugging Face's. The same folder holds the tokenizer and the preprocessing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
 use super::{Clip, ClipConfig, open_clip, openai_shape, parameter_depth, read_weights};
-use crate::data::clip_files::{self, CONFIG, Library, MERGES, PREPROCESSOR, TOKENIZER, VOCABULARY};
+use crate::data::clip_files::{
+    self, CONFIG, Library, MERGES, PREPROCESSOR, PROCESSOR, TOKENIZER, VOCABULARY,
+};
 use crate::data::preprocess::Preprocess;
 use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::error::{Error, Result};
@@ -53,11 +54,12 @@ fn read_parts(folder: &Path, path: &Path) -> Result<(ClipConfig, TensorMap)> {
 /// # Errors
 /// When the file that states it cannot be read, or asks for something that is not supported.
 pub fn preprocess(folder: &Path, side: usize) -> Result<Preprocess> {
-    let (path, stated) = (folder.join(PREPROCESSOR), clip_files::config(folder));
+    let (path, stated) = (clip_files::preprocessing(folder), clip_files::config(folder));
     let side = u32::try_from(side).map_err(|_| Error::file(&stated, format!("a side of {side} pixels")))?;
     match clip_files::library(folder) {
-        Library::OpenClip if !path.exists() => open_clip::preprocess(&stated, side),
+        Library::OpenClip if !folder.join(PREPROCESSOR).exists() => open_clip::preprocess(&stated, side),
         Library::OpenAi if !path.exists() => Preprocess::clip(side),
+        _ if path.ends_with(PROCESSOR) => Preprocess::from_processor_json(&path),
         _ => Preprocess::from_json(&path),
     }
 }
@@ -81,8 +83,7 @@ pub fn fingerprint(folder: &Path, preprocess: &Preprocess) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for file in files(folder)?.iter().filter(|file| file.exists()) {
         hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-        let open = File::open(file).and_then(|open| hasher.update_reader(open).map(drop));
-        open.map_err(Error::io("read", file))?;
+        hasher.update_reader(file_io::open_regular(file)?).map_err(Error::io("read", file))?;
     }
     hasher.update(preprocess.fingerprint().as_bytes());
     Ok(hasher.finalize().to_hex().to_string())

@@ -19,6 +19,7 @@ use zip::ZipArchive;
 
 use self::machine::{Id, Node, Pickle};
 use crate::error::{Error, Result};
+use crate::{file_io, known_heads};
 
 mod machine;
 
@@ -48,15 +49,20 @@ const TYPES: [(&str, DType); 6] = [
 /// # Errors
 /// When it is not such a file, is damaged or truncated, or a tensor claims more bytes than the file has.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let length = path.metadata().map_err(Error::io("read", path))?.len();
-    read_within(path, length).map_err(|what| {
+    let file = file_io::open_regular(path)?;
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    read_within(file, length).map_err(|what| {
         let remedy = "fetch it again, or save it as safetensors (files of PyTorch before 1.6 are not read)";
-        Error::file(path, format!("is not a whole PyTorch file ({what}); {remedy}"))
+        let error = Error::file(path, format!("is not a whole PyTorch file ({what}); {remedy}"));
+        let head = file_io::head(path);
+        // Zip archives, pickles and tar archives are forms of PyTorch's own.
+        let is_own =
+            head.starts_with(b"PK") || head.starts_with(b"\x80") || head.get(257..262) == Some(b"ustar");
+        if is_own { error } else { known_heads::explain(path, &head, error) }
     })
 }
 
-fn read_within(path: &Path, length: u64) -> Result<BTreeMap<String, Tensor>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+fn read_within(file: File, length: u64) -> Result<BTreeMap<String, Tensor>, String> {
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| error.to_string())?;
     let pickle = archive.file_names().flatten().find(|name| name.ends_with("/data.pkl")).map(Cow::into_owned);
     let pickle = pickle.ok_or("it has no data.pkl")?;
@@ -243,7 +249,8 @@ mod tests {
     #[test]
     fn a_tensor_that_claims_too_much_is_refused() {
         let path = fixture("argmax-pickled/encoder/pytorch_model.bin");
-        assert!(read_within(&path, 100).unwrap_err().contains("larger than the file's 100 bytes"));
+        let file = File::open(&path).unwrap();
+        assert!(read_within(file, 100).unwrap_err().contains("larger than the file's 100 bytes"));
         assert!(read(&path).unwrap().contains_key("logit_scale"));
     }
 

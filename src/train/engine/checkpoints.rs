@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Engine;
+use super::{Engine, disk_room};
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::checkpoint::{Checkpoint, Progress};
@@ -31,6 +31,9 @@ impl<'a> Engine<'a> {
         let comm = ctx.comm.clone();
         let mut adamw = AdamW::new(task.params())?;
         let folder = run.checkpoints();
+        if !resume && comm.is_first() {
+            disk_room::check(task.params().count(), &plan, &folder)?;
+        }
         let (progress, average) = match resume {
             true => restore(task, &mut adamw, &plan, &folder)?,
             false => (Progress::default(), None),

@@ -7,6 +7,7 @@
 //! the disk reports, and gradients that are not finite too often.
 
 mod checkpoints;
+mod disk_room;
 mod step;
 #[cfg(test)]
 mod tests;

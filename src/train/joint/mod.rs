@@ -10,6 +10,7 @@ mod validation;
 
 use std::sync::Arc;
 
+use super::batch_sampler::require_train_split;
 use super::docid_state::DocidState;
 use super::dry_run::{self, DryRun};
 use super::embedded_queries::QuerySource;
@@ -20,6 +21,7 @@ use super::objective::terms::term::Term;
 use super::rank_streams::RankStreams;
 use super::task::{TrainingPlan, plan};
 use crate::context::Context;
+use crate::data::corpus::{Corpus, Split};
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::modality::Modality;
@@ -61,6 +63,22 @@ pub fn dry_run(
     dry_run::dry_run(&mut training, plan(settings.train))
 }
 
+/// Checks that a corpus has the splits that a training needs.
+///
+/// # Errors
+/// When there is no train split, or no val split although `train.patience` counts validations.
+pub fn require(section: &Train, corpus: &Corpus) -> Result<()> {
+    require_train_split(corpus)?;
+    let patience = section.patience;
+    if patience > 0 && corpus.images_in(Split::Val).is_empty() {
+        return Err(Error::input(format!(
+            "train.patience = {patience} counts validations that are no better on val, and the corpus has no images \
+             there: set it to 0"
+        )));
+    }
+    Ok(())
+}
+
 fn plan(section: &Train) -> TrainingPlan {
     plan!(section, checkpoint_every: section.checkpoint_every)
 }
@@ -91,6 +109,7 @@ impl<'a> JointTraining<'a> {
         index: &'a DocidIndex,
         ctx: &'a Context,
     ) -> Result<Self> {
+        require(settings.train, &prepared.corpus)?;
         check_reassignment(settings, index)?;
         let objective = Objective::open(settings, &prepared.corpus)?;
         let mut model =

@@ -30,7 +30,7 @@ pub struct TeacherCandidates {
 }
 
 impl CandidateSource {
-    /// One target a query: captions first, then images.
+    /// One target a query, with equally many candidates each: captions first, then images.
     ///
     /// # Errors
     /// When the teacher's scores cannot be read.
@@ -51,6 +51,7 @@ impl CandidateSource {
             Self::Teacher(candidates) => {
                 let mut targets = candidates.targets(context, &docids.caption_teacher, captions, rng)?;
                 targets.extend(candidates.targets(context, &docids.image_teacher, images, rng)?);
+                TeacherTarget::pad_to_longest(&mut targets);
                 Ok(targets)
             }
         }

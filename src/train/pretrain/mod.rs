@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::contrastive_task::ContrastiveTask;
-use self::split_examples::{MemoryBudget, SplitExamples};
+use self::split_examples::{MemoryBudget, SplitExamples, photos_in};
 use super::engine;
 use super::task::{TrainingPlan, plan};
 use crate::context::Context;
@@ -35,6 +35,17 @@ pub struct Pretraining<'a> {
     pub on_bad: OnBadImage,
 }
 
+/// Checks that a corpus has the splits and photos that a pretraining needs.
+///
+/// # Errors
+/// When the train or the val split has no images, or there are no photos.
+pub fn require(corpus: &Corpus) -> Result<()> {
+    for split in [Split::Train, Split::Val] {
+        photos_in(corpus, split)?;
+    }
+    Ok(())
+}
+
 /// Trains on the train split of the corpus and writes the best checkpoint, by val recall, to `pretrain.out`
 /// in transformers' layout.
 ///
@@ -48,6 +59,7 @@ pub fn pretrain(
     ctx: &Context,
 ) -> Result<()> {
     let section = settings.section;
+    require(corpus)?;
     verify::photos_are_there(corpus, settings.on_bad)?;
     let encoder = starting_encoder(settings, corpus, ctx)?;
     tracing::info!("{}, {}", encoder.summary(), describe(ctx.compute, &ctx.device));

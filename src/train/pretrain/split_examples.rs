@@ -66,14 +66,9 @@ impl SplitExamples {
         on_bad: OnBadImage,
         ctx: &Context,
     ) -> Result<Self> {
-        let images = corpus.images_in(split);
-        if images.is_empty() {
-            return Err(Error::input(format!(
-                "the corpus has no images in its {split} split; pretraining needs some"
-            )));
-        }
+        let (images, files) = (corpus.images_in(split), photos_in(corpus, split)?);
         let preprocess = encoder.preprocess().clone();
-        let photos = decode_photos(corpus, &images, &preprocess, budget, ctx)?;
+        let photos = decode_photos(&files, &preprocess, budget, ctx);
         let (kept, photos) = split_readable(photos, on_bad)?;
         if photos.is_empty() {
             return Err(Error::input(format!("no photo of the {split} split can be read")));
@@ -125,7 +120,7 @@ impl SplitExamples {
     pub fn photos(&self, photos: &[usize]) -> Result<Vec<Arc<[u8]>>> {
         let square = |&photo: &usize| match &self.photos[photo] {
             Example { square: Some(square), .. } => Ok(square.clone()),
-            Example { photo, .. } => Ok(self.preprocess.apply(&photos::read(photo)?).into()),
+            Example { photo, .. } => photos::read(photo).map(|photo| self.preprocess.apply(&photo).into()),
         };
         photos.par_iter().map(square).collect()
     }
@@ -141,13 +136,11 @@ fn tokenize_captions(
 
 /// Decodes each photo and keeps its square within the budget, or returns what is wrong with it.
 fn decode_photos(
-    corpus: &Corpus,
-    images: &[ImageIdx],
+    files: &[Photo],
     preprocess: &Preprocess,
     budget: &mut MemoryBudget,
     ctx: &Context,
-) -> Result<Vec<Result<Example>>> {
-    let files = photos_of(corpus, images)?;
+) -> Vec<Result<Example>> {
     let bar = ctx.bar(files.len(), "decoding photos");
     let mut all = Vec::with_capacity(files.len());
     for batch in files.chunks(DECODED_AT_ONCE) {
@@ -158,15 +151,25 @@ fn decode_photos(
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(all)
+    all
 }
 
-fn photos_of(corpus: &Corpus, images: &[ImageIdx]) -> Result<Vec<Photo>> {
-    let photo = |&image: &ImageIdx| {
+/// The photos of a split.
+///
+/// # Errors
+/// When it has no images, or they have no photos.
+pub fn photos_in(corpus: &Corpus, split: Split) -> Result<Vec<Photo>> {
+    let images = corpus.images_in(split);
+    if images.is_empty() {
+        return Err(Error::input(format!(
+            "the corpus has no images in its {split} split; pretraining needs some"
+        )));
+    }
+    let photo = |image: ImageIdx| {
         let photo = corpus.photo(image).cloned();
         photo.ok_or_else(|| Error::input("pretraining needs photos; this corpus has features only"))
     };
-    images.iter().map(photo).collect()
+    images.into_iter().map(photo).collect()
 }
 
 #[cfg(all(test, feature = "scenes"))]
@@ -185,7 +188,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let spec = scenes::Spec { seed: 3, train: 5, val: 1, test: 1, side: 32 };
         scenes::write(root.path(), &spec, &|| ()).unwrap();
-        let corpus = jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path())).unwrap();
+        let corpus =
+            jsonl::read(&root.path().join("corpus.jsonl"), Some(root.path()), OnBadImage::Error).unwrap();
         let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/scenes-clip");
         let clip = ClipBundle::read(&clip, TrainableTowers::NOTHING, &Device::Cpu).unwrap();
         let side = clip.preprocess.side();

@@ -12,6 +12,9 @@ tests! {
     photos_beyond_the_limit_may_be_missing,
     missing_photos_may_be_left_out,
     a_captions_file_is_refused_with_the_line,
+    captions_files_as_other_tools_write_them_are_read,
+    captions_files_of_another_kind_are_named,
+    images_without_captions_may_be_left_out,
     a_missing_evaluation_split_is_refused_before_training,
     a_foreign_corpus_is_not_overwritten,
 }
@@ -33,7 +36,7 @@ fn own_photos(space: &Space, command: &str) -> Program {
 /// Unreadable photos: their number, their new content (`None`: missing), the error.
 const FAULTS: [(usize, Option<&[u8]>, &str); 5] = [
     (3, Some(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x40"), "cannot be decoded"),
-    (11, Some(b"<html>404 not found</html>"), "is not a JPEG"),
+    (11, Some(b"<html>404 not found</html>"), "is a web page"),
     (25, Some(b""), "is empty (0 bytes)"),
     (40, None, "1 of 80 photos are missing"),
     (77, Some(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "cut short"),
@@ -150,7 +153,7 @@ fn a_captions_file_is_refused_with_the_line() {
         (
             "a path that leaves the folder",
             r#"{"image": "../b.png", "split": "val", "captions": ["x"]}"#,
-            &["line 3", "../b.png"],
+            &["line 3", "`../b.png` leads out of the photo folder", "data.images"],
         ),
     ] {
         line(text).about(what).refused(&[&["corpus.jsonl"], parts].concat());
@@ -158,7 +161,7 @@ fn a_captions_file_is_refused_with_the_line() {
     space.write("corpus/corpus.jsonl", "");
     own_photos(&space, "data show").output().refused(&["corpus.jsonl", "no images"]);
     space.write("corpus/corpus.jsonl", b"\xff\xfe\x00");
-    own_photos(&space, "data show").output().refused(&["corpus.jsonl", "line 1"]);
+    own_photos(&space, "data show").output().refused(&["corpus.jsonl", "UTF-16"]);
     fs::remove_file(space.path("corpus/corpus.jsonl")).unwrap();
     own_photos(&space, "data show").output().refused(&["corpus.jsonl", "cannot read"]);
     own_photos(&space, "data show").sets(&["data.train=5"]).output().refused(&["data.train", "scenes"]);
@@ -180,6 +183,77 @@ fn a_captions_file_is_refused_with_the_line() {
         space.write("f.toml", "[data]\nkind = \"karpathy\"\ncaptions = \"d.json\"\nname = \"flickr30k\"\n");
     let named = space.run("data verify").config(config).sets(&space.folders()).output();
     named.refused(&["d.json", "Karpathy's file of `coco`", "flickr30k"]);
+}
+
+/// The same corpus with a byte-order mark, with NaN, in other spellings and as one list.
+fn captions_files_as_other_tools_write_them_are_read() {
+    let space = with_photos();
+    let lines = fs::read_to_string(space.path("corpus/corpus.jsonl")).unwrap();
+    let folder = space.path("corpus").display().to_string();
+    let image = "\"image\":\"";
+    assert!(lines.contains(image), "{lines}");
+    let list = lines.trim().replace('\n', ",\n");
+    for (what, text) in [
+        ("a byte-order mark", format!("\u{feff}{lines}")),
+        ("NaN", lines.replace(image, "\"score\": -Infinity, \"x\": [NaN], \"image\":\"")),
+        ("a dot at the start", lines.replace(image, "\"image\":\"./")),
+        ("a folder and back", lines.replace(image, "\"image\":\"x/../")),
+        ("absolute paths", lines.replace(image, &format!("\"image\":\"{folder}/"))),
+        ("a list", format!("[{list}]")),
+        (
+            "caption, and captions that are null",
+            lines.replace("\"captions\":", "\"captions\":null,\"caption\":"),
+        ),
+        ("caption beside captions", lines.replace("\"captions\":", "\"caption\":\"other\",\"captions\":")),
+    ] {
+        space.write("corpus/corpus.jsonl", text);
+        own_photos(&space, "data verify").output().about(what).succeeded();
+    }
+}
+
+fn captions_files_of_another_kind_are_named() {
+    let space = Space::new();
+    let coco = "{\"images\": [{\"file_name\": \"a.jpg\"}], \"annotations\": [{\"caption\": \"x\"}]}";
+    let karpathy =
+        "{\"images\": [{\"filename\": \"a.jpg\", \"split\": \"val\", \"sentences\": [{\"raw\": \"x\"}]}]}";
+    let line = "{\"image\": \"a.jpg\", \"split\": \"val\", \"captions\": [\"x\"]}\n";
+    for (kind, content, part) in [
+        ("jsonl", &b"\xff\xfe{\0"[..], "UTF-16"),
+        ("jsonl", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("jsonl", b"<!DOCTYPE html>", "web page"),
+        ("jsonl", b"\x1f\x8b\x08", "gunzip"),
+        ("jsonl", karpathy.as_bytes(), "data.kind = \"karpathy\""),
+        ("jsonl", b"{\n\"image\": 1}", "one object a line"),
+        (
+            "jsonl",
+            b"{\"image\": \"https://x.org/a.png\", \"split\": \"val\", \"captions\": [\"x\"]}",
+            "web address",
+        ),
+        ("karpathy", coco.as_bytes(), "dataset_coco.json"),
+        ("karpathy", line.repeat(2).as_bytes(), "data.kind = \"jsonl\""),
+        ("karpathy", b"PK\x03\x04", "unzip"),
+        ("karpathy", b"\xfe\xff\0{", "UTF-16"),
+    ] {
+        space.write("corpus/captions", content);
+        let config = space.write("c.toml", format!("[data]\nkind = \"{kind}\"\ncaptions = \"captions\"\n"));
+        let outcome = space.run("data verify").config(config).sets(&space.folders()).output();
+        outcome.about(part).refused(&["captions", part]);
+    }
+}
+
+fn images_without_captions_may_be_left_out() {
+    let space = with_photos();
+    let lines = fs::read_to_string(space.path("corpus/corpus.jsonl")).unwrap();
+    let start = lines.find("\"captions\":").unwrap();
+    let end = start + lines[start..].find(']').unwrap() + 1;
+    for none in
+        ["\"captions\":[]", "\"captions\":null", "\"caption\":\"\"", "\"x\":1", "\"captions\":[\" \",NaN]"]
+    {
+        space.write("corpus/corpus.jsonl", format!("{}{none}{}", &lines[..start], &lines[end..]));
+        own_photos(&space, "data verify").output().refused(&["line 1", "--allow-missing"]);
+        let checked = own_photos(&space, "data verify").args(["--allow-missing"]).output().succeeded();
+        assert!(checked.stderr.contains("left out: images without captions: 1"), "{checked}");
+    }
 }
 
 fn a_missing_evaluation_split_is_refused_before_training() {

@@ -221,7 +221,7 @@ fn an_index_of_another_corpus_or_encoder_is_refused() {
     let corpus = space.path("corpus/corpus.jsonl");
     let text = fs::read_to_string(&corpus).unwrap();
     space.write("corpus/corpus.jsonl", text.replacen("\"captions\":[\"", "\"captions\":[\"truly ", 1));
-    space.run("eval").of(&run).output().refused(&["is the index of another corpus", "dsi index"]);
+    space.run("eval").of(&run).output().refused(&["is the index of another corpus", "another run (--out)"]);
     space
         .dsi::<&str>("train", &[])
         .out(&run)
@@ -240,7 +240,7 @@ fn an_index_of_another_corpus_or_encoder_is_refused() {
     let [ours, theirs] =
         [repository("data/scenes-clip"), space.path("clip")].map(|path| path.display().to_string());
     space.write("run/config.toml", config.replace(&ours, &theirs));
-    space.run("eval").of(&run).output().refused(&["is the index of another encoder", "dsi index"]);
+    space.run("eval").of(&run).output().refused(&["is the index of another encoder", "another run (--out)"]);
 
     let changed = space.dsi("index", &["index.codes=4"]).out(&run).output();
     changed.refused(&["holds a run already"]);

@@ -73,7 +73,8 @@ fn embeddings_of_the_wrong_shape_or_type_are_refused() {
         ("truncated", good[..good.len() - 1].to_vec(), &["bytes", "header"]),
         ("cut in the header", good[..20].to_vec(), &["header"]),
         ("empty", Vec::new(), &["header"]),
-        ("not an array", b"PK\x03\x04 a zip archive".to_vec(), &["is not a .npy file"]),
+        ("not an array", b"PK\x03\x04 a zip archive".to_vec(), &["is not a .npy file", "numpy.save"]),
+        ("an LFS pointer", b"version https://git-lfs.github.com/spec/v1\n".to_vec(), &["git lfs pull"]),
         ("NaN", nan, &["row 23", "NaN"]),
         ("a row of zeros", zero, &["row 23", "all zeros"]),
     ] {

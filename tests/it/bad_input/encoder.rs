@@ -5,18 +5,21 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::trained;
-use crate::fixture::{Space, copy, repository};
+use crate::fixture::{SMALL, Space, copy, repository};
 
 tests! {
     a_folder_without_an_encoder_is_refused,
     weights_in_other_forms_are_refused_by_name,
     files_that_do_not_belong_together_are_refused,
+    files_as_other_tools_write_them_are_read,
+    captions_and_queries_beyond_the_context_are_counted,
 }
 
 /// A description, the changed files (`None`: deleted), and parts of the error.
 type Row<'a> = (&'a str, &'a [(&'a str, Option<&'a [u8]>)], &'a [&'a str]);
 
 const HTML: &[u8] = b"<!DOCTYPE html><html><body>Sign in to download</body></html>";
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const WEIGHTS: &str = "model.safetensors";
 
 /// Asserts that `dsi index` refuses each damaged copy of the encoder in `good`.
@@ -52,15 +55,28 @@ fn a_folder_without_an_encoder_is_refused() {
     refused(
         &space,
         &[
-            ("HTML for weights", &[(WEIGHTS, Some(HTML))], &[WEIGHTS, "safetensors file", "fetch"]),
+            ("HTML for weights", &[(WEIGHTS, Some(HTML))], &[WEIGHTS, "web page", "download"]),
+            ("an LFS pointer for weights", &[(WEIGHTS, Some(LFS))], &[WEIGHTS, "git lfs pull"]),
+            (
+                "PyTorch weights for safetensors",
+                &[(WEIGHTS, Some(b"PK\x03\x04"))],
+                &[WEIGHTS, "pytorch_model.bin"],
+            ),
             ("truncated weights", &[(WEIGHTS, Some(cut))], &[WEIGHTS]),
             ("no weights", &[(WEIGHTS, None)], &[WEIGHTS, "cannot read"]),
-            ("HTML for the shape", &[("config.json", Some(HTML))], &["config.json"]),
+            ("HTML for the shape", &[("config.json", Some(HTML))], &["config.json", "web page"]),
+            ("an LFS pointer for the shape", &[("config.json", Some(LFS))], &["config.json", "git lfs pull"]),
             ("no shape", &[("config.json", None)], &["config.json", "cannot read"]),
-            ("HTML for the tokenizer", &[(tokenizer, Some(HTML))], &[tokenizer, "tokenizer"]),
+            ("HTML for the tokenizer", &[(tokenizer, Some(HTML))], &[tokenizer, "web page"]),
+            ("an LFS pointer for the tokenizer", &[(tokenizer, Some(LFS))], &[tokenizer, "git lfs pull"]),
             ("no tokenizer", &[(tokenizer, None)], &["vocab.json"]),
             ("no preprocessing", &[(preprocessor, None)], &[preprocessor, "cannot read"]),
-            ("HTML for the preprocessing", &[(preprocessor, Some(HTML))], &[preprocessor]),
+            ("HTML for the preprocessing", &[(preprocessor, Some(HTML))], &[preprocessor, "web page"]),
+            (
+                "UTF-16 for the preprocessing",
+                &[(preprocessor, Some(b"\xff\xfe{\0"))],
+                &[preprocessor, "UTF-16"],
+            ),
         ],
     );
     let nowhere = trained().dsi("index", &["encoder.path=no/such/clip"]).out(space.path("run")).output();
@@ -81,7 +97,7 @@ fn weights_in_other_forms_are_refused_by_name() {
     refused(
         &space,
         &[
-            ("HTML for a pickle", &[gone, (bin, Some(HTML))], &[bin, "PyTorch file", "fetch"]),
+            ("HTML for a pickle", &[gone, (bin, Some(HTML))], &[bin, "web page", "download"]),
             ("an old pickle", &[gone, (bin, Some(old))], &[bin, "PyTorch file", "1.6"]),
             (
                 "half of OpenAI's file",
@@ -94,7 +110,7 @@ fn weights_in_other_forms_are_refused_by_name() {
                 &["ViT-B-32.pt", "num_attention_heads is 0"],
             ),
             ("half a pickle", &[gone, (bin, Some(cut))], &[bin, "PyTorch file"]),
-            ("HTML for an index", &[gone, (index, Some(HTML))], &[index, "index of shards", "fetch"]),
+            ("HTML for an index", &[gone, (index, Some(HTML))], &[index, "web page", "download"]),
             (
                 "a shard outside",
                 &[gone, (index, Some(&outside))],
@@ -165,4 +181,49 @@ fn files_that_do_not_belong_together_are_refused() {
             ("another activation", &[(shape, Some(&odd))], &[shape, "`relu`", "`quick_gelu`"]),
         ],
     );
+}
+
+/// The preprocessing as transformers 5 writes it, and byte-order marks.
+fn files_as_other_tools_write_them_are_read() {
+    let space = space();
+    let read = |name: &str| fs::read(space.path("good").join(name)).unwrap();
+    let marked = |name: &str| [b"\xef\xbb\xbf", read(name).as_slice()].concat();
+    let preprocessor: Value = serde_json::from_slice(&read("preprocessor_config.json")).unwrap();
+    let processor = json!({"image_processor": preprocessor, "processor_class": "CLIPProcessor"}).to_string();
+    let config = marked("config.json");
+    let tokenizer = marked("tokenizer.json");
+    for (name, content) in [
+        ("processor_config.json", processor.as_bytes()),
+        ("config.json", &config),
+        ("tokenizer.json", &tokenizer),
+    ] {
+        fs::write(space.path("good").join(name), content).unwrap();
+    }
+    fs::remove_file(space.path("good/preprocessor_config.json")).unwrap();
+    let encoder = format!("encoder.path={}", space.path("good").display());
+    trained().dsi("index", std::slice::from_ref(&encoder)).out(space.path("run")).output().succeeded();
+    fs::write(space.path("good/processor_config.json"), "{\"processor_class\": \"CLIPProcessor\"}").unwrap();
+    let refused = trained().dsi("index", &[encoder]).out(space.path("other")).output();
+    refused.refused(&["processor_config.json", "has no image_processor"]);
+}
+
+fn captions_and_queries_beyond_the_context_are_counted() {
+    let space = Space::new();
+    copy(&trained().path("corpus/images"), &space.path("corpus/images"));
+    let lines = fs::read_to_string(trained().path("corpus/corpus.jsonl")).unwrap();
+    let long = format!("\"captions\":[\"{}\",", "red ball ".repeat(50));
+    let lines: Vec<String> =
+        lines.lines().take(3).map(|line| line.replacen("\"captions\":[", &long, 1)).collect();
+    let all = fs::read_to_string(trained().path("corpus/corpus.jsonl")).unwrap();
+    let rest: Vec<&str> = all.lines().skip(3).collect();
+    space.write("corpus/corpus.jsonl", format!("{}\n{}\n", lines.join("\n"), rest.join("\n")));
+    let config = space.write("own.toml", "[data]\nkind = \"jsonl\"\n");
+    let index = || space.run("index").config(&config).sets(SMALL).sets(&space.folders());
+    let outcome = index().out("run").output().succeeded();
+    assert!(outcome.stderr.contains("3 of 403 captions were cut at 40 tokens"), "{outcome}");
+    let query = "a red ball ".repeat(20);
+    let found = trained().run("search").of("run").args([query.as_str(), "-k", "2"]).output().succeeded();
+    assert!(found.stderr.contains("the query was cut: the encoder reads 40 tokens"), "{found}");
+    let found = trained().run("search").of("run").args(["a red ball", "-k", "2"]).output().succeeded();
+    assert!(!found.stderr.contains("cut"), "{found}");
 }

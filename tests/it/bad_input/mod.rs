@@ -3,12 +3,16 @@
 //! Each test is a table: a description, the bad input, and parts of the expected error. [`fixture::Outcome`]
 //! checks the exit code, the stream and the shape of each error, and that the program does not panic.
 
+mod archives;
 mod arguments;
 mod corpus;
 mod damaged_run;
+mod early;
 mod embeddings;
 mod encoder;
 mod full_disk;
+mod ownership;
+mod photos;
 
 use std::fs;
 use std::path::Path;
@@ -19,12 +23,16 @@ use crate::fixture::{self, Program, Space};
 
 pub fn tests() -> Vec<Trial> {
     [
+        archives::tests(),
         arguments::tests(),
         corpus::tests(),
         damaged_run::tests(),
+        early::tests(),
         embeddings::tests(),
         encoder::tests(),
         full_disk::tests(),
+        ownership::tests(),
+        photos::tests(),
     ]
     .into_iter()
     .flatten()

@@ -229,10 +229,14 @@ fn a_run_of_another_configuration_is_refused_or_replaced() {
         "row \"base\"",
         "out/base-seed0 holds a run of another configuration (train.steps: 3 here, 12 there)",
         "row \"wide\"",
-        "--force",
+        "choose another --out",
     ]);
     let own = format!("{grid}\nretrain = true");
-    ablate(&space, &own, &[]).output().refused(&["row \"wide\"", "weights of another row", "--force"]);
+    ablate(&space, &own, &[]).output().refused(&[
+        "row \"wide\"",
+        "weights of another row",
+        "choose another --out",
+    ]);
     assert!(before == contents(&space.path("out")), "a refusal changes nothing");
 
     let forced = ablate(&space, grid, &other).args(["--force"]).output().succeeded();

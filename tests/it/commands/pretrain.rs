@@ -95,7 +95,8 @@ fn an_open_clip_model_is_written_in_transformers_layout() {
     let sets = tuning(&space, &init, &["pretrain.lr=0"]);
     dsi(&space, &sets).out("run").output().succeeded();
     let names: Vec<_> = contents(&space.path("tuned")).into_keys().map(|p| p.display().to_string()).collect();
-    let written = ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"];
+    let written =
+        [".dsi.json", "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"];
     assert_eq!(names, written);
     let moved = furthest(&embedded(&init), &embedded(&space.path("tuned")));
     assert!(moved < 2e-3, "f16 rounding and no more: {moved}");

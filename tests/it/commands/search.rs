@@ -74,7 +74,16 @@ fn a_photo_and_its_mirror_image_are_one_query() {
 fn a_list_is_at_most_as_long_as_gallery_and_beam_allow() {
     let wide = search(&["a cube", "-k", "1000", "--set", "search.beam=512", "--json"]).succeeded();
     assert_eq!(hits(&wide).len(), IMAGES);
-    assert_eq!(hits(&search(&["a cube", "-k", "1000", "--json"]).succeeded()).len(), 16);
+    assert!(wide.stderr.contains("the list has 80 images, not 1000: there are no more"), "{wide}");
+    let beam = search(&["a cube", "-k", "30", "--json"]).succeeded();
+    assert_eq!(hits(&beam).len(), 16);
+    assert!(
+        beam.stderr.contains("16 images, not 30: that is all a beam of 16 gives; set search.beam higher"),
+        "{beam}"
+    );
+    assert!(!search(&["a cube", "-k", "16", "--json"]).succeeded().stderr.contains("the list has"));
+    let dense = search(&["a cube", "-k", "30", "--json", "--retriever", "dense"]).succeeded();
+    assert!(hits(&dense).len() == 30 && !dense.stderr.contains("the list has"), "{dense}");
     search(&["a cube", "-k", "0"]).refused(&["search.k = 0", "from 1 to"]);
 }
 

@@ -7,6 +7,7 @@ use super::server::{Request, Server, file, status};
 
 tests! {
     a_clip_is_fetched_from_the_endpoint_into_the_home,
+    the_cache_of_another_program_is_found_offline,
     unfetchable_names_are_refused_with_the_remedy,
 }
 
@@ -24,6 +25,8 @@ fn dsi(home: &Path, endpoint: &str, args: &[&str]) -> Output {
         .args(args)
         .current_dir(home)
         .env_remove("HF_HUB_OFFLINE")
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HUGGINGFACE_HUB_CACHE")
         .env_remove("DSI_LOG");
     command.env("HF_HOME", home).env("HF_ENDPOINT", endpoint).env("HF_TOKEN", "s3cret").output().unwrap()
 }
@@ -54,6 +57,36 @@ fn a_clip_is_fetched_from_the_endpoint_into_the_home() {
     drop(server);
     let again = dsi(home.path(), &endpoint, &["clip:org/tiny@refs/pr/1", "--offline"]);
     assert_eq!(text(&again.stdout), stdout, "{}", text(&again.stderr));
+}
+
+/// Where `huggingface_hub` keeps its cache, by its variables.
+fn the_cache_of_another_program_is_found_offline() {
+    let home = tempfile::tempdir().unwrap();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    for (variable, value, cache) in [
+        ("HF_HUB_CACHE", "caches/a", "caches/a"),
+        ("HUGGINGFACE_HUB_CACHE", "~/b", "b"),
+        ("XDG_CACHE_HOME", "~/c", "c/huggingface/hub"),
+        ("HF_HOME", "$HOME/d", "d/hub"),
+    ] {
+        let repository = home.path().join(cache).join("models--org--tiny");
+        let snapshot = repository.join("snapshots").join(commit);
+        std::fs::create_dir_all(&snapshot).unwrap();
+        std::fs::create_dir_all(repository.join("refs")).unwrap();
+        std::fs::write(repository.join("refs/main"), commit).unwrap();
+        FILES.iter().for_each(|(name, content)| std::fs::write(snapshot.join(name), content).unwrap());
+        // Offline, nobody can say whether open_clip's files are missing: the configuration is a CLIP's.
+        std::fs::write(snapshot.join("config.json"), br#"{"model_type": "clip"}"#).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dsi"));
+        for other in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HOME", "DSI_LOG"] {
+            command.env_remove(other);
+        }
+        command.args(["data", "fetch", "clip:org/tiny", "--offline"]).current_dir(home.path());
+        let found = command.env("HOME", home.path()).env(variable, value).output().unwrap();
+        assert!(found.status.success(), "{variable}: {}", text(&found.stderr));
+        let printed = home.path().join(text(&found.stdout).trim_end());
+        assert_eq!(printed.canonicalize().unwrap(), snapshot.canonicalize().unwrap(), "{variable}");
+    }
 }
 
 fn unfetchable_names_are_refused_with_the_remedy() {

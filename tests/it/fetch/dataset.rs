@@ -9,6 +9,7 @@ use dsi::data::fetch::Fetcher;
 use dsi::data::fetch::dataset_sources::{Dataset, DatasetFile, Location, Output};
 use dsi::data::http::Checksum;
 use dsi::data::hub::Hub;
+use dsi::data::settings::OnBadImage;
 use dsi::data::{karpathy, verify};
 use dsi::error::Result;
 use zip::write::SimpleFileOptions;
@@ -125,7 +126,9 @@ fn assert_whole(home: &Path) {
     let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["dataset_tiny.json", "images"]);
-    let corpus = karpathy::read(&out.join("dataset_tiny.json"), &out.join("images"), "tiny").unwrap();
+    let corpus =
+        karpathy::read(&out.join("dataset_tiny.json"), &out.join("images"), "tiny", OnBadImage::Error)
+            .unwrap();
     assert_eq!(Split::ALL.map(|split| corpus.images_in(split).len()), [3, 1, 2]);
     assert!(verify::missing(&corpus).is_empty() && verify::broken(&corpus, &|| ()).is_empty());
     assert_eq!(fs::read_dir(out.join("images")).unwrap().count(), IMAGES);

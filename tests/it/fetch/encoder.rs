@@ -20,6 +20,7 @@ tests! {
     a_branch_that_moved_is_fetched_whole,
     a_server_cannot_name_a_path_outside_the_cache,
     weights_are_found_in_five_layouts,
+    the_preprocessing_may_be_in_the_file_of_transformers_5,
     only_open_clip_folders_may_lack_the_preprocessing,
     an_open_clip_config_wins_over_a_foreign_one,
     a_list_of_shards_cannot_name_other_places_and_must_be_whole,
@@ -247,6 +248,23 @@ fn weights_are_found_in_five_layouts() {
     }
 }
 
+fn the_preprocessing_may_be_in_the_file_of_transformers_5() {
+    let processor: (&str, &[u8]) = ("processor_config.json", b"{\"image_processor\": {}}");
+    let owned = |files: &[(&'static str, &[u8])]| files.iter().map(|(name, c)| (*name, c.to_vec())).collect();
+    let (home, files) = (tempfile::tempdir().unwrap(), [FILES[0], processor, FILES[2], FILES[3]]);
+    let server = Server::start(repository(owned(&files)));
+    let newer = hub(&server, home.path());
+    let folder = newer.folder(ID, "main").unwrap();
+    assert_holds(&folder, &files);
+    drop(server);
+    assert_eq!(newer.folder(ID, "main").unwrap(), folder);
+
+    // The file of transformers 4 has another purpose: cached alone, it does not stand for the preprocessing.
+    fs::write(folder.join(processor.0), b"{\"processor_class\": \"CLIPProcessor\"}").unwrap();
+    let server = Server::start(honest);
+    assert!(hub(&server, home.path()).folder(ID, "main").unwrap().join(FILES[1].0).exists());
+}
+
 fn only_open_clip_folders_may_lack_the_preprocessing() {
     let home = tempfile::tempdir().unwrap();
     let files: [(&str, &[u8]); 3] =
@@ -299,7 +317,8 @@ fn a_list_of_shards_cannot_name_other_places_and_must_be_whole() {
         ),
         (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "`/etc/passwd`"),
         (r#"{"weight_map": {"a": "gone.safetensors"}}"#, "gone.safetensors of model.safetensors.index.json"),
-        ("<html>", "is not a list of a model's shards"),
+        ("<html>", "is a web page"),
+        ("[]", "is not a list of a model's shards"),
     ] {
         let home = tempfile::tempdir().unwrap();
         let mut files: Vec<_> = FILES[..3].iter().map(|(name, c)| (*name, c.to_vec())).collect();

@@ -47,10 +47,9 @@ fn text_row(caption: &str) -> Vec<f32> {
 
 /// `n` is the position of the photo in its list.
 fn photo_row(photo: &Photo, n: usize, view: PhotoView) -> Result<Vec<f32>> {
-    let mut pixels = photos::read(photo)?;
-    if let Some(draw) = view.second_view {
-        pixels = second_view(&pixels, &mut draw(n));
-    }
+    let photo = photos::read(photo)?;
+    let second = view.second_view.map(|draw| second_view(&photo, &mut draw(n)));
+    let pixels = second.as_ref().unwrap_or(&photo);
     // A mirror image has the same colours, so `view.mirror` changes nothing.
     let count = pixels.pixels().len() as f32;
     let mean = |channel: usize| pixels.pixels().map(|pixel| f32::from(pixel.0[channel])).sum::<f32>() / count;

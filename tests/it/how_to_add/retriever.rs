@@ -79,7 +79,8 @@ fn a_new_retriever_is_measured_beside_the_others() {
     let table = [RETRIEVERS, &[&SHARED_LETTERS]].concat();
     let aside = Space::new();
     let into = RunFolder::new(aside.path("run"));
-    eval::evaluate(&run_experiment::protocol(&config), &table, &retrievers, &into, &ctx).unwrap();
+    let protocol = run_experiment::protocol(&config);
+    eval::evaluate(&protocol, &table, &retrievers, &into, &ctx).unwrap().write().unwrap();
 
     let rows = |run: &RunFolder| Report::read(&run.eval().join("tiny-test.json")).unwrap().rows;
     let (new, others): (Vec<Row>, Vec<Row>) =

@@ -9,7 +9,7 @@ tests! {
 }
 
 /// Modules that may.
-const WHOLE: [&str; 3] = ["cli", "config", "run_experiment"];
+const WHOLE: [&str; 4] = ["cli", "config", "run_experiment", "run_identity"];
 
 /// Files that may too: the runs of an ablation are whole configurations, made from the rows of a grid.
 const EXCEPTIONS: &[&str] = &["ablate/run_plan.rs"];

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::data::json;
 use crate::data::preprocess::Preprocess;
 use crate::encoder::clip::config::{ClipConfig, TextConfig, VisionConfig};
 use crate::error::{Error, Result};
-use crate::file_io;
 use crate::nn::activation::Activation;
+use crate::{file_io, known_heads};
 
 /// `open_clip_config.json`.
 #[derive(Deserialize)]
@@ -189,8 +190,10 @@ impl Side {
 }
 
 fn parse(path: &Path) -> Result<File> {
-    serde_json::from_str(&file_io::read_text(path, 1 << 20)?).map_err(|error| {
-        Error::line(path, error.line(), format!("is not a configuration of open_clip: {error}"))
+    let bytes = file_io::read(path, 1 << 20)?;
+    json::read(&bytes).map_err(|fault| {
+        let what = format!("is not a configuration of open_clip: {fault}");
+        known_heads::explain(path, &bytes, Error::line(path, fault.line, what))
     })
 }
 

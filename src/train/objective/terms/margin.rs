@@ -23,6 +23,9 @@ impl Term for Margin {
     }
 
     fn value(&self, inputs: &mut TermInputs) -> Result<Option<TermValue>> {
+        if inputs.scores.dim(1)? == 1 {
+            return Ok(None); // a corpus of one image has no other prefix
+        }
         let value = margin(&inputs.scores, &inputs.hidden, self.size)?;
         Ok(Some(TermValue { value, averaging: Averaging::MeanOfQueries }))
     }

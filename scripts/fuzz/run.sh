@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Fuzzes the readers of outside files with libFuzzer, on stable Rust:
+#
+#   scripts/fuzz/run.sh build
+#   scripts/fuzz/run.sh TARGET [EXECUTIONS [SECONDS]]     # tests/it/fuzz/targets.rs lists the targets
+#   scripts/fuzz/run.sh minimise TARGET                   # keeps the smallest set of inputs in tests/fixture/fuzz/TARGET
+#
+# Inputs that are found go to target/fuzz/TARGET, and those that fail to target/fuzz/failed/TARGET-*. A panic, more than one
+# second an input, and more than 564 MiB of memory are failures. Needs a C++ compiler.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+host=$(rustc -vV | sed -n 's/^host: //p')
+binary=target/fuzz/build/$host/release/dsi-fuzz
+coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
+  -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+
+build() {
+  RUSTFLAGS=$(echo $coverage) cargo build --release --manifest-path scripts/fuzz/Cargo.toml --target "$host" \
+    --target-dir target/fuzz/build
+}
+
+fuzz() {
+  local target=$1 executions=${2:-1000000} seconds=${3:-7200}
+  mkdir -p "target/fuzz/$target" target/fuzz/failed "tests/fixture/fuzz/$target"
+  export DSI_FUZZ_TARGET=$target
+  [ -d /dev/shm ] && export TMPDIR=/dev/shm
+  "$binary" -runs="$executions" -max_total_time="$seconds" -timeout=1 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+    -artifact_prefix="target/fuzz/failed/$target-" "target/fuzz/$target" "tests/fixture/fuzz/$target"
+}
+
+minimise() {
+  local target=$1 kept
+  kept=$(mktemp -d)
+  export DSI_FUZZ_TARGET=$target
+  "$binary" -merge=1 -max_len=4096 "$kept" "tests/fixture/fuzz/$target" "target/fuzz/$target"
+  rm -rf "tests/fixture/fuzz/$target"
+  mv "$kept" "tests/fixture/fuzz/$target"
+}
+
+case "${1:-}" in
+  build) build ;;
+  minimise) minimise "$2" ;;
+  "") sed -n 2,9p "$0"; exit 2 ;;
+  *) fuzz "$@" ;;
+esac
