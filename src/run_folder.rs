@@ -90,6 +90,11 @@ impl RunFolder {
         ENTRIES.iter().copied().filter(|name| self.0.join(name).symlink_metadata().is_ok()).collect()
     }
 
+    /// Embeddings that were computed for the run after its training; they go nowhere else.
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// Removes the files that an earlier run left here, its checkpoints first, its configuration not at all, so that
     /// a crash on the way leaves no run that looks whole. Files of other names stay and are logged.
     pub fn clear(&self) -> Result<()> {

@@ -8,11 +8,14 @@ use clap::Args;
 use super::open_run::OpenedRun;
 use super::table_args::TableArgs;
 use super::{both, path_argument, print_report};
+use crate::config::Scope;
 use crate::error::Error;
 use crate::escape::shown;
 use crate::eval::report_table;
+use crate::folder_marker::FolderMarker;
 use crate::run_experiment;
 use crate::run_folder::RunFolder;
+use crate::run_identity;
 
 /// Measure a trained run: Recall@K of the generative retriever and of dense search with the same encoder.
 #[derive(Args)]
@@ -35,7 +38,7 @@ pub struct Eval {
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
     /// Write the report, run and qrels files to FOLDER/eval [default: RUN/eval].
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_argument())]
     out: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long, conflicts_with_all = ["columns", "wide", "format"])]
@@ -61,7 +64,8 @@ impl Eval {
         let trained = opened.retrievers()?;
         let evaluation = run_experiment::evaluate(&opened.config, &trained, &into, &opened.ctx)?;
         let printed = print_report(&evaluation.report, self.json, &self.tables);
-        both(printed, evaluation.write().map_err(with_remedy))
+        let written = mark(&into, &opened).and_then(|()| evaluation.write());
+        both(printed, written.map_err(with_remedy))
     }
 }
 
@@ -72,7 +76,16 @@ fn report_folder(run: &Path, out: Option<PathBuf>) -> Result<RunFolder> {
     if folder.config().exists() {
         bail!("{} holds another run, whose reports stay: choose another --out", shown(folder.path()));
     }
+    run_identity::require_own(&folder)?;
     Ok(folder)
+}
+
+/// Marks a folder that gets the reports of a run elsewhere.
+fn mark(into: &RunFolder, opened: &OpenedRun) -> crate::error::Result<()> {
+    if is_same(into.path(), opened.run.path()) {
+        return Ok(());
+    }
+    FolderMarker::new("dsi eval", run_identity::id(&opened.config, Scope::Run)).write(into.path())
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

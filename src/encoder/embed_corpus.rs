@@ -26,9 +26,6 @@ use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
 use crate::run_folder::RunFolder;
 
-/// The folder of a run that keeps embeddings which were computed after its training.
-const OWN_CACHE: &str = "cache";
-
 /// The corpus of `[data]`, embedded by the encoder of `[encoder]`. Each rank embeds a share; all of them
 /// return everything.
 ///
@@ -85,7 +82,7 @@ pub fn embed_corpus_of_run(
     if let Some(embeddings) = opened.corpus_rows() {
         return Ok(ready_made(opened, corpus, embeddings));
     }
-    let own = run.path().join(OWN_CACHE);
+    let own = run.cache();
     let caches = [Path::new(&encoder.cache), own.as_path()];
     let Some(record) = PhotoRecord::read(&run.index())? else {
         let storage = Storage { caches: &caches, on_bad: data.on_bad_image };

@@ -146,6 +146,9 @@ fn results_come_before_files_that_cannot_be_written() {
     space.run("compare").args(["aside"]).output().succeeded();
     copy(&trained("rq").path("run"), &space.path("other"));
     eval().out("other").output().refused(&["other holds another run", "--out"]);
+    eval().out("aside").output().succeeded();
+    space.write("theirs/eval/tiny-test.json", "theirs");
+    eval().out("theirs").output().refused(&["holds eval, which dsi did not write"]);
 
     space.write("new/eval", "");
     let training = trained("rq").dsi::<&str>("train", &[]).out(space.path("new")).output();

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use dsi::nn::tensors;
 use serde_json::{Value, json};
 
-use super::{edit, trained};
+use super::{edit, own_run, trained};
 use crate::fixture::{Space, contents, copy, repository};
 
 tests! {
@@ -17,18 +17,6 @@ tests! {
     an_index_of_another_corpus_or_encoder_is_refused,
     a_run_outlives_a_start_that_fails,
     an_index_failing_its_gates_is_not_written,
-}
-
-/// A copy of the trained run and its corpus, to be damaged.
-fn own_run() -> Space {
-    let space = Space::new();
-    for part in ["run", "corpus", "cache"] {
-        copy(&trained().path(part), &space.path(part));
-    }
-    let config = fs::read_to_string(space.path("run/config.toml")).unwrap();
-    let [from, to] = [trained(), &space].map(|space| space.path("").display().to_string());
-    space.write("run/config.toml", config.replace(&from, &to));
-    space
 }
 
 fn replace(path: &Path, from: &str, to: &str) {

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use libtest_mimic::Trial;
 
-use crate::fixture::{self, Program, Space};
+use crate::fixture::{self, Program, Space, copy};
 
 pub fn tests() -> Vec<Trial> {
     [
@@ -42,6 +42,18 @@ pub fn tests() -> Vec<Trial> {
 /// The trained run whose copies these tests damage.
 fn trained() -> &'static Space {
     fixture::trained("rq")
+}
+
+/// A copy of the trained run, its corpus and its cache, to be damaged.
+fn own_run() -> Space {
+    let space = Space::new();
+    for part in ["run", "corpus", "cache"] {
+        copy(&trained().path(part), &space.path(part));
+    }
+    let config = fs::read_to_string(space.path("run/config.toml")).unwrap();
+    let [from, to] = [trained(), &space].map(|space| space.path("").display().to_string());
+    space.write("run/config.toml", config.replace(&from, &to));
+    space
 }
 
 /// Asserts that each call of a table is refused with these parts of an error.

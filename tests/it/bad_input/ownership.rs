@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::{edit, trained};
+use super::{edit, own_run};
 use crate::fixture::{Outcome, SMALL, Space, assert_same, contents, copy, repository, wait_until};
 
 tests! {
@@ -21,18 +21,6 @@ tests! {
     an_edited_configuration_is_refused,
     a_corrected_caption_costs_one_row,
     a_tilde_is_the_home_folder,
-}
-
-/// A copy of the trained run with its corpus and cache.
-fn own_run() -> Space {
-    let space = Space::new();
-    for part in ["run", "corpus", "cache"] {
-        copy(&trained().path(part), &space.path(part));
-    }
-    let config = fs::read_to_string(space.path("run/config.toml")).unwrap();
-    let [from, to] = [trained(), &space].map(|space| space.path("").display().to_string());
-    space.write("run/config.toml", config.replace(&from, &to));
-    space
 }
 
 fn folders_of_somebody_else_are_neither_cleared_nor_pruned() {

@@ -1,4 +1,4 @@
-//! Inputs that fuzzing found, run again as ordinary tests: no reader panics on them, and none is slow.
+//! The inputs of the fuzz targets, run as ordinary tests: no reader panics on them.
 
 use std::fs;
 

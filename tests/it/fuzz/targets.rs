@@ -1,7 +1,7 @@
 //! What is fuzzed: the readers of outside files, each as a function of some bytes.
 //!
-//! `scripts/fuzz` runs them with libFuzzer; `replay` runs them on the corpora that it left. A target fails by a panic,
-//! by taking too long, or by allocating too much.
+//! `scripts/fuzz` runs them with libFuzzer, where a target fails by a panic, by taking too long, or by allocating too
+//! much. The tests run them on kept inputs, where a target fails by a panic.
 
 use std::fs;
 use std::path::{Path, PathBuf};
