@@ -7,11 +7,16 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 /// A path with a leading `~` or `~/` replaced by the home folder; other paths as they are. `None` for the home folder
 /// of another user (`~name`), and when there is no home folder.
 pub fn expand(path: &str) -> Option<String> {
+    expand_in(path, env::home_dir().filter(|home| home.is_absolute()).as_deref())
+}
+
+/// As [`expand`], with this home folder.
+pub fn expand_in(path: &str, home: Option<&Path>) -> Option<String> {
     let Some(rest) = path.strip_prefix('~') else { return Some(path.to_owned()) };
     if !(rest.is_empty() || rest.starts_with(['/', MAIN_SEPARATOR])) {
         return None;
     }
-    let home = env::home_dir().filter(|home| home.is_absolute())?;
+    let home = home?;
     Some(home.to_str()?.trim_end_matches('/').to_owned() + rest)
 }
 

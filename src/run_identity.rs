@@ -26,14 +26,14 @@ const CONFIG_HEAD: &[u8] = b"# A resolved configuration, written by dsi ";
 pub fn mark(run: &RunFolder, config: &Config, made_by: &str) -> Result<()> {
     let mut marker = FolderMarker::new(made_by, id(config, Scope::Run));
     marker.values = config.record(Scope::Run);
-    let local = |(key, path): &(&'static str, &String)| {
-        (!path.is_empty() && Path::new(path).exists()).then_some(*key)
-    };
+    let mut config = config.clone();
+    let paths = paths(&mut config).map(|(key, path)| (key, PathBuf::from(path.as_str())));
     // Where the run began says nothing about absolute paths.
-    if paths(config).iter().all(|(_, path)| path.is_empty() || Path::new(path).is_absolute()) {
+    if paths.iter().all(|(_, path)| path.as_os_str().is_empty() || path.is_absolute()) {
         marker.started_in = PathBuf::new();
     }
-    marker.local_paths = paths(config).iter().filter_map(local).map(str::to_owned).collect();
+    let local = paths.iter().filter(|(_, path)| path.exists());
+    marker.local_paths = local.map(|(key, _)| (*key).to_owned()).collect();
     marker.write(run.path())
 }
 
@@ -92,7 +92,7 @@ pub fn find_paths(run: &RunFolder, config: &mut Config) -> Result<()> {
     // A run with an encoder of its own needs no other.
     let needs_encoder = !config.tunes();
     let was_local = |key: &str| marker.local_paths.iter().any(|local| local == key);
-    for (key, value) in paths_mut(config) {
+    for (key, value) in paths(config) {
         let path = Path::new(value.as_str());
         if path.exists() || !was_local(key) {
             continue;
@@ -113,16 +113,7 @@ pub fn find_paths(run: &RunFolder, config: &mut Config) -> Result<()> {
 }
 
 /// The keys whose paths a run needs again when it is opened.
-fn paths(config: &Config) -> [(&'static str, &String); 4] {
-    [
-        ("data.root", &config.data.root),
-        ("encoder.path", &config.encoder.path),
-        ("encoder.cache", &config.encoder.cache),
-        ("train.teacher", &config.train.teacher),
-    ]
-}
-
-fn paths_mut(config: &mut Config) -> [(&'static str, &mut String); 4] {
+fn paths(config: &mut Config) -> [(&'static str, &mut String); 4] {
     [
         ("data.root", &mut config.data.root),
         ("encoder.path", &mut config.encoder.path),

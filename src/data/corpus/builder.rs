@@ -12,6 +12,7 @@ use super::unused::{Reason, UnusedList};
 use super::{Corpus, Image, Photo, Split};
 use crate::data::settings::OnBadImage;
 use crate::error::{Error, Result};
+use crate::escape::{escaped, shown};
 
 /// The remedy of messages about incomplete images.
 pub const LEAVE_OUT: &str = "leave such images out with --allow-missing (data.on_bad_image = \"skip\")";
@@ -115,6 +116,7 @@ impl<'a> Builder<'a> {
             return Err("the image has no name; give every image one of its own".into());
         }
         let Some(first) = self.corpus.find(id) else { return Ok(()) };
+        let id = escaped(id);
         let remedy = "every id must be unique: put all captions of an image into one entry, or rename one";
         match (photo, self.corpus.photo(first)) {
             (Some(second @ Photo::Slice { .. }), Some(first)) => {
@@ -134,6 +136,7 @@ impl<'a> Builder<'a> {
         id: &str,
         captions: Vec<String>,
     ) -> Result<Option<Vec<String>>, String> {
+        let shown_id = escaped(id);
         let blank = captions.iter().position(|caption| caption.trim().is_empty());
         if self.on_bad == OnBadImage::Skip {
             return Ok(self.captions_with_text(place, id, captions));
@@ -145,12 +148,12 @@ impl<'a> Builder<'a> {
         };
         match blank {
             _ if captions.is_empty() => {
-                Err(format!("image `{id}` has no captions; give it one or remove it{leave_out}"))
+                Err(format!("image `{shown_id}` has no captions; give it one or remove it{leave_out}"))
             }
             Some(n) => {
                 let n = n + 1;
                 Err(format!(
-                    "caption {n} of image `{id}` is blank, null or NaN; write or remove it{leave_out}"
+                    "caption {n} of image `{shown_id}` is blank, null or NaN; write or remove it{leave_out}"
                 ))
             }
             None => Ok(Some(captions)),
@@ -204,7 +207,7 @@ impl Place {
 
     /// The place of the image `id`.
     fn of(&self, id: &str) -> String {
-        self.at.as_ref().map_or_else(|| self.file.display().to_string(), |at| format!("`{id}` on {at}"))
+        self.at.as_ref().map_or_else(|| shown(&self.file), |at| format!("`{}` on {at}", escaped(id)))
     }
 }
 

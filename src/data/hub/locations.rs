@@ -12,6 +12,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::home_folder::expand_in;
 
 /// Bytes of the longest token file.
 const MAX_TOKEN: u64 = 1 << 16;
@@ -72,11 +73,8 @@ impl Values<'_> {
 
     /// The path with the home folder for `~` and values for variables; what is unknown stays.
     fn expanded(&self, text: &str) -> PathBuf {
-        let tail = text.strip_prefix('~').filter(|tail| tail.is_empty() || tail.starts_with('/'));
-        match (tail, &self.user_home) {
-            (Some(tail), Some(home)) => home.join(self.with_variables(tail.trim_start_matches('/'))),
-            _ => self.with_variables(text).into(),
-        }
+        let in_home = expand_in(text, self.user_home.as_deref());
+        self.with_variables(in_home.as_deref().unwrap_or(text)).into()
     }
 
     fn with_variables(&self, text: &str) -> String {

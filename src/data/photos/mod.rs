@@ -25,6 +25,7 @@ use self::fault::{Fault, Size};
 use super::preprocess::Preprocess;
 use super::second_view::second_view;
 use crate::error::{Error, Result};
+use crate::escape::shown;
 use crate::file_io;
 use crate::process_memory::ReturnAtOnce;
 use crate::rng::Rng;
@@ -159,7 +160,7 @@ impl Photo {
 
 impl fmt::Display for Photo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path().display().fmt(f)
+        f.write_str(&shown(&self.path()))
     }
 }
 
