@@ -1,6 +1,7 @@
 //! Opens the corpus of a configuration and embeds all of it, or takes the embeddings from the encoder or the
 //! cache.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -206,13 +207,15 @@ impl Work<'_> {
         }
         let corpus = corpus.keeping(&kept)?;
         let captions: Vec<&str> = corpus.captions().iter().map(String::as_str).collect();
-        if comm.is_first() {
+        let computed = Cell::new(false);
+        let rows =
+            comm.gather_shares(captions.len(), |share| self.captions(&captions[share], &advance, &computed))?;
+        bar.finish_and_clear();
+        // Said when a corpus is embedded, and not at every later opening.
+        if computed.get() && comm.is_first() {
             self.encoder.report_cut_captions(&captions)?;
         }
-        let captions =
-            comm.gather_shares(captions.len(), |share| self.captions(&captions[share], &advance))?;
-        bar.finish_and_clear();
-        Ok((kept, corpus, Embeddings { images, captions }))
+        Ok((kept, corpus, Embeddings { images, captions: rows }))
     }
 
     /// The images whose photos can be read, and their rows; each rank embeds its share.
@@ -250,12 +253,13 @@ impl Work<'_> {
         Ok((kept.into_iter().map(ImageIdx::from).collect(), rows))
     }
 
-    /// The rows of captions.
-    fn captions(&self, captions: &[&str], advance: Advance) -> Result<Matrix> {
+    /// The rows of captions; `computed` becomes true if some were not cached.
+    fn captions(&self, captions: &[&str], advance: Advance, computed: &Cell<bool>) -> Result<Matrix> {
         let hash = |caption: &&str| Some(ItemHash::from(blake3::hash(caption.as_bytes())));
         let batches =
             Batches::new(captions.iter().map(hash).collect(), self.encoder.caption_batches(captions)?);
         let rows = self.rows("captions", &batches, advance, &mut |missing, rows| {
+            computed.set(true);
             let texts: Vec<&str> = missing.iter().map(|&item| captions[item]).collect();
             let embedded = self.encoder.texts(&texts, advance)?;
             missing.iter().zip(embedded.iter()).for_each(|(&item, row)| rows.set(item, row));
