@@ -132,6 +132,18 @@ fn read_owner(file: &mut File) -> Option<Owner> {
 }
 
 /// Logs that the lock of a process that ended without giving it back is taken over.
+/// The owner of a lock that was just found taken: it may still be writing its name.
+fn awaited_owner(file: &mut File) -> Option<Owner> {
+    for _ in 0..ATTEMPTS {
+        if let Some(owner) = read_owner(file) {
+            return Some(owner);
+        }
+        file.seek(SeekFrom::Start(0)).ok()?;
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    None
+}
+
 fn report_dead_owner(file: &mut File, folder: &Path) {
     if let Some(owner) = read_owner(file) {
         let at = folder.display();
@@ -140,7 +152,7 @@ fn report_dead_owner(file: &mut File, folder: &Path) {
 }
 
 fn in_use(file: &mut File, folder: &Path) -> Error {
-    let owner = read_owner(file).map_or_else(|| "another process".to_owned(), |owner| owner.name());
+    let owner = awaited_owner(file).map_or_else(|| "another process".to_owned(), |owner| owner.name());
     Error::file(folder, format!("is in use by {owner}; wait until it ends, or choose another folder"))
 }
 

@@ -64,9 +64,12 @@ pub fn in_section(name: &str, section: &str) -> bool {
 
 /// The name most like `text`. Long texts are not typing errors, and comparing them takes time.
 pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = |name| strsim::normalized_damerau_levenshtein(text, name);
-    let best = (text.len() <= SHOWN).then(|| names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))))??;
-    (likeness(best) >= ALIKE).then_some(best)
+    if text.len() > SHOWN {
+        return None;
+    }
+    let likeness = |name| (strsim::normalized_damerau_levenshtein(text, name), name);
+    let best = names.map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(alike, _)| *alike >= ALIKE).map(|(_, name)| name)
 }
 
 /// Outside text fit for one line of a terminal.

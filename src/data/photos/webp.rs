@@ -44,7 +44,8 @@ fn flags(bytes: &[u8]) -> Option<u8> {
     chunk(bytes, b"VP8X")?.first().copied()
 }
 
-/// The content of the first chunk of this name.
+/// The content of the first chunk of this name, as far as the file has it: the decoder begins with a chunk that is cut
+/// short.
 fn chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
     let mut rest = bytes.get(12..)?;
     loop {
@@ -52,8 +53,20 @@ fn chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
         let (length, content) = after.split_first_chunk::<4>()?;
         let length = u32::from_le_bytes(*length) as usize;
         if found == name {
-            return content.get(..length);
+            return Some(&content[..length.min(content.len())]);
         }
         rest = content.get(length.checked_next_multiple_of(2)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lossless_photo_that_is_cut_short_is_estimated_as_one() {
+        let whole = [b"RIFF\x10\0\0\0WEBPVP8L\x05\0\0\0".as_slice(), &[0x2f, 1, 2, 3, 4]].concat();
+        let cut = [b"RIFF\xff\0\0\0WEBPVP8L\xff\0\0\0".as_slice(), &[0x2f, 1, 2, 3, 4]].concat();
+        assert_eq!([bytes_a_pixel(&whole), bytes_a_pixel(&cut)], [8, 8]);
     }
 }

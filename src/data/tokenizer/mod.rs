@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::{file_io, known_heads};
 
 mod convert_vocab_merges;
+mod quiet_panic;
 
 const FILE: &str = "tokenizer.json";
 const MAX_BYTES: u64 = 64 << 20;
@@ -150,8 +151,8 @@ impl Tokens {
 
     fn from_json(bytes: &[u8]) -> Result<Self, String> {
         // The parser of the `tokenizers` crate panics on some damaged files (a merge longer than any token).
-        let parsed = std::panic::catch_unwind(|| Tokenizer::from_bytes(json::without_bom(bytes)));
-        let parsed = parsed.map_err(|_| "is a damaged tokenizer file; fetch it again".to_owned())?;
+        let parsed = quiet_panic::or_none(|| Tokenizer::from_bytes(json::without_bom(bytes)));
+        let parsed = parsed.ok_or_else(|| "is a damaged tokenizer file; fetch it again".to_owned())?;
         let mut tokenizer = parsed.map_err(|e| format!("is not a tokenizer.json that can be used: {e}"))?;
         let start = special_id(&tokenizer, START)?;
         let end = special_id(&tokenizer, END)?;
