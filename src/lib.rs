@@ -19,10 +19,12 @@
 //! | [`ablate`] | many experiments: a grid of them, and one table |
 //! | [`run_experiment`], [`run_identity`] | the three jobs below in one run folder; whose folder it is, and what the run was made with |
 //! | [`config`] | one TOML file is one experiment: the sections of the modules below, read and checked |
+//! | [`searcher`] | search over a store, for programs and the command line |
 //! | [`index`], [`train`], [`eval`] | the three jobs: give docids, train, measure |
 //! | [`retriever`] | [`retriever::Retriever`], the one door for measuring and searching; dense, generative, re-ranked |
 //! | [`model`] | the alignment and the adapter of image queries, the grounded decoder, its beam search, index and checkpoint folders |
 //! | [`encoder`] | [`encoder::DualEncoder`], CLIP, ready-made embeddings, and a corpus with its embeddings |
+//! | [`store`] | the files of a search store: verified, mapped, scanned by look-ups |
 //! | [`docid`] | pure: k-means, residual quantisation, trees, the families, the trie, the figures behind the gates |
 //! | [`nn`] | layers with tested gradients, fused CPU kernels, AdamW, parameters in a fixed order |
 //! | [`data`] | corpora, photos, tokens, `.npy`, datasets and models fetched from elsewhere, and the built-in `scenes` |
@@ -68,5 +70,7 @@ pub mod run_experiment;
 pub mod run_folder;
 pub mod run_identity;
 pub mod run_lock;
+pub mod searcher;
 pub mod stop_flag;
+pub mod store;
 pub mod train;

@@ -5,12 +5,21 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// What a run writes at the top of its folder.
-const ENTRIES: [&str; 8] =
-    ["config.toml", "metrics.jsonl", "checkpoints", "index", "tuned", "eval", "weights.json", "fitted.json"];
+const ENTRIES: [&str; 9] = [
+    "config.toml",
+    "metrics.jsonl",
+    "checkpoints",
+    "index",
+    "tuned",
+    "search",
+    "eval",
+    "weights.json",
+    "fitted.json",
+];
 
 /// The files of a run that [`RunFolder::clear`] removes, by the folder below the run's; `*` stands for any text. Folders
 /// inside others come first.
-const WRITTEN: [(&str, &[&str]); 8] = [
+const WRITTEN: [(&str, &[&str]); 9] = [
     ("checkpoints/*", &["weights.safetensors", "optimizer.safetensors", "meta.json"]),
     ("checkpoints", &["last", "best"]),
     ("index", INDEX_FILES),
@@ -26,6 +35,7 @@ const WRITTEN: [(&str, &[&str]); 8] = [
             "merges.txt",
         ],
     ),
+    ("search", &["current.json", "model-*.json", "vectors-*.safetensors", "segment-*.bin", "removed-*.bin"]),
     ("eval/*", &["*.run", "*.qrels"]),
     ("eval", &["*.json", "*.run", "*.qrels"]),
     ("", &["weights.json", "fitted.json"]),
@@ -73,6 +83,11 @@ impl RunFolder {
     /// ends.
     pub fn tuned(&self) -> PathBuf {
         self.0.join("tuned")
+    }
+
+    /// The search store: all that a search needs of the run.
+    pub fn search(&self) -> PathBuf {
+        self.0.join("search")
     }
 
     /// The run whose weights the reports measure, if it is another one: JSON.
@@ -159,10 +174,12 @@ fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
-/// Whether the name of a path is `pattern`, in which a `*` at the start stands for any text.
+/// Whether the name of a path is `pattern`, in which a `*` stands for any text.
 fn fits(pattern: &str, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    pattern.strip_prefix('*').map_or(name == pattern, |end| name.ends_with(end))
+    pattern.split_once('*').map_or(name == pattern, |(start, end)| {
+        name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+    })
 }
 
 #[cfg(test)]
@@ -178,10 +195,17 @@ mod tests {
             "index/index.json",
             "eval/a-test.json",
             "eval/a-test/x.run",
+            "search/segment-1-0.bin",
             "fitted.json",
         ];
-        let others =
-            ["checkpoints/step-1/model.pt", "index/mine.txt", "eval/notes.md", "config.toml", "photo.jpg"];
+        let others = [
+            "checkpoints/step-1/model.pt",
+            "index/mine.txt",
+            "eval/notes.md",
+            "search/mine.bin",
+            "config.toml",
+            "photo.jpg",
+        ];
         for name in ours.iter().chain(&others) {
             let path = space.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -190,6 +214,6 @@ mod tests {
         run.clear().unwrap();
         assert!(ours.iter().all(|name| !space.path().join(name).exists()));
         assert!(others.iter().all(|name| space.path().join(name).exists()));
-        assert_eq!(run.occupied(), ["config.toml", "checkpoints", "index", "eval"]);
+        assert_eq!(run.occupied(), ["config.toml", "checkpoints", "index", "search", "eval"]);
     }
 }

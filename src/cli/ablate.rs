@@ -88,7 +88,7 @@ impl Ablate {
         let seeds = self.seeds(&config, &grid.seeds)?;
         let choice = self.choice(&config.eval)?;
         let out = self.out.unwrap_or_else(|| format!("runs/{}-ablation", config.data.name).into());
-        let base = Base { path: self.config.config.clone(), overrides: self.config.overrides() };
+        let base = Base { path: self.config.file()?.to_owned(), overrides: self.config.overrides() };
         let plan = RunPlan::new(&base, grid, seeds, &out, self.force)?;
         announce(&plan);
         if self.plan {

@@ -6,6 +6,8 @@
 
 mod ablate;
 mod begin_run;
+mod bench;
+mod change;
 mod compare;
 mod config;
 mod ctrl_c;
@@ -21,7 +23,7 @@ mod table_args;
 mod train;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -58,6 +60,10 @@ enum Command {
     Compare(compare::Compare),
     Config(config::Config),
     Search(search::Search),
+    Add(change::Add),
+    Remove(change::Remove),
+    Compact(change::Compact),
+    Bench(bench::Bench),
 }
 
 /// Reads the arguments and runs the command they name.
@@ -80,6 +86,10 @@ pub fn run() -> Result<()> {
         Command::Compare(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Search(command) => command.run(),
+        Command::Add(command) => command.run(),
+        Command::Remove(command) => command.run(),
+        Command::Compact(command) => command.run(),
+        Command::Bench(command) => command.run(),
     }
 }
 
@@ -92,8 +102,8 @@ fn path_argument() -> impl TypedValueParser<Value = PathBuf> {
 #[derive(Args)]
 struct ConfigArgs {
     /// The experiment: a TOML file, see `configs/`.
-    #[arg(long, value_name = "FILE", value_parser = path_argument())]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", value_parser = path_argument(), required = true)]
+    config: Option<PathBuf>,
     /// Override a key of the file, e.g. `--set data.root=photos` (repeatable); dsi config lists the keys.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -111,7 +121,11 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config> {
-        Ok(Config::load(&self.config, &self.overrides())?)
+        Ok(Config::load(self.file()?, &self.overrides())?)
+    }
+
+    fn file(&self) -> Result<&Path> {
+        self.config.as_deref().context("give a configuration: --config FILE")
     }
 
     /// All overrides, the short ones last.

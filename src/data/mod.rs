@@ -34,6 +34,7 @@ pub mod karpathy;
 pub mod leaks;
 pub mod npy;
 pub mod open_corpus;
+pub mod photo_list;
 pub mod photo_record;
 pub mod photos;
 pub mod preprocess;

@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::DocidSet;
 use super::suffix::Collisions;
 
+/// How many times as often as chance a search must find the right image to be more than chance.
+const NEAR_CHANCE: f64 = 3.0;
+/// With a larger share of all images in a list, chance says nothing.
+const FEW: f64 = 0.1;
+
 /// What an index must reach; all shares are 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -103,6 +108,21 @@ impl GateReport {
         Self { recall: at(reconstructions), exact: at(exact), ..self }
     }
 
+    /// A sentence where even exact search finds little more than chance would: the encoder does not understand these
+    /// images, or not these captions.
+    pub fn near_chance(&self) -> Option<String> {
+        let RecallAt { k, recall } = *self.exact.last()?;
+        let chance = k as f64 / self.images.max(1) as f64;
+        (chance < FEW && recall < NEAR_CHANCE * chance).then(|| {
+            format!(
+                "exact search has the right image among the first {k} for {:.1}% of the captions, and chance for {:.1}%: this \
+                 encoder does not understand these images; use another one (encoder.path)",
+                100.0 * recall,
+                100.0 * chance
+            )
+        })
+    }
+
     /// Every gate that the index fails: the figure, the limit, the remedy. Empty when the index may be used.
     pub fn refuse(&self, limits: &Limits) -> Vec<String> {
         let with_perplexity = self.levels.len() - usize::from(self.suffix && !self.levels.is_empty());
@@ -183,6 +203,20 @@ mod tests {
         let codes = (0..10).map(|row| vec![row % 2, 0]).collect();
         let (docids, collisions) = suffix::unique(codes, &[20, 20]).unwrap();
         GateReport::new(&docids, 2, Some(collisions))
+    }
+
+    #[test]
+    fn a_search_that_is_little_better_than_chance_is_reported() {
+        let docids = crate::docid::DocidSet::new(
+            (0..1000).map(|code| crate::docid::Docid::new(vec![code])).collect(),
+            vec![1000],
+        );
+        let report = |recall| {
+            let report = GateReport::new(docids.as_ref().unwrap(), 1, None);
+            report.with_recall(&[1, 10], vec![0.0; 2], vec![0.0, recall]).near_chance()
+        };
+        assert!(report(0.02).unwrap().contains("2.0% of the captions, and chance for 1.0%"));
+        assert_eq!(report(0.05), None);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub mod families;
 pub mod gates;
 pub mod kmeans;
 pub mod kmeans_tree;
+pub mod mixed_points;
+pub mod principal_directions;
 pub mod prior;
 pub mod revive_codes;
 pub mod rq;

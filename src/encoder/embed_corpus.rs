@@ -112,6 +112,26 @@ pub fn embed_corpus_with(
 }
 
 /// The encoder, and the images of a corpus that the experiment keeps.
+/// The rows of photos that belong to no corpus, and the positions of those that can be read; the others are logged.
+/// `cache` is the folder that keeps computed embeddings.
+///
+/// # Errors
+/// When the encoder fails.
+pub fn embed_photo_list(
+    encoder: &dyn DualEncoder,
+    photos: &[Photo],
+    hashes: &[Option<PhotoHash>],
+    cache: &Path,
+    ctx: &Context,
+) -> Result<(Vec<usize>, Matrix)> {
+    let storage = Storage { caches: &[cache], on_bad: OnBadImage::Skip };
+    let bar = ctx.bar(photos.len(), "encoding photos");
+    let work = Work { encoder, storage: &storage, ctx };
+    let (kept, rows) = work.images(photos, hashes, &|count| bar.inc(count as u64))?;
+    bar.finish_and_clear();
+    Ok((kept.into_iter().map(ImageIdx::row).collect(), rows))
+}
+
 fn open_both(
     checks: &BeforeEmbedding,
     data: &Data,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`concepts`] | the words and the ideas; start here |
 //! | [`own_data`] | your own photos, captions, embeddings and encoder |
+//! | [`search`] | a folder of photos, the search store, additions, queries |
 //! | [`evaluation`] | how to read a table, TREC files, statistics |
 //! | [`training`] | training the decoder, tuning the encoder |
 //! | [`reliability`] | what is never overwritten, locks, caches, limits on outside files |
@@ -23,6 +24,7 @@ macro_rules! links {
         "[concepts]: crate::guide::concepts\n\
          [own_data]: crate::guide::own_data\n\
          [evaluation]: crate::guide::evaluation\n\
+         [search]: crate::guide::search\n\
          [training]: crate::guide::training\n\
          [several_machines]: crate::guide::several_machines\n\
          [encoders]: crate::guide::encoders\n\
@@ -51,6 +53,7 @@ pages! {
     concepts = "concepts.md",
     own_data = "own_data.md",
     evaluation = "evaluation.md",
+    search = "search.md",
     training = "training.md",
     several_machines = "several_machines.md",
     encoders = "encoders.md",

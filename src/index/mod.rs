@@ -152,6 +152,9 @@ fn assign_docids(settings: &Settings, aligned: &AlignedCorpus, ctx: &Context) ->
 fn checked_gates(settings: &Index, aligned: &AlignedCorpus, made: &FamilyOutput) -> Result<GateReport> {
     let gates = measure_gates::measure(settings, aligned, made);
     tracing::info!("index {}:\n{}", settings.family, gate_table::table(&gates));
+    if let Some(sentence) = gates.near_chance() {
+        tracing::warn!("{sentence}");
+    }
     measure_gates::check(settings, &gates)?;
     Ok(gates)
 }

@@ -40,6 +40,9 @@ impl SideMap {
     /// Unit rows → aligned unit rows.
     pub fn apply(&self, rows: &Matrix) -> Matrix {
         let centred = self.centred(rows);
+        if self.map.data().iter().all(|a| *a == 0.0) {
+            return centred.normalized();
+        }
         let mut moved = centred.mul_transposed(&self.map);
         moved.data_mut().iter_mut().zip(centred.data()).for_each(|(y, x)| *y += x);
         moved.normalized()

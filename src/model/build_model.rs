@@ -10,6 +10,7 @@ use super::generative_model::{GenerativeModel, Scoring};
 use super::grounded_logits::Books;
 use super::index_folder::DocidIndex;
 use super::settings;
+use crate::docid::rq::Codebooks;
 use crate::error::Result;
 use crate::modality::Modality;
 use crate::nn::params::{Builder, Params};
@@ -23,8 +24,29 @@ pub struct Model {
     pub params: Params,
 }
 
+/// What a model is built for: the space of its queries, and the docids that it spells.
+#[derive(Debug, Clone, Copy)]
+pub struct DocidSpace<'a> {
+    /// Numbers of a query.
+    pub query_width: usize,
+    /// Number of codes at each level.
+    pub codes_per_level: &'a [usize],
+    /// The codebooks, if docids have some.
+    pub codebooks: Option<&'a Codebooks>,
+}
+
+impl<'a> From<&'a DocidIndex> for DocidSpace<'a> {
+    fn from(index: &'a DocidIndex) -> Self {
+        Self {
+            query_width: index.align.side(Modality::Caption).map.width(),
+            codes_per_level: index.docids.codes_per_level(),
+            codebooks: index.codebooks.as_ref(),
+        }
+    }
+}
+
 impl Model {
-    /// A fresh model over this index. `scoring` is that of the loss which trains it.
+    /// A fresh model for these docids. `scoring` is that of the loss which trains it.
     ///
     /// # Errors
     /// When the device has no room for it.
@@ -32,19 +54,19 @@ impl Model {
         seed: u64,
         decoder: &settings::Decoder,
         scoring: Scoring,
-        index: &DocidIndex,
+        space: &DocidSpace,
         device: &Device,
     ) -> Result<Self> {
         let builder = Builder::fresh(seed, device);
-        let books = index.codebooks.as_ref().filter(|_| decoder.grounded);
+        let books = space.codebooks.filter(|_| decoder.grounded);
         let books = books.map(|books| Books::new(books, device)).transpose()?;
         let shape = Shape {
-            query: index.align.side(Modality::Caption).map.width(),
+            query: space.query_width,
             width: decoder.width,
             layers: decoder.layers,
             heads: decoder.heads,
             memory: decoder.memory,
-            codes: index.docids.codes_per_level().to_vec(),
+            codes: space.codes_per_level.to_vec(),
             silent: books.is_some(),
         };
         let grounding = books.map(|books| (books, decoder.temperature));

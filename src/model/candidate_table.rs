@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::docid::rq::Codebooks;
-use crate::docid::{Docid, DocidSet};
+use crate::docid::{Code, DocidSet};
 use crate::error::Result;
 use crate::ids::DocidRow;
 use crate::matrix::{Matrix, dot};
@@ -21,6 +21,31 @@ pub struct Candidates {
 }
 
 impl Candidates {
+    /// Equally many docids for each query, given by their codes.
+    ///
+    /// # Errors
+    /// When queries have different numbers of docids, or docids different numbers of codes.
+    pub fn of_codes(
+        docids: &[Vec<Vec<Code>>],
+        codebooks: Option<&Codebooks>,
+        device: &Device,
+    ) -> Result<Self> {
+        let first = docids.first().map_or(&[][..], Vec::as_slice);
+        let shape = (docids.len(), first.len(), first.first().map_or(0, Vec::len));
+        let mut offsets = vec![0.0; shape.0 * shape.1 * shape.2];
+        if let Some(codebooks) = codebooks {
+            let docids = docids.iter().flatten();
+            for (codes, offsets) in docids.zip(offsets.chunks_mut(shape.2.max(1))) {
+                fill_offsets(codes, codebooks, offsets);
+            }
+        }
+        let codes: Vec<Code> = docids.iter().flatten().flatten().copied().collect();
+        Ok(Self {
+            codes: Tensor::from_vec(codes, shape, device)?,
+            offsets: Tensor::from_vec(offsets, shape, device)?,
+        })
+    }
+
     /// The same with offsets in another precision.
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         Ok(Self { codes: self.codes.clone(), offsets: self.offsets.to_dtype(dtype)? })
@@ -48,7 +73,7 @@ impl CandidateTable {
         let mut offsets = Matrix::zeros(docids.images(), levels);
         if let Some(codebooks) = codebooks {
             for (row, docid) in docids.iter().enumerate() {
-                fill_offsets(docid, codebooks, offsets.row_mut(row));
+                fill_offsets(docid.codes(), codebooks, offsets.row_mut(row));
             }
         }
         Self { docids, offsets }
@@ -77,9 +102,10 @@ impl CandidateTable {
     }
 }
 
-fn fill_offsets(docid: &Docid, codebooks: &Codebooks, offsets: &mut [f32]) {
+/// −2⟨x̂_{<l}, e_l⟩ − ‖e_l‖² of each code that has a codebook; the others stay as they are.
+pub fn fill_offsets(codes: &[Code], codebooks: &Codebooks, offsets: &mut [f32]) {
     let mut reconstruction = vec![0.0f32; codebooks.width()];
-    for ((book, &code), offset) in codebooks.levels().iter().zip(docid.codes()).zip(offsets) {
+    for ((book, &code), offset) in codebooks.levels().iter().zip(codes).zip(offsets) {
         let entry = book.row(code as usize);
         *offset = -2.0 * dot(&reconstruction, entry) - dot(entry, entry);
         reconstruction.iter_mut().zip(entry).for_each(|(x, e)| *x += e);

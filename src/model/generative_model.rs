@@ -9,6 +9,7 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::log_softmax;
+use serde::{Deserialize, Serialize};
 
 use super::candidate_table::Candidates;
 use super::decoder::{Cache, Decoder, Memory, Shape};
@@ -23,7 +24,8 @@ use crate::nn::params::Scope;
 use crate::nn::tensors;
 
 /// What one step of decoding contributes to the score of a docid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scoring {
     /// The logit of the code. If anything is normalised, it is whole prefixes, by the listwise loss.
     Logit,
@@ -156,6 +158,21 @@ impl GenerativeModel {
             });
         }
         Ok(Tensor::stack(&scores, 2)?)
+    }
+
+    /// What the decoder alone gives each candidate, summed over the levels, without grounded logits and plan:
+    /// (query, candidate).
+    pub fn decoder_scores(&self, queries: &Queries, candidates: &Candidates) -> Result<Tensor> {
+        let memory = self.decoder.memory(&queries.embeddings, &queries.modalities)?;
+        let states = self.decoder.forward(&memory, &candidates.codes, &mut Dropout::off())?;
+        let mut total = candidates.offsets.narrow(2, 0, 1)?.squeeze(2)?.zeros_like()?;
+        for level in 0..self.decoder.levels() {
+            let codes = at_level(&candidates.codes, level)?;
+            let states = states.narrow(1, level, 1)?.squeeze(1)?.contiguous()?;
+            let logits = self.decoder.chosen(level, &states, &codes.flatten_all()?)?;
+            total = (total + logits.reshape(codes.shape())?)?;
+        }
+        Ok(total)
     }
 
     /// The logit of each candidate's code at one level: (query, candidate). No other code is scored.

@@ -4,14 +4,14 @@
 //! by people), `seconds.jsonl` (extra docids, if any), `vectors.safetensors` (alignment and codebooks).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::alignment::{Alignment, SideMap};
+use super::alignment::Alignment;
 use super::extra_docids::{self, ExtraDocid};
-use super::query_adapter::QueryAdapter;
+use super::index_vectors::{Vectors, to_tensors};
 use crate::data::corpus::Corpus;
 use crate::docid::families::Family;
 use crate::docid::gates::GateReport;
@@ -21,8 +21,6 @@ use crate::encoder::embedded_corpus::EmbeddedCorpus;
 use crate::error::{Error, Result};
 use crate::file_io;
 use crate::ids::ImageIdx;
-use crate::matrix::Matrix;
-use crate::modality::Modality;
 use crate::nn::tensors;
 
 const VERSION: u64 = 1;
@@ -30,8 +28,6 @@ const META: &str = "index.json";
 const DOCIDS: &str = "docids.jsonl";
 const SECONDS: &str = "seconds.jsonl";
 const VECTORS: &str = "vectors.safetensors";
-/// Prefix of the names of the adapter's tensors.
-const ADAPTER: &str = "adapter.";
 
 /// Everything between an encoder and a decoder: the alignment, the codebooks and the docids.
 #[derive(Debug, Clone)]
@@ -120,28 +116,8 @@ impl DocidIndex {
         if !self.seconds.is_empty() {
             extra_docids::write(&folder.join(SECONDS), &self.seconds, corpus)?;
         }
-        tensors::write(&folder.join(VECTORS), &self.vectors()?)?;
+        tensors::write(&folder.join(VECTORS), &to_tensors(&self.align, self.codebooks.as_ref())?)?;
         file_io::write_json(&folder.join(META), &self.meta)
-    }
-
-    /// The tensors of `vectors.safetensors`.
-    fn vectors(&self) -> Result<BTreeMap<String, Tensor>> {
-        let mut vectors = BTreeMap::new();
-        for modality in Modality::ALL {
-            let (mean, map) = align_names(modality);
-            let side = self.align.side(modality);
-            vectors.insert(mean, tensors::from_matrix(&side.mean, &Device::Cpu)?);
-            vectors.insert(map, tensors::from_matrix(&side.map, &Device::Cpu)?);
-        }
-        let books = self.codebooks.as_ref().map_or(&[][..], Codebooks::levels);
-        for (level, book) in books.iter().enumerate() {
-            vectors.insert(book_name(level), tensors::from_matrix(book, &Device::Cpu)?);
-        }
-        if let Some(adapter) = self.align.adapter() {
-            let named = adapter.params().iter();
-            vectors.extend(named.map(|(name, tensor)| (format!("{ADAPTER}{name}"), tensor.clone())));
-        }
-        Ok(vectors)
     }
 
     /// Whether weights that were trained with one of them fit the other: both give the same images the same docids, in
@@ -150,7 +126,7 @@ impl DocidIndex {
         let values = |index: &Self| -> Option<BTreeMap<String, Vec<f32>>> {
             let flat =
                 |(name, tensor): (String, Tensor)| Some((name, tensor.flatten_all().ok()?.to_vec1().ok()?));
-            index.vectors().ok()?.into_iter().map(flat).collect()
+            to_tensors(&index.align, index.codebooks.as_ref()).ok()?.into_iter().map(flat).collect()
         };
         let docids = |index: &Self| index.docids.iter().cloned().collect::<Vec<Docid>>();
         let sources = |index: &Self| (index.meta.corpus.clone(), index.meta.encoder.clone());
@@ -173,12 +149,9 @@ impl DocidIndex {
         let docids = read_docids(&folder.join(DOCIDS), corpus, &meta)?;
         let path = folder.join(SECONDS);
         let seconds = if path.exists() { extra_docids::read(&path, corpus)? } else { Vec::new() };
-        let mut vectors = Vectors::read(folder.join(VECTORS), prepared.embeddings.images.width())?;
-        let [caption, image] = Modality::ALL.map(|modality| vectors.take_side(modality));
-        let (caption, image) = (caption?, image?);
-        let codebooks = vectors.take_codebooks(meta.codebooks())?;
-        let adapter = meta.adapter.then(|| vectors.into_adapter()).transpose()?;
-        let align = Alignment::new(caption, image).with_adapter(adapter);
+        let path = folder.join(VECTORS);
+        let vectors = Vectors::of(tensors::read(&path)?, path, prepared.embeddings.images.width());
+        let (align, codebooks) = vectors.into_parts(meta.codebooks(), meta.adapter)?;
         Ok(Self { align, codebooks, docids, seconds, meta })
     }
 }
@@ -203,62 +176,6 @@ fn check_origin(meta: &IndexMeta, prepared: &EmbeddedCorpus, folder: &Path) -> R
         }
     }
     Ok(())
-}
-
-/// The tensors of `vectors.safetensors` that are not taken yet.
-struct Vectors {
-    path: PathBuf,
-    tensors: BTreeMap<String, Tensor>,
-    /// Numbers in an embedding.
-    width: usize,
-}
-
-impl Vectors {
-    fn read(path: PathBuf, width: usize) -> Result<Self> {
-        Ok(Self { tensors: tensors::read(&path)?, path, width })
-    }
-
-    /// A matrix of embeddings, with this many rows if given.
-    fn take(&mut self, name: String, rows: Option<usize>) -> Result<Matrix> {
-        let missing = || Error::file(&self.path, format!("tensor {name} is missing"));
-        let matrix = tensors::to_matrix(&self.tensors.remove(&name).ok_or_else(missing)?)?;
-        let (found, own, width) = (matrix.rows(), matrix.width(), self.width);
-        if own == width && rows.is_none_or(|rows| rows == found) {
-            return Ok(matrix);
-        }
-        let what = format!("tensor {name} is {found} × {own}, and embeddings here are {width} wide");
-        Err(Error::file(&self.path, what))
-    }
-
-    fn take_side(&mut self, modality: Modality) -> Result<SideMap> {
-        let (mean, map) = align_names(modality);
-        Ok(SideMap { mean: self.take(mean, Some(1))?, map: self.take(map, Some(self.width))? })
-    }
-
-    fn take_codebooks(&mut self, levels: usize) -> Result<Option<Codebooks>> {
-        let books: Result<Vec<Matrix>> = (0..levels).map(|level| self.take(book_name(level), None)).collect();
-        let books = books?;
-        if books.is_empty() { Ok(None) } else { Ok(Some(Codebooks::new(books)?)) }
-    }
-
-    /// The adapter of the tensors with its prefix.
-    fn into_adapter(mut self) -> Result<QueryAdapter> {
-        let adapter = tensors::take_prefixed(&mut self.tensors, ADAPTER);
-        QueryAdapter::loaded(adapter, self.width, &self.path)
-    }
-}
-
-/// The names of μ and A.
-fn align_names(modality: Modality) -> (String, String) {
-    let side = match modality {
-        Modality::Caption => "caption",
-        Modality::Image => "image",
-    };
-    (format!("align.{side}.mean"), format!("align.{side}.map"))
-}
-
-fn book_name(level: usize) -> String {
-    format!("codebook.{level}")
 }
 
 fn read_meta(path: &Path) -> Result<IndexMeta> {

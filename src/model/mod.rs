@@ -12,6 +12,7 @@ pub mod extra_docids;
 pub mod generative_model;
 pub mod grounded_logits;
 pub mod index_folder;
+pub mod index_vectors;
 pub mod lookahead;
 pub mod plan_ahead_head;
 pub mod query_adapter;

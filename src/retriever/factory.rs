@@ -6,6 +6,7 @@ use super::docid_search_parts::DocidSearch;
 use super::query::Query;
 use super::query_embedder::QueryEmbedder;
 use super::sections::Sections;
+use super::settings::Search;
 use crate::docid::prior::log_prior;
 use crate::encoder::MirrorTta;
 use crate::encoder::embedded_corpus::EmbeddedCorpus;
@@ -46,7 +47,7 @@ impl<'a> RetrieverFactory<'a> {
         let images = &prepared.embeddings.images;
         let books = index.codebooks.as_ref().map(|books| Books::new(books, model.device()).map(Arc::new));
         let aligned_images = index.align.apply(Modality::Image, images);
-        let prior_bonus = prior_bonus(&sections, prepared, &index.align, &aligned_images);
+        let prior_bonus = prior_bonus(&sections.search, prepared, &index.align, &aligned_images);
         let mirror = MirrorTta::of_queries(sections.search.mirrored);
         let alignment = Arc::new(index.align.clone());
         Ok(Self {
@@ -112,13 +113,13 @@ impl<'a> RetrieverFactory<'a> {
 }
 
 /// −η·log p(c) of every image, measured with captions of the train split; empty without a weight.
-fn prior_bonus(
-    sections: &Sections,
+pub fn prior_bonus(
+    search: &Search,
     prepared: &EmbeddedCorpus,
     alignment: &Alignment,
     aligned_images: &Matrix,
 ) -> Vec<f32> {
-    let weight = sections.search.prior as f32;
+    let weight = search.prior as f32;
     if weight == 0.0 {
         return Vec::new();
     }
@@ -127,6 +128,6 @@ fn prior_bonus(
     let (captions, owners): (Vec<usize>, Vec<usize>) =
         pairs.iter().step_by(stride).map(|pair| (pair.caption().index(), pair.image().row())).unzip();
     let queries = alignment.apply(Modality::Caption, &prepared.embeddings.captions.select(&captions));
-    let log_prior = log_prior(aligned_images, &queries, &owners, sections.search.prior_temperature);
+    let log_prior = log_prior(aligned_images, &queries, &owners, search.prior_temperature);
     log_prior.into_iter().map(|log_prior| log_prior * -weight).collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::config_schema::section;
 use crate::config_schema::shared_limits::{BEAM, SHARE, TEMPERATURE};
+use crate::store::rows::RowKind;
 
 section! {
     /// How an answer is searched for.
@@ -33,6 +34,10 @@ section! {
         rerank_weight: f64 = 0.7 in SHARE;
         /// Whether training ends with fitting that weight on val captions, by the mean of R@1, R@5 and R@10.
         fit_rerank: bool = false;
+        /// How the search store of a run keeps the embeddings of images for that re-ranking.
+        rows: RowKind = F16, affects(search);
+        /// Number of first codes whose images a search of the store scores, the most promising ones. 0: all.
+        probes: usize = 0 in 0..=1_048_576, affects(search);
         /// Number of images that are returned.
         k: usize = 10 in 1..=10_000;
     }

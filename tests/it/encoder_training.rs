@@ -92,7 +92,9 @@ fn an_unfinished_encoder_training_cannot_be_searched() {
     tuned(&space, &["train.steps=1"]).output().succeeded();
     fs::remove_dir_all(space.path("run/tuned")).unwrap();
     let search = || space.run("search").of("run").args(["a cube"]).output();
-    search().refused(&["run", "has not ended", "--resume"]);
+    search().refused(&["run/tuned/encoder", "is not there", "--resume"]);
+    let eval = space.run("eval").of("run").output();
+    eval.refused(&["run", "has not ended", "--resume"]);
     tuned(&space, &["train.steps=1"]).args(["--resume"]).output().succeeded();
     search().succeeded();
 }

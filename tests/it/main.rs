@@ -29,6 +29,7 @@ mod real_data;
 mod reproducibility;
 mod retriever_contract;
 mod sizes;
+mod store;
 mod structure;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ const TESTS: &[fn() -> Vec<Trial>] = &[
     reproducibility::tests,
     retriever_contract::tests,
     sizes::tests,
+    store::tests,
     structure::tests,
 ];
 

@@ -134,7 +134,7 @@ fn ready_made_embeddings_are_searched_better_than_by_chance() {
         assert!(recall > 10.0 * chance, "{stage}: R@10 {recall}, chance {chance}");
     }
     let refused = space.run("search").of("run").args(["a dog"]).output();
-    refused.refused(&["ready-made features cannot embed", "encoder.kind = \"clip\""]);
+    refused.refused(&["ready-made embeddings and no encoder", "--vector FILE.npy"]);
 }
 
 fn clips_tokenizer_gives_clips_ids() {

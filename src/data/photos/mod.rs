@@ -252,6 +252,12 @@ pub fn view_batch<P: Borrow<Photo> + Sync>(
     photos.par_iter().enumerate().map(view).collect()
 }
 
+/// Whether a file that begins with these bytes is a photo that can be decoded, unless it is damaged.
+pub fn is_photo(head: &[u8]) -> bool {
+    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+    matches!(image::guess_format(head), Ok(Bmp | Gif | Jpeg | Png | WebP))
+}
+
 /// BLAKE3 of the bytes of a photo.
 pub type PhotoHash = [u8; 32];
 

@@ -113,7 +113,7 @@ impl<'a> JointTraining<'a> {
         check_reassignment(settings, index)?;
         let objective = Objective::open(settings, &prepared.corpus)?;
         let mut model =
-            Model::fresh(settings.seed, settings.decoder, objective.scoring(), index, &ctx.device)?;
+            Model::fresh(settings.seed, settings.decoder, objective.scoring(), &index.into(), &ctx.device)?;
         model.compute_in(ctx.compute);
         let images = Arc::new(index.align.apply(Modality::Image, &prepared.embeddings.images));
         let source = QuerySource::open(settings, prepared, index, images.clone(), ctx)?;

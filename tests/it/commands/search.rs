@@ -75,7 +75,8 @@ fn a_list_is_at_most_as_long_as_gallery_and_beam_allow() {
     let wide = search(&["a cube", "-k", "1000", "--set", "search.beam=512", "--json"]).succeeded();
     assert_eq!(hits(&wide).len(), IMAGES);
     assert!(wide.stderr.contains("the list has 80 images, not 1000: there are no more"), "{wide}");
-    let beam = search(&["a cube", "-k", "30", "--json"]).succeeded();
+    assert_eq!(hits(&search(&["a cube", "-k", "30", "--json"]).succeeded()).len(), 30);
+    let beam = search(&["a cube", "-k", "30", "--json", "--retriever", "rerank"]).succeeded();
     assert_eq!(hits(&beam).len(), 16);
     assert!(
         beam.stderr.contains("16 images, not 30: that is all a beam of 16 gives; set search.beam higher"),

@@ -28,12 +28,15 @@ use dsi::model::checkpoint::{Checkpoint, Progress, Which};
 use dsi::model::index_folder::DocidIndex;
 use dsi::nn::{pickle, tensors};
 use dsi::run_folder::RunFolder;
+use dsi::store::scan::{Best, ImageSet, Lists, Scanned, Tables};
+use dsi::store::section::SectionWriter;
+use dsi::store::segment::Segment;
 
 /// A target: its name, and what it does with some bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("config", config),
     ("jsonl", |bytes| {
         in_file("corpus.jsonl", bytes, |path| use_corpus(jsonl::read(path, path.parent(), SKIP)))
@@ -57,6 +60,7 @@ pub const TARGETS: [Target; 14] = [
     ("clip_config", |bytes| in_file("config.json", bytes, |path| _ = ClipConfig::read(path))),
     ("index", index),
     ("checkpoint", checkpoint),
+    ("store", store),
     ("photo", |bytes| in_file("photo", bytes, |path| _ = photos::read(&Photo::File(path.to_owned())))),
 ];
 
@@ -140,6 +144,66 @@ fn checkpoint(bytes: &[u8]) {
         _ = Checkpoint::resume(folder);
         _ = Report::read(&folder.join("report.json"));
     });
+}
+
+/// A segment of a search store whose checksums are right: its head as JSON, then its sections, separated by 0xFF bytes.
+fn store(bytes: &[u8]) {
+    let mut parts = bytes.split(|byte| *byte == 0xFF);
+    let head = parts.next().unwrap_or_default();
+    let Ok(head) = serde_json::from_slice::<serde_json::Value>(head) else { return };
+    let mut file = Vec::new();
+    let mut writer = SectionWriter::new(&mut file);
+    for (name, part) in SECTIONS.iter().zip(parts) {
+        // A section of one 0xFE byte is missing.
+        if part != [0xFE] {
+            writer.section(name, 64, [part]).unwrap();
+        }
+    }
+    let hash = writer.finish(&head).unwrap();
+    in_file("segment.bin", &file, |path| {
+        _ = Segment::open(path, &hash).and_then(|segment| use_segment(&segment))
+    });
+}
+
+/// The sections of a segment in the order in which they are written.
+const SECTIONS: [&str; 13] = [
+    "bonuses",
+    "codes",
+    "constants",
+    "file_ends",
+    "files",
+    "hashes",
+    "lists",
+    "name_ends",
+    "names",
+    "owners",
+    "row_factors",
+    "rows",
+    "scales",
+];
+
+/// What a search and a change of the store do with a segment.
+fn use_segment(segment: &Segment) -> Result<()> {
+    for image in 0..segment.head().images {
+        _ = (
+            segment.name(image),
+            segment.file(image),
+            segment.hash(image),
+            segment.row(image),
+            segment.bonus(image),
+        );
+    }
+    for docid in 0..segment.head().docids {
+        _ = (segment.docid(docid), segment.owner(docid));
+    }
+    let lists = Lists::of(segment)?;
+    let codes = segment.head().codes_per_level.iter().map(|codes| vec![0.5; (*codes).min(300)]);
+    let excluded = ImageSet::of(segment.head().images, |image| image == 1);
+    let mut best = Best::new(3);
+    let scanned = Scanned { number: 0, segment, lists: &lists, excluded: &excluded };
+    scanned.scan(&Tables::new(codes.collect()), 0, &mut best)?;
+    _ = best.into_sorted();
+    Ok(())
 }
 
 /// Calls `read` with a copy of a folder in which one file has another content.

@@ -9,16 +9,17 @@ tests! {
 }
 
 /// From the top; modules of one row may not see each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["main", "guide"],
     &["cli"],
     &["ablate"],
     &["run_experiment", "run_identity"],
     &["config"],
+    &["searcher"],
     &["train", "eval", "index"],
     &["retriever"],
     &["model"],
-    &["encoder"],
+    &["encoder", "store"],
     &["docid", "nn", "data"],
     BASE,
 ];
