@@ -14,8 +14,10 @@ use clap::{ArgGroup, Args};
 
 use super::path_argument;
 use super::table_args::TableArgs;
+use crate::config::Config;
 use crate::retriever::registry::names;
 use crate::run_folder::RunFolder;
+use crate::run_identity;
 use crate::store::generation::Generation;
 
 /// Find images by a caption, a photo, a vector or another image.
@@ -86,6 +88,11 @@ impl Search {
         self.tables.check(&print::columns())?;
         let has_store = Generation::exists(&RunFolder::new(&self.run).search());
         if self.retriever.is_none() && (has_store || !self.is_simple()) && of_store::takes(&self.set) {
+            let run = RunFolder::new(&self.run);
+            if run.config().exists() {
+                // The store would answer as the run was made, and not as the edited file says.
+                run_identity::require_unchanged(&run, &Config::load(&run.config(), &[])?)?;
+            }
             return of_store::search(&self);
         }
         let hits = of_run::search(&self)?;
