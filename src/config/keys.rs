@@ -67,8 +67,13 @@ pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&
     if text.len() > SHOWN {
         return None;
     }
+    // Texts of very different lengths are not alike.
+    let may_be_alike = |name: &&str| {
+        let (a, b) = (text.chars().count() as f64, name.len() as f64);
+        (a - b).abs() <= (1.0 - ALIKE) * a.max(b)
+    };
     let likeness = |name| (strsim::normalized_damerau_levenshtein(text, name), name);
-    let best = names.map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = names.filter(may_be_alike).map(likeness).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(alike, _)| *alike >= ALIKE).map(|(_, name)| name)
 }
 

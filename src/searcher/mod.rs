@@ -48,6 +48,7 @@ pub use self::opened_store::Store;
 pub use self::query::Query;
 
 use glob::Pattern;
+use rayon::prelude::*;
 
 use self::beam::DocidBeam;
 use self::embed::{AlignedQuery, Embedder};
@@ -229,8 +230,8 @@ impl Searcher {
             }
             None => {
                 let scores = TableScores { model: &self.model, store: &self.store };
-                let best =
-                    scores.tables(queries)?.into_iter().map(|tables| self.best(&tables, count, excluded));
+                let tables = scores.tables(queries)?;
+                let best = tables.par_iter().map(|tables| self.best(tables, count, excluded));
                 scores.with_decoder(queries, best.collect::<Result<_>>()?)?
             }
         };

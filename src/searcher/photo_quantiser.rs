@@ -13,8 +13,10 @@ use crate::rng;
 
 /// Photos that codebooks are fitted on at most.
 const MOST_POINTS: usize = 100_000;
-/// Photos that are mixed, and that dimensions are chosen with, at most.
+/// Photos that are mixed at most: more need no mixed ones.
 const MOST_MIXED: usize = 10_000;
+/// Photos that dimensions are chosen with at most.
+const MOST_TRIAL: usize = 4000;
 /// Mixed photos for each photo.
 const MIXED_ROUNDS: usize = 1;
 /// Numbers of directions to choose from; all of them is another choice.
@@ -98,7 +100,7 @@ fn choose_dimensions(rows: &Matrix, settings: FitSettings) -> Result<usize> {
     if rows.rows() < LEAST_TO_CHOOSE {
         return Ok(width.min(DIMENSIONS[1]));
     }
-    let rows = every_nth(rows, MOST_MIXED);
+    let rows = every_nth(rows, MOST_TRIAL);
     let (held_out, seen): (Vec<usize>, Vec<usize>) = (0..rows.rows()).partition(|row| row % HELD_OUT == 0);
     let (held_out, seen) = (rows.select(&held_out), rows.select(&seen));
     let mut best = (f64::INFINITY, width);
