@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::encoder_ref::EncoderRef;
+use crate::docid::MAX_CODES;
 use crate::docid::rq::Codebooks;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -161,6 +162,36 @@ impl ModelFile {
     }
 }
 
+impl ModelFile {
+    /// Whether so many bytes of numbers can be those of this description. A description that somebody made up would
+    /// otherwise take any memory.
+    fn fits(&self, bytes: usize) -> bool {
+        let numbers =
+            |factors: &[usize]| factors.iter().try_fold(1usize, |all, &factor| all.checked_mul(factor));
+        let codes = self.codes_per_level.iter().try_fold(0usize, |all, &codes| all.checked_add(codes));
+        let decoder = match (&self.score, codes) {
+            (_, None) => None,
+            (DocidScore::Cosine, _) => Some(0),
+            (DocidScore::Model(shape), Some(codes)) => {
+                let parts = [
+                    numbers(&[codes, shape.width]),
+                    numbers(&[shape.layers, shape.width, shape.width]),
+                    numbers(&[shape.memory, shape.width, self.width]),
+                ];
+                let is_whole = shape.heads > 0 && shape.width % shape.heads == 0;
+                let total = parts.into_iter().try_fold(0usize, |all, part| all.checked_add(part?));
+                total.filter(|_| is_whole)
+            }
+        };
+        let least = numbers(&[self.width, self.width]).and_then(|align| decoder?.checked_add(align));
+        let shaped =
+            self.width > 0 && self.codes_per_level.iter().all(|codes| (1..=MAX_CODES).contains(codes));
+        shaped
+            && !self.codes_per_level.is_empty()
+            && least.is_some_and(|least| least <= bytes / size_of::<f32>())
+    }
+}
+
 impl StoredModel {
     /// Reads the files of a generation.
     ///
@@ -175,6 +206,12 @@ impl StoredModel {
             return Err(Error::file(path, what));
         }
         let bytes = vectors.read(folder, LARGEST_VECTORS)?;
+        if !file.fits(bytes.len()) {
+            return Err(Error::file(
+                &path,
+                "describes a model that its numbers do not fill; make the search store again",
+            ));
+        }
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
         let path = vectors.path(folder);
         let tensors = tensors
@@ -240,5 +277,32 @@ impl ModelShape {
             temperature,
             ..settings::Decoder::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_larger_than_its_numbers_is_refused() {
+        let section = settings::Decoder::default();
+        let file = |width: usize, codes: usize, score: DocidScore| ModelFile {
+            version: VERSION,
+            encoder: EncoderRef::Vectors,
+            width,
+            codes_per_level: vec![codes; 2],
+            adapter: false,
+            codebooks: 0,
+            dimensions: None,
+            score,
+            search: SearchDefaults { k: 1, candidates: 1, probes: 0, rerank_weight: 0.0, mirrored: false },
+        };
+        let model = || DocidScore::Model(ModelShape::new(&section, Scoring::Logit, 0.0, 1.0));
+        assert!(file(8, 4, DocidScore::Cosine).fits(256) && !file(8, 4, DocidScore::Cosine).fits(255));
+        assert!(file(8, 4, model()).fits(1 << 20) && !file(8, 1 << 20, model()).fits(1 << 20));
+        assert!(!file(usize::MAX, 4, model()).fits(1 << 20) && !file(8, 0, DocidScore::Cosine).fits(1 << 20));
+        let odd = ModelShape { heads: 3, ..ModelShape::new(&section, Scoring::Logit, 0.0, 1.0) };
+        assert!(!file(8, 4, DocidScore::Model(odd)).fits(1 << 20));
     }
 }
