@@ -1,6 +1,6 @@
 //! The score of every docid by look-ups, and the best of them.
 //!
-//! With codebooks the score of a docid c is a sum: score = scale_c · Σ_l T_l[c_l] + constant_c. The tables T depend on
+//! With codebooks the score of a docid c is a sum: score = scale_c · Σ_l T_l(c_l) + constant_c. The tables T depend on
 //! the query only; scale and constant depend on the docid only (asymmetric distances of product quantisation, Jégou et
 //! al. 2011, for residual codes). A docid costs one look-up a level.
 //!
