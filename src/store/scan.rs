@@ -219,16 +219,18 @@ impl Scanned<'_> {
         let start = tables.first.get(first).copied().unwrap_or(0.0);
         let levels = tables.later.len();
         match self.segment.codes(docids.clone())? {
-            Codes::One(codes) => {
-                let sums = ChunksOrNone::new(codes, levels, docids.len()).map(|codes| {
-                    codes
-                        .iter()
-                        .zip(&tables.bytes)
-                        .map(|(&code, table)| table[usize::from(code)])
-                        .sum::<f32>()
-                });
-                self.take(docids, start, sums, best)
-            }
+            Codes::One(codes) => match levels {
+                // Loops of a known length are unrolled; these are the levels that people use.
+                7 => self.take(docids, start, byte_sums::<7>(codes, &tables.bytes), best),
+                11 => self.take(docids, start, byte_sums::<11>(codes, &tables.bytes), best),
+                _ => {
+                    let sums = ChunksOrNone::new(codes, levels, docids.len()).map(|codes| {
+                        let look = |(&code, table): (&u8, &[f32; BYTE])| table[usize::from(code)];
+                        codes.iter().zip(&tables.bytes).map(look).sum::<f32>()
+                    });
+                    self.take(docids, start, sums, best)
+                }
+            },
             Codes::Two(codes) => {
                 let sums = ChunksOrNone::new(codes, levels, docids.len());
                 self.take(docids, start, sums.map(|codes| looked_up(codes, &tables.later)), best)
@@ -270,6 +272,20 @@ impl Scanned<'_> {
         }
         Ok(())
     }
+}
+
+/// Σ look-ups of codes that are bytes, for docids with `L` codes after the first.
+fn byte_sums<'a, const L: usize>(
+    codes: &'a [u8],
+    tables: &'a [[f32; BYTE]],
+) -> impl Iterator<Item = f32> + 'a {
+    let tables = tables.first_chunk::<L>();
+    let sum = move |codes: &[u8; L]| {
+        tables.map_or(f32::NEG_INFINITY, |tables| {
+            (0..L).fold(0.0, |sum, level| sum + tables[level][usize::from(codes[level])])
+        })
+    };
+    codes.as_chunks::<L>().0.iter().map(sum)
 }
 
 /// Σ look-ups of codes that may be out of bounds in a file that somebody made up.
