@@ -9,6 +9,7 @@
 //! This is the lowest module that sees the whole [`Config`]; the jobs below get the sections that they need.
 
 pub mod early_checks;
+pub mod search_store;
 
 use candle_core::{DType, Device};
 
@@ -16,6 +17,7 @@ use crate::config::{Config, Scope};
 use crate::context::Context;
 use crate::data::corpus::Corpus;
 use crate::data::leaks;
+use crate::data::photo_record::PhotoRecord;
 use crate::data::photos::PhotoHash;
 use crate::data::settings::OnBadImage;
 use crate::encoder::before_embedding::BeforeEmbedding;
@@ -25,28 +27,20 @@ use crate::encoder::trainable_dual_encoder::TrainableTowers;
 use crate::encoder::{self, TrainableSettings};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Protocol, fit_rerank_weight};
-use crate::modality::Modality;
 use crate::model::build_model::Model;
 use crate::model::checkpoint::{Checkpoint, Which};
 use crate::model::index_folder::DocidIndex;
-use crate::retriever::factory::prior_bonus;
 use crate::retriever::sections::Sections;
 use crate::retriever::{RETRIEVERS, RetrieverFactory};
 use crate::run_folder::RunFolder;
-use crate::searcher::encoder_ref::EncoderRef;
-use crate::searcher::stored_model::{ModelShape, SearchDefaults};
-use crate::searcher::write_store::RunParts;
 use crate::train::docid_state;
 use crate::train::dry_run::DryRun;
 use crate::train::joint_settings::JointSettings;
 use crate::train::objective::MainLoss;
 use crate::{eval, index, train};
 
-/// The folders below [`RunFolder::tuned`].
-const ENCODER: &str = "encoder";
+/// The folder of the index below [`RunFolder::tuned`].
 const INDEX: &str = "index";
-/// The encoder of a run that trained its own, as a search store names it.
-const IN_RUN: &str = "./run/tuned/encoder";
 
 /// The corpus and embeddings of a configuration, checked before a training. Each rank embeds a share.
 ///
@@ -105,7 +99,7 @@ pub fn prepare_trained_for(
     if !config.tunes() {
         return embed_corpus_of_run(&checks, &config.data, &config.encoder, run, ctx);
     }
-    let encoder = run.tuned().join(ENCODER);
+    let encoder = run.tuned_encoder();
     if !DocidIndex::exists(&run.tuned().join(INDEX)) {
         let what = "holds a training of the encoder that has not ended; go on with dsi train --resume";
         return Err(Error::file(run.path(), what));
@@ -163,6 +157,11 @@ pub fn train(
     ctx: &Context,
 ) -> Result<()> {
     let index = index::open(&index_settings(config), prepared, run, ctx)?;
+    if ctx.comm.is_first()
+        && let Some(record) = PhotoRecord::read(&run.index())?
+    {
+        record.report_replaced(&prepared.corpus, &prepared.photos);
+    }
     train::joint::train(&joint_settings(config), prepared, &index, run, resume, ctx)?;
     if config.tunes() && ctx.comm.is_first() {
         keep_tuned(config, prepared, index, run, ctx)?;
@@ -285,89 +284,22 @@ fn retrievers<'a>(
     run: &RunFolder,
     device: &Device,
 ) -> Result<RetrieverFactory<'a>> {
+    let (index, model) = trained_parts(config, prepared, run, device)?;
+    RetrieverFactory::new(prepared, sections(config), index, model.generative)
+}
+
+/// The index of a trained run, and the model with its best weights.
+fn trained_parts(
+    config: &Config,
+    prepared: &EmbeddedCorpus,
+    run: &RunFolder,
+    device: &Device,
+) -> Result<(DocidIndex, Model)> {
     let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
     let index = DocidIndex::read(&folder, prepared)?;
     let scoring = MainLoss::of(config.train.loss).scoring;
     let model = Model::fresh(config.seed, &config.decoder, scoring, &(&index).into(), device)?;
-    RetrieverFactory::new(prepared, sections(config), index, model.with_best_weights(run)?.generative)
-}
-
-/// Writes the search store of a run, after its training: from then on it is searched without its corpus.
-///
-/// # Errors
-/// As [`open`], and when the disk refuses.
-pub fn write_search_store(config: &Config, prepared: &EmbeddedCorpus, run: &RunFolder) -> Result<()> {
-    // One rank does this alone. The embeddings of a trained encoder are cached since the run was measured.
-    let tuned = config.tunes().then(|| prepare_trained(config, run, &Context::default())).transpose()?;
-    let prepared = tuned.as_ref().unwrap_or(prepared);
-    let folder = if config.tunes() { run.tuned().join(INDEX) } else { run.index() };
-    let index = DocidIndex::read(&folder, prepared)?;
-    let scoring = MainLoss::of(config.train.loss).scoring;
-    let model = Model::fresh(config.seed, &config.decoder, scoring, &(&index).into(), &Device::Cpu)?;
-    let model = model.with_best_weights(run)?;
-    let search = &config.search;
-    let weight = if search.fit_rerank { fit_rerank_weight::read(run)? } else { search.rerank_weight };
-    let geometry = search.geometry / (2.0 * config.decoder.temperature);
-    let geometry = if index.codebooks.is_some() { geometry } else { 0.0 };
-    let shape = ModelShape::new(&config.decoder, scoring, geometry, search.wildcard);
-    let images = index.align.apply(Modality::Image, &prepared.embeddings.images);
-    let bonus = prior_bonus(search, prepared, &index.align, &images);
-    let trained = Some((&model, shape));
-    let encoder = encoder_ref(config, prepared);
-    store_of(config, prepared, &index, encoder, weight, trained, &bonus).write(run)
-}
-
-/// Writes the search store of an index on which nothing is trained yet: a search by reconstruction. Docids without
-/// codebooks have none.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn write_untrained_store(
-    config: &Config,
-    prepared: &EmbeddedCorpus,
-    index: &DocidIndex,
-    run: &RunFolder,
-) -> Result<()> {
-    let encoder = encoder_ref(config, prepared);
-    let parts = store_of(config, prepared, index, encoder, config.search.rerank_weight, None, &[]);
-    if parts.can_be_searched() { parts.write(run) } else { Ok(()) }
-}
-
-fn store_of<'a>(
-    config: &Config,
-    prepared: &'a EmbeddedCorpus,
-    index: &'a DocidIndex,
-    encoder: EncoderRef,
-    rerank_weight: f64,
-    trained: Option<(&'a Model, ModelShape)>,
-    bonus: &'a [f32],
-) -> RunParts<'a> {
-    let search = &config.search;
-    let rerank_weight = if search.rerank { rerank_weight as f32 } else { 0.0 };
-    let defaults = SearchDefaults {
-        k: search.k,
-        candidates: search.beam,
-        probes: search.probes,
-        rerank_weight,
-        mirrored: search.mirrored,
-    };
-    RunParts { prepared, index, trained, encoder, search: defaults, bonus, rows: search.rows }
-}
-
-/// Where the encoder of a run is found again.
-fn encoder_ref(config: &Config, prepared: &EmbeddedCorpus) -> EncoderRef {
-    if prepared.encoder.corpus_rows().is_some() {
-        return EncoderRef::Vectors;
-    }
-    let path = if config.tunes() { IN_RUN.to_owned() } else { config.encoder.path.clone() };
-    EncoderRef::Clip {
-        local: config.tunes() || std::path::Path::new(&path).is_dir(),
-        path,
-        started_in: std::env::current_dir().unwrap_or_default(),
-        revision: config.encoder.revision.clone(),
-        batch: config.encoder.batch,
-        fingerprint: prepared.encoder.fingerprint().to_owned(),
-    }
+    Ok((index, model.with_best_weights(run)?))
 }
 
 /// Writes the encoder of the best checkpoint and the index that belongs to it.
@@ -385,6 +317,6 @@ fn keep_tuned(
     let index = docid_state::with_docids(index, &mut best.optimizer, &run.checkpoints())?;
     let (_, weights) = best.parts();
     encoder.trained_towers().assign(weights, &run.checkpoints())?;
-    let fingerprint = encoder.write(&run.tuned().join(ENCODER), DType::F32)?;
+    let fingerprint = encoder.write(&run.tuned_encoder(), DType::F32)?;
     index.of_encoder(fingerprint).write(&run.tuned().join(INDEX), &prepared.corpus)
 }

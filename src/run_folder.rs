@@ -85,6 +85,11 @@ impl RunFolder {
         self.0.join("tuned")
     }
 
+    /// The encoder below [`RunFolder::tuned`].
+    pub fn tuned_encoder(&self) -> PathBuf {
+        self.tuned().join("encoder")
+    }
+
     /// The search store: all that a search needs of the run.
     pub fn search(&self) -> PathBuf {
         self.0.join("search")

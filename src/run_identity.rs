@@ -83,18 +83,19 @@ pub fn require_unchanged(run: &RunFolder, config: &Config) -> Result<()> {
 }
 
 /// Finds the relative paths of a run's configuration: from the working folder, else from the folder in which the run
-/// began. A path that is in neither stays as it is.
+/// began. A path that is in neither stays as it is, and so does one that is not that of the run as it was `made`.
 ///
 /// # Errors
 /// When the encoder was a local folder and is in neither place: its path is never taken for a hub's id then.
-pub fn find_paths(run: &RunFolder, config: &mut Config) -> Result<()> {
+pub fn find_paths(run: &RunFolder, made: &Config, config: &mut Config) -> Result<()> {
     let Some(marker) = FolderMarker::read(run.path())? else { return Ok(()) };
     // A run with an encoder of its own needs no other.
     let needs_encoder = !config.tunes();
     let was_local = |key: &str| marker.local_paths.iter().any(|local| local == key);
-    for (key, value) in paths(config) {
+    let mut made = made.clone();
+    for ((key, value), (_, before)) in paths(config).into_iter().zip(paths(&mut made)) {
         let path = Path::new(value.as_str());
-        if path.exists() || !was_local(key) {
+        if value != before || path.exists() || !was_local(key) {
             continue;
         }
         let from_start = marker.started_in.join(path);
@@ -173,11 +174,14 @@ mod tests {
             std::fs::create_dir(space.path().join(name)).unwrap();
         }
         let mut found = config(&["data.root=my-photos", "encoder.path=my-clip"]);
-        find_paths(&run, &mut found).unwrap();
+        find_paths(&run, &found.clone(), &mut found).unwrap();
         assert_eq!(Path::new(&found.data.root), space.path().join("my-photos"));
         assert_eq!(Path::new(&found.encoder.path), space.path().join("my-clip"));
         let mut lost = config(&["encoder.path=some/clip"]);
-        let refusal = find_paths(&run, &mut lost).unwrap_err().to_string();
+        let refusal = find_paths(&run, &lost.clone(), &mut lost).unwrap_err().to_string();
         assert!(refusal.contains("--set encoder.path=FOLDER"), "{refusal}");
+        let mut other = config(&["encoder.path=org/clip"]);
+        find_paths(&run, &config(&["encoder.path=some/clip"]), &mut other).unwrap();
+        assert_eq!(other.encoder.path, "org/clip");
     }
 }

@@ -55,7 +55,9 @@ impl RunLock {
             match file.try_lock() {
                 Ok(()) if !is_at(&file, &path) => continue,
                 Ok(()) => report_dead_owner(&mut file, folder),
-                Err(TryLockError::WouldBlock) => return Err(in_use(&mut file, folder)),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(in_use(awaited_owner(&mut file).as_ref(), folder));
+                }
                 Err(TryLockError::Error(_)) => refuse_living_owner(&mut file, folder)?,
             }
             write_owner(&mut file, what).map_err(Error::io("write", &path))?;
@@ -131,7 +133,6 @@ fn read_owner(file: &mut File) -> Option<Owner> {
     serde_json::from_str(&text).ok()
 }
 
-/// Logs that the lock of a process that ended without giving it back is taken over.
 /// The owner of a lock that was just found taken: it may still be writing its name.
 fn awaited_owner(file: &mut File) -> Option<Owner> {
     for _ in 0..ATTEMPTS {
@@ -144,6 +145,7 @@ fn awaited_owner(file: &mut File) -> Option<Owner> {
     None
 }
 
+/// Logs that the lock of a process that ended without giving it back is taken over.
 fn report_dead_owner(file: &mut File, folder: &Path) {
     if let Some(owner) = read_owner(file) {
         let at = folder.display();
@@ -151,8 +153,8 @@ fn report_dead_owner(file: &mut File, folder: &Path) {
     }
 }
 
-fn in_use(file: &mut File, folder: &Path) -> Error {
-    let owner = awaited_owner(file).map_or_else(|| "another process".to_owned(), |owner| owner.name());
+fn in_use(owner: Option<&Owner>, folder: &Path) -> Error {
+    let owner = owner.map_or_else(|| "another process".to_owned(), Owner::name);
     Error::file(folder, format!("is in use by {owner}; wait until it ends, or choose another folder"))
 }
 
@@ -169,13 +171,7 @@ fn refuse_living_owner(file: &mut File, folder: &Path) -> Result<()> {
         return Err(Error::file(folder, what));
     }
     let is_alive = owner.pid != std::process::id() && Path::new(&format!("/proc/{}", owner.pid)).exists();
-    if is_alive { Err(in_use(&mut reopened(file), folder)) } else { Ok(()) }
-}
-
-/// The same file, to be read from its start.
-fn reopened(file: &mut File) -> File {
-    file.seek(SeekFrom::Start(0)).ok();
-    file.try_clone().expect("invariant: an open file can be duplicated")
+    if is_alive { Err(in_use(Some(&owner), folder)) } else { Ok(()) }
 }
 
 impl Owner {

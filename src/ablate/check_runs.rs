@@ -30,19 +30,18 @@ pub fn check_runs(plan: &RunPlan, ctx: &Context) -> Result<()> {
 /// What is wrong with runs of one corpus.
 fn problems(plan: &RunPlan, runs: &[&Run], ctx: &Context) -> Vec<String> {
     let Some(first) = runs.first() else { return Vec::new() };
-    let named = |run: &Run, error: Error| format!("{}: {error}", plan.name(run));
+    let named = |run: &Run, error: &Error| format!("{}: {error}", plan.name(run));
     match open_kept(&first.config.data, ctx) {
         Ok(corpus) => {
-            let wrong = |run: &&Run| Some(named(run, check(run, &corpus).err()?));
+            let wrong = |run: &&Run| Some(named(run, &check(run, &corpus).err()?));
             runs.iter().filter_map(wrong).collect()
         }
-        Err(error) => vec![named(first, error)],
+        Err(error) => runs.iter().map(|run| named(run, &error)).collect(),
     }
 }
 
 fn check(run: &Run, corpus: &Corpus) -> Result<()> {
     early_checks::run_folder(&run.folder)?;
-    run.folder.path().parent().map_or(Ok(()), early_checks::ablation_folder)?;
     match run.borrows {
         Some(_) => early_checks::evaluation(&run.config, corpus),
         None => early_checks::training(&run.config, corpus),

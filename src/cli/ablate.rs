@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::eval::row_setting::Gallery;
 use crate::eval::settings::Eval;
 use crate::retriever::ranking_stage::Stage;
+use crate::run_experiment::early_checks;
 use crate::run_lock::RunLock;
 
 /// Train and measure variants of one experiment, and print one table with the difference that each makes.
@@ -94,6 +95,7 @@ impl Ablate {
         if self.plan {
             return Ok(());
         }
+        early_checks::ablation_folder(&out)?;
         let _lock = RunLock::acquire(&out, "dsi ablate")?;
         let ctx = Context { stop: ctrl_c::stop_on_ctrl_c()?, ..context(&config)? };
         let failures = run(&plan, choice, &ctx)?;

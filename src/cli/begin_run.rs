@@ -11,6 +11,7 @@ use crate::run_experiment::early_checks;
 use crate::run_folder::RunFolder;
 use crate::run_identity;
 use crate::run_lock::RunLock;
+use crate::store::generation::Generation;
 
 /// The run folder of `--out`, or the default one.
 pub fn run_folder(out: Option<PathBuf>, config: &Config) -> RunFolder {
@@ -64,6 +65,16 @@ pub fn begin_run<'a>(run: &'a RunFolder, config: &'a Config, job: Job) -> Result
     let lock = RunLock::acquire(run.path(), job.command)?;
     run_identity::require_own(run)?;
     let holds = run.config().exists() && (run.index().exists() || run.checkpoints().exists());
+    let store = Generation::read(&run.search()).ok().flatten();
+    if !holds && store.is_some() {
+        bail!("{} holds an index of photos; choose another --out", run.path().display());
+    }
+    if store.is_some_and(|store| store.edited) {
+        bail!(
+            "images were added to {} or removed from it, and this would undo that; choose another --out, or copy the run",
+            run.path().display()
+        );
+    }
     if job.start == Start::Resume && !holds {
         bail!("{} holds no run to resume", run.path().display());
     }

@@ -52,8 +52,8 @@ struct Search {
     /// Codes at a level.
     #[arg(long, value_name = "N", default_value_t = 256)]
     codes: usize,
-    /// Directions that codebooks describe [default: chosen by the error of held-out vectors].
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Directions that codebooks describe [default: chosen by the error of held-out vectors; with --decoder, all].
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "decoder")]
     dims: usize,
     /// Numbers of first codes that a search visits; 0: all.
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "0")]
@@ -90,8 +90,6 @@ impl Search {
         }
         let bench = Measured {
             images,
-            queries: &queries,
-            right: &right,
             codes_per_level: vec![self.codes; self.levels],
             dimensions: self.dims,
             decoder: self.decoder,

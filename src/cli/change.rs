@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::{path_argument, print_stdout};
-use crate::context::Context;
 use crate::data::photo_list::{NamedPhoto, PhotoList, name_below};
 use crate::data::photos;
 use crate::file_io;
@@ -42,8 +41,7 @@ impl Add {
         // A photo that two paths name is one photo.
         photos.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
         photos.dedup();
-        let ctx = Context { progress: Progress::Stderr, ..Context::new(candle_core::Device::Cpu) };
-        let Added { added, replaced, unchanged, unreadable } = change.add(photos, &ctx)?;
+        let Added { added, replaced, unchanged, unreadable } = change.add(photos, Progress::Stderr)?;
         let unreadable =
             if unreadable > 0 { format!(", {unreadable} could not be read") } else { String::new() };
         print_stdout(format!(
@@ -53,18 +51,28 @@ impl Add {
     }
 }
 
+/// A path without links above its last part and without `..`: names are compared with the store's folder.
+fn real_path(path: &Path) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("there is no photo or folder {}", path.display());
+    }
+    let path = std::path::absolute(path)?;
+    match (path.is_dir(), path.parent(), path.file_name()) {
+        (false, Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+        _ => Ok(path.canonicalize()?),
+    }
+}
+
 /// The photos at a path, by their names in the store's folder, or else below the path.
 fn photos_of(path: &Path, folder: Option<&Path>, run: &RunFolder) -> Result<Vec<NamedPhoto>> {
-    let path = std::path::absolute(path)?;
-    let in_store = folder.filter(|folder| path.starts_with(folder));
+    let path = real_path(path)?;
+    let folder = folder.map(|folder| folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
+    let in_store = folder.as_deref().filter(|folder| path.starts_with(folder));
     let named = |base: &Path, file: PathBuf| -> Result<NamedPhoto> {
         let name = name_below(base, &file)
             .with_context(|| format!("the name of {} is not UTF-8", file.display()))?;
         Ok(NamedPhoto { name, file })
     };
-    if !path.exists() {
-        bail!("there is no photo or folder {}", path.display());
-    }
     if path.is_file() {
         if !photos::is_photo(&file_io::head(&path)) {
             bail!("{} is no photo (JPEG, PNG, WebP, GIF, BMP)", path.display());

@@ -49,7 +49,7 @@ impl OpenedRun {
         if !differences.is_empty() {
             bail!("a trained run cannot be changed:\n  {}", differences.join("\n  "));
         }
-        run_identity::find_paths(&run, &mut config)?;
+        run_identity::find_paths(&run, &trained, &mut config)?;
         early_checks::trained_run(&config, &run)?;
         let ctx = context(&config)?;
         let prepared = run_experiment::prepare_trained_for(check, &config, &run, &ctx)?;

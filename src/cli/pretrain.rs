@@ -59,8 +59,7 @@ impl Pretrain {
         let _lock = checked.begin()?;
         let settings =
             Pretraining { section: &config.pretrain, seed: config.seed, on_bad: config.data.on_bad_image };
-        pretrain(&settings, &corpus, &run, self.resume, &ctx)?;
-        model.mark(&config)?;
+        pretrain(&settings, &corpus, &run, self.resume, &|| model.mark(&config), &ctx)?;
         tracing::info!("wrote {}", config.pretrain.out);
         Ok(())
     }
@@ -77,6 +76,7 @@ impl ModelFolder {
     fn claim(config: &Config, replace: bool) -> Result<Self> {
         let folder = Path::new(&config.pretrain.out);
         file_io::check_writable(folder, "choose another folder with pretrain.out")?;
+        let lock = RunLock::acquire(folder, COMMAND)?;
         let marker = FolderMarker::read(folder)?;
         if marker.is_none() && !folder_marker::is_free(folder)? {
             bail!(
@@ -91,12 +91,12 @@ impl ModelFolder {
                 folder.display()
             );
         }
-        Ok(Self { _lock: RunLock::acquire(folder, COMMAND)? })
+        Ok(Self { _lock: lock })
     }
 
     /// Marks the folder as that of this configuration's CLIP.
-    fn mark(&self, config: &Config) -> Result<()> {
-        Ok(FolderMarker::new(COMMAND, id(config)).write(Path::new(&config.pretrain.out))?)
+    fn mark(&self, config: &Config) -> crate::error::Result<()> {
+        FolderMarker::new(COMMAND, id(config)).write(Path::new(&config.pretrain.out))
     }
 }
 

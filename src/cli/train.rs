@@ -75,8 +75,9 @@ impl Train {
         let evaluation = run_experiment::measure_own(config, &prepared, run, ctx)?;
         if ctx.comm.is_first() {
             let printed = print_report(&evaluation.report, false, &self.tables);
-            let written =
-                evaluation.write().and_then(|()| run_experiment::write_search_store(config, &prepared, run));
+            let written = evaluation
+                .write()
+                .and_then(|()| run_experiment::search_store::write(config, &prepared, None, run));
             both(printed, written.map_err(Into::into))?;
         }
         ctx.comm.barrier();

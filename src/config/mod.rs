@@ -26,6 +26,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub use keys_that_must_agree::Scope;
+pub use resolve::override_key;
 
 use crate::config_schema::section;
 use crate::config_schema::shared_limits::SEED;

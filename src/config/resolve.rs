@@ -49,6 +49,11 @@ fn syntax(text: &str, origin: &Path, error: &toml::de::Error) -> Error {
     Error::line(origin, line, format!("is not TOML: {}", error.message()))
 }
 
+/// The key of an override, `section.key=value`.
+pub fn override_key(text: &str) -> &str {
+    text.split('=').next().unwrap_or_default().trim()
+}
+
 /// `section.key=value` as a table. The value is TOML, else text; for a key that holds text it is text unless
 /// it is quoted, so that a folder called `2024` needs no quotes.
 fn parse_override(text: &str) -> Result<Table, String> {

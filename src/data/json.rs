@@ -84,7 +84,7 @@ fn fault(error: &serde_json::Error, patched: bool) -> Fault {
     let what = match what {
         "invalid unicode code point" => "is not UTF-8 text".to_owned(),
         // The empty object that was put there.
-        _ if patched => what.replace("invalid type: map", "invalid type: NaN or Infinity"),
+        _ if patched => what.replace("invalid type: map", "invalid type: NaN, Infinity or an object"),
         _ => what.to_owned(),
     };
     Fault { what, line: error.line(), column: error.column(), ends_early: error.is_eof() }
@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn faults_keep_their_place_and_name_the_word() {
         let fault = name("{\"x\": -Infinity, \"name\": NaN}").unwrap_err().to_string();
-        assert!(fault.starts_with("invalid type: NaN or Infinity, expected a string at line 1"), "{fault}");
+        assert!(
+            fault.starts_with("invalid type: NaN, Infinity or an object, expected a string at line 1"),
+            "{fault}"
+        );
         let fault = name("{\"x\": NaN, \"name\" \"a\"}").unwrap_err();
         assert_eq!((fault.line, fault.column, fault.ends_early), (1, 19, false), "{fault}");
         assert!(name("{\"x\": xNaN}").unwrap_err().what.contains("expected value"));

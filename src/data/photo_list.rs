@@ -1,6 +1,7 @@
 //! The photos below a folder, by their content and not by their names.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
@@ -10,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::escape::shown;
 use crate::file_io;
 
+/// Bytes from the start of a file that tell a photo.
+const HEAD: u64 = 64;
 /// Kinds of other files that a message names.
 const NAMED: usize = 5;
 
@@ -54,6 +57,9 @@ impl PhotoList {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => list.add(folder, entry.into_path()),
                 Ok(_) => {}
+                Err(error) if error.depth() == 0 => {
+                    return Err(Error::file(folder, format!("cannot be read: {error}")));
+                }
                 Err(error) => list.count_unreadable(&error.to_string()),
             }
         }
@@ -62,7 +68,13 @@ impl PhotoList {
     }
 
     fn add(&mut self, folder: &Path, file: PathBuf) {
-        if !photos::is_photo(&file_io::head(&file)) {
+        let mut head = Vec::new();
+        let read = file_io::open_regular(&file).map(|opened| opened.take(HEAD).read_to_end(&mut head));
+        if !matches!(read, Ok(Ok(_))) {
+            self.count_unreadable(&format!("{} cannot be read", shown(&file)));
+            return;
+        }
+        if !photos::is_photo(&head) {
             let ending =
                 file.extension().map(|ending| format!(".{}", ending.to_string_lossy().to_lowercase()));
             *self.others.entry(ending.unwrap_or_else(|| "no ending".into())).or_default() += 1;

@@ -4,7 +4,7 @@
 //! A run is opened with the photos of this record. A file whose size and time are as they were is not read again; a
 //! photo that is gone or was replaced keeps the embedding that the index was made of, and is reported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -91,6 +91,22 @@ impl PhotoRecord {
         Ok(Some(Self(known)))
     }
 
+    /// Logs which photos of a corpus, with these hashes, are other pictures than those of the record.
+    pub fn report_replaced(&self, corpus: &Corpus, hashes: &[Option<PhotoHash>]) {
+        let is_replaced = |(image, hash): (ImageIdx, &Option<PhotoHash>)| {
+            let known = self.0.get(corpus.id(image))?;
+            (hash.is_some_and(|hash| hash != known.hash)).then_some(image)
+        };
+        let replaced: Vec<ImageIdx> = corpus.images().zip(hashes).filter_map(is_replaced).collect();
+        if !replaced.is_empty() {
+            tracing::warn!(
+                "{} photos are replaced by other pictures since the index was made; their docids are those of the old ones: {}",
+                replaced.len(),
+                verify::named(corpus, &replaced)
+            );
+        }
+    }
+
     /// Compares the photos of a corpus with the record. Only files of another size or time are read.
     pub fn compare(&self, corpus: &Corpus) -> ComparedPhotos {
         let known = |image| Some((image, self.0.get(corpus.id(image))?));
@@ -113,6 +129,13 @@ impl PhotoRecord {
 }
 
 impl ComparedPhotos {
+    /// The images whose photo is gone or was replaced, numbered as in `images`.
+    pub fn changed(&self) -> Vec<ImageIdx> {
+        let changed: HashSet<ImageIdx> = self.missing.iter().chain(&self.replaced).copied().collect();
+        let places = self.images.iter().enumerate().filter(|(_, image)| changed.contains(image));
+        places.map(|(place, _)| ImageIdx::from(place)).collect()
+    }
+
     /// Logs what is gone or replaced.
     pub fn report(&self, corpus: &Corpus) {
         for (images, what) in [(&self.missing, "gone"), (&self.replaced, "replaced by other pictures")] {
@@ -188,6 +211,7 @@ mod tests {
         let compared = PhotoRecord::read(folder).unwrap().unwrap().compare(&corpus);
         assert_eq!(compared.images, [0, 1, 2, 3].map(ImageIdx));
         assert_eq!(compared.hashes, hashes[..4]);
+        assert_eq!(compared.changed(), [2, 3].map(ImageIdx));
         assert_eq!((compared.missing, compared.replaced), (vec![ImageIdx(2)], vec![ImageIdx(3)]));
     }
 }

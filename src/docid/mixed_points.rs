@@ -1,4 +1,5 @@
-//! Points between near points: a codebook that is fitted on them too fits points that it has not seen.
+//! Mixup among neighbours: points between near points. A codebook that is fitted on them too fits points that it has
+//! not seen.
 //!
 //! A mixed point is (1 − w)·x + w·y, y one of the nearest points of x and w up to one half (mixup, Zhang et al. 2018,
 //! among neighbours).
@@ -58,10 +59,12 @@ mod tests {
 
     #[test]
     fn mixed_points_lie_between_neighbours() {
-        let points = Matrix::new(1, vec![0.0, 1.0, 100.0]);
+        let near_zero = (0..8).map(|n| n as f32 / 8.0);
+        let points = Matrix::new(1, near_zero.clone().chain(near_zero.map(|x| x + 100.0)).collect());
         let mixed = with_mixed_points(&points, 3, &mut stream(1, "test", 0));
-        assert_eq!((mixed.rows(), &mixed.data()[..3]), (12, points.data()));
-        assert!(mixed.data()[3..].iter().all(|x| (0.0..=100.0).contains(x)));
+        assert_eq!((mixed.rows(), &mixed.data()[..16]), (64, points.data()));
+        let between = |x: &f32| (0.0..1.0).contains(x) || (100.0..101.0).contains(x);
+        assert!(mixed.data()[16..].iter().all(between), "neighbours only: {:?}", mixed.data());
         assert_eq!(with_mixed_points(&Matrix::new(1, vec![2.0]), 2, &mut stream(1, "test", 0)).rows(), 1);
     }
 }

@@ -21,7 +21,7 @@ use crate::data::settings::Data;
 use crate::data::settings::OnBadImage;
 use crate::data::{open_corpus, verify};
 use crate::encoder::settings::Encoder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::escape::escaped;
 use crate::ids::ImageIdx;
 use crate::matrix::Matrix;
@@ -47,7 +47,8 @@ pub fn embed_corpus_after(
     ctx: &Context,
 ) -> Result<EmbeddedCorpus> {
     let (opened, corpus) = open_both(checks, data, encoder, open_all(data, ctx)?, ctx)?;
-    let storage = Storage { caches: &[Path::new(&encoder.cache)], on_bad: data.on_bad_image };
+    let caches = [Path::new(&encoder.cache)];
+    let storage = Storage::new(&caches, data.on_bad_image);
     embed_opened(checks, opened, corpus, &storage, ctx)
 }
 
@@ -65,6 +66,18 @@ struct Storage<'a> {
     /// Embeddings are read from all of these folders and written to the last one.
     caches: &'a [&'a Path],
     on_bad: OnBadImage,
+    /// Images whose photo is gone or was replaced: their rows are cached, or lost.
+    changed: &'a [ImageIdx],
+}
+
+impl<'a> Storage<'a> {
+    fn new(caches: &'a [&'a Path], on_bad: OnBadImage) -> Self {
+        Self { caches, on_bad, changed: &[] }
+    }
+
+    fn is_changed(&self, image: usize) -> bool {
+        self.changed.contains(&ImageIdx::from(image))
+    }
 }
 
 /// As [`embed_corpus`], for a run that has an index: its photos are those that the index was made of, and nothing is
@@ -86,13 +99,13 @@ pub fn embed_corpus_of_run(
     let own = run.cache();
     let caches = [Path::new(&encoder.cache), own.as_path()];
     let Some(record) = PhotoRecord::read(&run.index())? else {
-        let storage = Storage { caches: &caches, on_bad: data.on_bad_image };
+        let storage = Storage::new(&caches, data.on_bad_image);
         return embed_opened(checks, opened, corpus, &storage, ctx);
     };
     let compared = record.compare(&corpus);
     compared.report(&corpus);
     let corpus = corpus.keeping(&compared.images)?;
-    let storage = Storage { caches: &caches, on_bad: OnBadImage::Error };
+    let storage = Storage { changed: &compared.changed(), ..Storage::new(&caches, OnBadImage::Error) };
     embed_photos(opened, corpus, compared.hashes, &storage, ctx)
 }
 
@@ -108,10 +121,9 @@ pub fn embed_corpus_with(
     on_bad: OnBadImage,
     ctx: &Context,
 ) -> Result<EmbeddedCorpus> {
-    embed_opened(&BeforeEmbedding::NOTHING, encoder, corpus, &Storage { caches: &[cache], on_bad }, ctx)
+    embed_opened(&BeforeEmbedding::NOTHING, encoder, corpus, &Storage::new(&[cache], on_bad), ctx)
 }
 
-/// The encoder, and the images of a corpus that the experiment keeps.
 /// The rows of photos that belong to no corpus, and the positions of those that can be read; the others are logged.
 /// `cache` is the folder that keeps computed embeddings.
 ///
@@ -124,7 +136,8 @@ pub fn embed_photo_list(
     cache: &Path,
     ctx: &Context,
 ) -> Result<(Vec<usize>, Matrix)> {
-    let storage = Storage { caches: &[cache], on_bad: OnBadImage::Skip };
+    let caches = [cache];
+    let storage = Storage::new(&caches, OnBadImage::Skip);
     let bar = ctx.bar(photos.len(), "encoding photos");
     let work = Work { encoder, storage: &storage, ctx };
     let (kept, rows) = work.images(photos, hashes, &|count| bar.inc(count as u64))?;
@@ -132,6 +145,7 @@ pub fn embed_photo_list(
     Ok((kept.into_iter().map(ImageIdx::row).collect(), rows))
 }
 
+/// The encoder, and the images of a corpus that the experiment keeps.
 fn open_both(
     checks: &BeforeEmbedding,
     data: &Data,
@@ -252,6 +266,9 @@ impl Work<'_> {
             Batches::new(hashes[share.clone()].to_vec(), in_order(own.len(), self.encoder.photo_batch()));
         let mut faults: Vec<Result<()>> = own.iter().map(|_| Ok(())).collect();
         let rows = self.rows("photos", &batches, advance, &mut |missing, rows| {
+            if let Some(&item) = missing.iter().find(|&&item| self.storage.is_changed(share.start + item)) {
+                return Err(lost_with_its_row(&own[item]));
+            }
             let photos: Vec<Photo> = missing.iter().map(|&item| own[item].clone()).collect();
             let embedded = self.encoder.photos(&photos, PhotoView::PLAIN, advance)?;
             for (&item, row) in missing.iter().zip(embedded) {
@@ -321,6 +338,13 @@ impl Work<'_> {
 }
 
 /// `count` items in their order, `batch` at once.
+/// A photo of a run's index that is another one now, or gone, and whose embedding is in no cache.
+fn lost_with_its_row(photo: &Photo) -> Error {
+    let what = "is gone or was replaced since the index was made, and its embedding is in no cache: put the photo back, or \
+                the cache that the run was made with (encoder.cache)";
+    Error::file(photo.path(), what)
+}
+
 fn in_order(count: usize, batch: usize) -> Vec<Vec<usize>> {
     (0..count).collect::<Vec<_>>().chunks(batch.max(1)).map(<[usize]>::to_vec).collect()
 }

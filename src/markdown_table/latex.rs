@@ -44,7 +44,7 @@ fn command(c: char) -> Option<&'static str> {
         '<' => "\\textless{}",
         '>' => "\\textgreater{}",
         '|' => "\\textbar{}",
-        '"' => "\\textquotedbl{}",
+        '"' => "{\\char34}",
         'Δ' => "$\\Delta$",
         '±' => "$\\pm$",
         '→' => "$\\rightarrow$",
@@ -62,14 +62,14 @@ mod tests {
     fn a_table_compiles() {
         let mut table = Table::new([("Δ R@1 [95% CI]", Align::Left), ("p", Align::Right)]);
         table.push(["a_b & c\\d", "1 ± 2"]);
-        table.push(["[x] {y}", "-0.1"]);
+        table.push(["[x] {y} \"z\"", "-0.1"]);
         let expected = "\
 \\begin{tabular}{lr}
 \\toprule
 $\\Delta$ R@1 [95\\% CI] & p \\\\
 \\midrule
 a\\_b \\& c\\textbackslash{}d & 1 $\\pm$ 2 \\\\
-{}[x] \\{y\\} & -0.1 \\\\
+{}[x] \\{y\\} {\\char34}z{\\char34} & -0.1 \\\\
 \\bottomrule
 \\end{tabular}
 ";

@@ -18,6 +18,9 @@ pub fn from_matrix(matrix: &Matrix, device: &Device) -> Result<Tensor> {
 /// The matrix of a two-dimensional tensor, as f32.
 pub fn to_matrix(tensor: &Tensor) -> Result<Matrix> {
     let (_, width) = tensor.dims2()?;
+    if width == 0 {
+        return Err(Error::input("a matrix of rows without a number"));
+    }
     Ok(Matrix::new(width, tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?))
 }
 
@@ -47,11 +50,18 @@ pub fn snapshot(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the file cannot be read or is not safetensors (truncated, or an error page saved under its name).
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = file_io::read(path, 1 << 36)?;
-    let parsed = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
+    decode(path, &file_io::read(path, 1 << 36)?)
+}
+
+/// The tensors in the bytes of the safetensors file at `path`, on the CPU.
+///
+/// # Errors
+/// As [`read`].
+pub fn decode(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
+    let parsed = candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
     let tensors = parsed.map_err(|error| {
         let what = format!("is not a whole safetensors file ({error}); fetch or write it again");
-        known_heads::explain(path, &bytes, Error::file(path, what))
+        known_heads::explain(path, bytes, Error::file(path, what))
     });
     if bytes.starts_with(b"PK") && tensors.is_err() {
         let what = "is a zip archive, as torch.save writes them, and not safetensors; call it pytorch_model.bin, or \
@@ -63,9 +73,17 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 
 /// Writes tensors in alphabetical order, atomically; the same tensors give the same bytes.
 pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-    let bytes = safetensors::serialize(tensors, None)
-        .map_err(|error| Error::file(path, format!("cannot be encoded: {error}")))?;
+    let bytes = encode(path, tensors)?;
     file_io::write_atomic(path, |out| out.write_all(&bytes))
+}
+
+/// The bytes of a safetensors file that will lie at `path`.
+///
+/// # Errors
+/// When the tensors cannot be encoded.
+pub fn encode(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+    safetensors::serialize(tensors, None)
+        .map_err(|error| Error::file(path, format!("cannot be encoded: {error}")))
 }
 
 /// Takes out the tensors whose names have this prefix, and removes it from the names.

@@ -74,8 +74,7 @@ fn decoder_survival(
 /// a weight.
 pub fn fused(run: &RetrieverFactory, gallery: &[ImageIdx]) -> Generative {
     let sections = run.sections();
-    // In nats, as a grounded logit: λ/(2τ).
-    let weight = sections.search.geometry / (2.0 * sections.decoder.temperature);
+    let weight = sections.search.geometry_in_nats(sections.decoder.temperature);
     let geometry = run.books().filter(|_| weight > 0.0).map(|books| (Arc::clone(books), weight));
     let docids = run.docid_search().docids();
     let bonus = |&row: &DocidRow| run.prior_bonus().get(docids.owner(row).row()).copied();

@@ -42,3 +42,10 @@ section! {
         k: usize = 10 in 1..=10_000;
     }
 }
+
+impl Search {
+    /// The weight of the geometry as a grounded logit has it: λ/(2τ).
+    pub fn geometry_in_nats(&self, temperature: f64) -> f64 {
+        self.geometry / (2.0 * temperature)
+    }
+}

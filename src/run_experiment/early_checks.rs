@@ -119,7 +119,7 @@ pub fn trained_run(config: &Config, run: &RunFolder) -> Result<()> {
 /// # Errors
 /// When the folder, or one of those that the run has there already, takes no new file.
 pub fn run_folder(run: &RunFolder) -> Result<()> {
-    let inside = [run.checkpoints(), run.index(), run.tuned(), run.eval()];
+    let inside = [run.checkpoints(), run.index(), run.tuned(), run.search(), run.eval()];
     let folders =
         std::iter::once(run.path().to_owned()).chain(inside.into_iter().filter(|path| path.exists()));
     folders.into_iter().try_for_each(|folder| file_io::check_writable(&folder, OTHER_FOLDER))

@@ -4,7 +4,7 @@ use candle_core::Device;
 
 use super::Store;
 use super::embed::AlignedQuery;
-use super::score::{geometry, model_queries, needs_beam};
+use super::score::{geometry, model_queries};
 use super::stored_model::{DocidScore, StoredModel};
 use crate::docid::trie::Trie;
 use crate::docid::{Docid, DocidSet};
@@ -15,7 +15,8 @@ use crate::store::scan::Found;
 
 /// A trie of all docids that can be found.
 pub struct DocidBeam {
-    trie: Trie,
+    /// `None` if there are no images.
+    trie: Option<Trie>,
     /// The segment and the number of each row of the trie's docids.
     places: Vec<(usize, usize)>,
     /// What each docid gets on top, leaf by leaf.
@@ -31,7 +32,7 @@ impl DocidBeam {
     /// When the store is damaged.
     pub fn needed(model: &StoredModel, store: &Store) -> Result<Option<Self>> {
         let DocidScore::Model(shape) = &model.file.score else { return Ok(None) };
-        if !needs_beam(model) {
+        if !shape.needs_beam() {
             return Ok(None);
         }
         let (mut docids, mut places, mut constants) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,8 +45,12 @@ impl DocidBeam {
                 }
             }
         }
-        let trie = Trie::new(&DocidSet::new(docids, model.file.codes_per_level.clone())?);
-        let leaves = trie.rows().iter().map(|row| constants[row.row()]).collect();
+        let trie = match docids.is_empty() {
+            true => None,
+            false => Some(Trie::new(&DocidSet::new(docids, model.file.codes_per_level.clone())?)),
+        };
+        let rows = trie.iter().flat_map(|trie| trie.rows());
+        let leaves = rows.map(|row| constants[row.row()]).collect();
         let geometry = geometry(model.codebooks.as_ref(), shape.geometry)?;
         Ok(Some(Self { trie, places, leaves, geometry, wildcard: shape.wildcard }))
     }
@@ -60,6 +65,7 @@ impl DocidBeam {
         queries: &[AlignedQuery],
         beam: usize,
     ) -> Result<Vec<Vec<Found>>> {
+        let Some(trie) = &self.trie else { return Ok(vec![Vec::new(); queries.len()]) };
         let trained =
             model.trained.as_ref().ok_or_else(|| Error::input("this store has no model; make it again"))?;
         debug_assert!(trained.device().same_device(&Device::Cpu));
@@ -70,7 +76,7 @@ impl DocidBeam {
             leaves: &self.leaves,
             wildcard: self.wildcard,
         };
-        let found = beam_search(trained, &self.trie, &model_queries(queries)?, settings)?;
+        let found = beam_search(trained, trie, &model_queries(queries)?, settings)?;
         let place = |(row, score): (crate::ids::DocidRow, f32)| {
             let (segment, docid) = self.places[row.row()];
             Found { score, segment, docid }

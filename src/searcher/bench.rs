@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::encoder_ref::EncoderRef;
 use super::index_photos::{EmbeddedPhotos, PhotoIndexSettings, write};
 use super::photo_quantiser::{FitSettings, PhotoQuantiser};
-use super::stored_model::{DocidScore, ModelFile, ModelShape, SearchDefaults};
-use super::write_store::{OwnedSegment, constants};
+use super::stored_model::{DocidScore, ModelFile, ModelShape, SearchDefaults, StoredNumbers};
+use super::write_store::{OwnedSegment, constants, write_first};
 use super::{Query, Searcher};
 use crate::data::photo_list::NamedPhoto;
 use crate::docid::Code;
@@ -20,20 +20,15 @@ use crate::model::build_model::{DocidSpace, Model};
 use crate::model::generative_model::Scoring;
 use crate::model::settings;
 use crate::run_folder::RunFolder;
-use crate::store::generation::{Generation, SegmentRef};
 use crate::store::rows::RowKind;
 
 /// Images in a list.
 const K: usize = 10;
 
 /// What is measured.
-pub struct Bench<'a> {
+pub struct Bench {
     /// Unit rows of the images.
     pub images: Matrix,
-    /// Unit rows of the queries.
-    pub queries: &'a Matrix,
-    /// The right image of each query.
-    pub right: &'a [usize],
     /// Number of codes at each level.
     pub codes_per_level: Vec<usize>,
     /// Directions that codebooks describe; 0: chosen.
@@ -84,7 +79,7 @@ pub struct Row {
     pub open_ms: f64,
 }
 
-impl Bench<'_> {
+impl Bench {
     /// Builds the store in a run folder. Returns the seconds that it took.
     ///
     /// # Errors
@@ -100,7 +95,7 @@ impl Bench<'_> {
     }
 
     fn defaults() -> SearchDefaults {
-        SearchDefaults { k: K, candidates: K, probes: 0, rerank_weight: 0.0, mirrored: false }
+        SearchDefaults { k: K, candidates: K, probes: 0, rerank: false, rerank_weight: 0.0, mirrored: false }
     }
 
     fn without_decoder(self, run: &RunFolder) -> Result<()> {
@@ -154,10 +149,9 @@ impl Bench<'_> {
         let score = DocidScore::Model(ModelShape::new(&section, Scoring::Logit, 0.0, 1.0));
         let file = ModelFile::new(EncoderRef::Vectors, &space, false, score, Self::defaults());
         let decoder = model.params.iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-        let numbers = (Some(&books), None);
-        let (model, vectors) = file.write(&run.search(), 1, &Alignment::identity(width), numbers, decoder)?;
-        let file = segment.write(&run.search(), "segment-1-0.bin".into())?;
-        Generation::new(1, model, vectors, vec![SegmentRef { file, removed: None }]).publish(&run.search())
+        let align = Alignment::identity(width);
+        let numbers = StoredNumbers { align: &align, codebooks: Some(&books), basis: None, decoder };
+        write_first(&run.search(), &file, numbers, &segment)
     }
 }
 

@@ -3,26 +3,28 @@
 //! Each change writes new files and then one new generation. A crash before that leaves the generation as it was.
 //! Added images get their docids from the codebooks as they are; nothing is trained.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::index_photos::{EmbeddedPhotos, files_unless_in, hashes_of};
+use super::name_pattern::NamePattern;
+use super::opened_store::ImagePlace;
 use super::photo_quantiser::projected;
-use super::score;
 use super::stored_model::StoredModel;
-use super::write_store::{OwnedSegment, constants_of, short_hashes};
+use super::write_store::{OwnedSegment, constants_of, short_hash, short_hashes};
 use super::{Searcher, Store, no_store};
 use crate::context::Context;
 use crate::data::photo_list::NamedPhoto;
 use crate::docid::Code;
+use crate::docid::rq::Codebooks;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::modality::Modality;
+use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::run_lock::RunLock;
 use crate::store::generation::{FileRef, Generation, SegmentRef};
 use crate::store::rows::RowKind;
-use crate::store::segment::ShortHash;
 
 /// Beam of the quantiser for added images.
 const ENCODE_BEAM: usize = 8;
@@ -80,19 +82,8 @@ impl StoreChange {
     ///
     /// # Errors
     /// When new images cannot get docids here, two photos have one name, or the disk refuses.
-    pub fn add(&self, photos: Vec<NamedPhoto>, ctx: &Context) -> Result<Added> {
-        let model = self.model();
-        let Some(books) = &model.codebooks else {
-            return Err(Error::input(
-                "the docids of this run are not made from embeddings, so no image can be added; index with \
-                 index.family = \"rq\"",
-            ));
-        };
-        if score::needs_beam(model) {
-            return Err(Error::input(
-                "images cannot be added to a run that is searched by a beam (decoder.grounded = false, or cross-entropy)",
-            ));
-        }
+    pub fn add(&self, photos: Vec<NamedPhoto>, progress: Progress) -> Result<Added> {
+        let books = self.frozen_codebooks()?;
         let found = photos.len();
         let hashes = hashes_of(&photos);
         let Sorted { new, replaced, unchanged } = self.sort(photos, &hashes)?;
@@ -100,37 +91,61 @@ impl StoreChange {
         if photos.is_empty() {
             return Ok(Added { unchanged, unreadable: found - unchanged, ..Added::default() });
         }
-        let encoder = model.file.encoder.open(self.run.path(), ctx.progress)?;
-        let embedded = EmbeddedPhotos::embed(photos, &hashes, &*encoder, &self.run, ctx)?;
-        let kept: HashMap<&str, ()> = embedded.photos.iter().map(|photo| (photo.name.as_str(), ())).collect();
-        let replaced: Vec<(usize, usize)> = replaced
-            .into_iter()
-            .filter(|(name, _)| kept.contains_key(name.as_str()))
-            .map(|(_, place)| place)
-            .collect();
+        let encoder = self.model().file.encoder.open(&self.run, progress)?;
+        let ctx = Context { progress, ..Context::default() };
+        let embedded = EmbeddedPhotos::embed(photos, &hashes, &*encoder, &self.run, &ctx)?;
+        let kept: HashSet<&str> = embedded.photos.iter().map(|photo| photo.name.as_str()).collect();
+        let replaced = replaced.into_iter().filter(|(name, _)| kept.contains(name.as_str()));
+        let replaced: Vec<ImagePlace> = replaced.map(|(_, place)| place).collect();
         let counts = Added {
             added: embedded.photos.len() - replaced.len(),
             replaced: replaced.len(),
             unchanged,
             unreadable: found - unchanged - embedded.photos.len(),
         };
-        if embedded.photos.is_empty() {
-            return Ok(counts);
+        if !embedded.photos.is_empty() {
+            self.publish(&replaced, Some(&self.segment_of(&embedded, books)?))?;
         }
+        Ok(counts)
+    }
+
+    /// The codebooks that new images get their docids from.
+    fn frozen_codebooks(&self) -> Result<&Codebooks> {
+        let model = self.model();
+        let books = model.codebooks.as_ref().ok_or_else(|| {
+            Error::input(
+                "the docids of this run are not made from embeddings, so no image can be added; index with index.family = \
+                 \"rq\"",
+            )
+        })?;
+        if model.file.score.needs_beam() {
+            return Err(Error::input(
+                "images cannot be added to a run that is searched by a beam (cross-entropy, search.wildcard below 1, or a \
+                 decoder with neither decoder.grounded nor decoder.plan)",
+            ));
+        }
+        Ok(books)
+    }
+
+    /// New images with docids by these codebooks.
+    fn segment_of(&self, embedded: &EmbeddedPhotos, books: &Codebooks) -> Result<OwnedSegment> {
+        let model = self.model();
+        let (levels, count) = (model.file.codes_per_level.len(), embedded.photos.len());
         let images = model.align.apply(Modality::Image, &embedded.rows);
-        let levels = model.file.codes_per_level.len();
-        let mut codes: Vec<Code> = Vec::with_capacity(levels * embedded.photos.len());
-        let points = projected(model.basis.as_ref(), &images);
-        for mut docid in books.encode_all(&points, ENCODE_BEAM) {
+        let mut codes: Vec<Code> = Vec::with_capacity(levels * count);
+        for mut docid in books.encode_all(&projected(model.basis.as_ref(), &images), ENCODE_BEAM) {
             // A level without a codebook tells equal docids apart; an added image takes its first code.
             docid.resize(levels, 0);
             codes.extend(docid);
         }
-        let (constants, scales) = constants_of(model, &codes)?;
-        let segment = OwnedSegment {
+        let (mut constants, scales) = constants_of(model, &codes)?;
+        // The prior of a new image is not measured: it gets the mean of the others'.
+        let bonus = self.mean_bonus()?;
+        constants.iter_mut().for_each(|constant| *constant += bonus);
+        Ok(OwnedSegment {
             codes_per_level: model.file.codes_per_level.clone(),
-            owners: (0..embedded.photos.len()).collect(),
-            bonuses: Vec::new(),
+            owners: (0..count).collect(),
+            bonuses: if bonus == 0.0 { Vec::new() } else { vec![bonus; count] },
             names: embedded.photos.iter().map(|photo| photo.name.clone()).collect(),
             files: files_unless_in(self.folder(), &embedded.photos),
             hashes: short_hashes(&embedded.hashes),
@@ -139,9 +154,17 @@ impl StoreChange {
             codes,
             constants,
             scales,
-        };
-        self.publish(&replaced, Some(&segment))?;
-        Ok(counts)
+        })
+    }
+
+    /// The mean of what the images of the store get on top of their docid's score.
+    fn mean_bonus(&self) -> Result<f32> {
+        let (mut sum, mut count) = (0.0, 0.0f32);
+        for (segment, image) in self.store().living() {
+            sum += self.store().segment(segment).bonus(image)?;
+            count += 1.0;
+        }
+        Ok(sum / count.max(1.0))
     }
 
     /// How the store keeps rows.
@@ -151,7 +174,7 @@ impl StoreChange {
 
     /// Which photos are new, which replace one of the store, and how many are there already. Unreadable ones are dropped.
     fn sort(&self, photos: Vec<NamedPhoto>, hashes: &[Option<[u8; 32]>]) -> Result<Sorted> {
-        let mut known: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut known: HashMap<&str, ImagePlace> = HashMap::new();
         for (segment, image) in self.store().living() {
             known.insert(self.store().segment(segment).name(image)?, (segment, image));
         }
@@ -170,14 +193,11 @@ impl StoreChange {
                 continue;
             };
             let before = self.store().segment(segment);
-            if before.hash(image)? == Some(short(hash)) {
+            if before.hash(image)? == Some(short_hash(hash)) {
                 sorted.unchanged += 1;
                 continue;
             }
-            let file = before.file(image)?;
-            if let Some(file) =
-                file.filter(|file| std::path::absolute(file).ok() != std::path::absolute(&photo.file).ok())
-            {
+            if let Some(file) = before.file(image)?.filter(|file| !is_same_file(file, &photo.file)) {
                 return Err(two_photos(&photo.name, &file, &photo.file));
             }
             sorted.replaced.push((photo.name.clone(), (segment, image)));
@@ -186,31 +206,32 @@ impl StoreChange {
         Ok(sorted)
     }
 
-    /// Removes images by name; a name may be a pattern with `*` and `?`. Returns how many were removed.
+    /// Removes images by name. A name that no image has is a pattern ([`NamePattern`]). Returns how many were removed.
     ///
     /// # Errors
-    /// When a name is that of no image, or the disk refuses.
+    /// When no image fits a name, or the disk refuses.
     pub fn remove(&self, names: &[String]) -> Result<usize> {
-        let patterns: Vec<glob::Pattern> = names
-            .iter()
-            .map(|name| {
-                glob::Pattern::new(name).or_else(|_| glob::Pattern::new(&glob::Pattern::escape(name)))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::input(format!("a name cannot be read: {error}")))?;
         let mut used = vec![false; names.len()];
-        let mut removed = Vec::new();
-        for (segment, image) in self.store().living() {
-            let name = self.store().segment(segment).name(image)?;
-            let fits = (0..names.len()).filter(|&n| names[n] == name || patterns[n].matches(name));
-            let before = removed.len();
-            for fitting in fits {
-                used[fitting] = true;
-                if removed.len() == before {
-                    removed.push((segment, image));
-                }
+        let exact: HashMap<&str, usize> =
+            (0..).zip(names).map(|(number, name)| (name.as_str(), number)).collect();
+        let mut removed = BTreeSet::new();
+        for place in self.store().living() {
+            if let Some(&number) = exact.get(self.store().name(place)?) {
+                used[number] = true;
+                removed.insert(place);
             }
         }
+        let patterns = (0..).zip(names).filter(|(number, _)| !used[*number]);
+        let patterns: Vec<(usize, NamePattern)> =
+            patterns.map(|(number, name)| (number, NamePattern::new(name))).collect();
+        for place in self.store().living() {
+            let name = self.store().name(place)?;
+            for (number, _) in patterns.iter().filter(|(_, pattern)| pattern.matches(name)) {
+                used[*number] = true;
+                removed.insert(place);
+            }
+        }
+        let removed: Vec<ImagePlace> = removed.into_iter().collect();
         let missing: Vec<&str> =
             names.iter().zip(&used).filter(|(_, used)| !**used).map(|(name, _)| name.as_str()).collect();
         if !missing.is_empty() {
@@ -229,17 +250,14 @@ impl StoreChange {
     /// When the disk refuses.
     pub fn compact(&self) -> Result<usize> {
         let segment = self.merged()?;
-        let number = self.store().generation.number + 1;
-        let file = segment.write(&self.run.search(), format!("segment-{number}-0.bin"))?;
-        let old = &self.store().generation;
-        let segments = vec![SegmentRef { file, removed: None }];
-        Generation::new(number, old.model.clone(), old.vectors.clone(), segments)
-            .publish(&self.run.search())?;
+        let (folder, old) = (self.run.search(), &self.store().generation);
+        let file = segment.write(&folder, format!("segment-{}-0.bin", old.number + 1))?;
+        old.next(vec![SegmentRef { file, removed: None }]).publish(&folder)?;
         Ok(old.segments.len())
     }
 
     /// The next generation: some images less, and one segment more.
-    fn publish(&self, removed: &[(usize, usize)], added: Option<&OwnedSegment>) -> Result<()> {
+    fn publish(&self, removed: &[ImagePlace], added: Option<&OwnedSegment>) -> Result<()> {
         let (folder, old) = (self.run.search(), &self.store().generation);
         let number = old.number + 1;
         let mut segments = old.segments.clone();
@@ -257,7 +275,7 @@ impl StoreChange {
             let file = added.write(&folder, format!("segment-{number}-{}.bin", segments.len()))?;
             segments.push(SegmentRef { file, removed: None });
         }
-        Generation::new(number, old.model.clone(), old.vectors.clone(), segments).publish(&folder)
+        old.next(segments).publish(&folder)
     }
 
     /// All living images in one segment.
@@ -321,12 +339,14 @@ impl StoreChange {
 /// Photos by what they are to the store.
 struct Sorted {
     new: Vec<(NamedPhoto, Option<[u8; 32]>)>,
-    replaced: Vec<(String, (usize, usize))>,
+    replaced: Vec<(String, ImagePlace)>,
     unchanged: usize,
 }
 
-fn short(hash: &[u8; 32]) -> ShortHash {
-    std::array::from_fn(|byte| hash[byte])
+/// Whether two paths lead to one file, links followed; a file that is gone is known by its path.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    matches!((real(one), real(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn two_photos(name: &str, one: &Path, other: &Path) -> Error {

@@ -1,7 +1,6 @@
 //! From queries to aligned embeddings.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::Store;
@@ -14,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, dot};
 use crate::modality::Modality;
 use crate::progress::Progress;
+use crate::run_folder::RunFolder;
 
 /// The shortest vector that has a direction.
 const SHORTEST: f32 = 1e-20;
@@ -29,7 +29,7 @@ pub struct AlignedQuery {
 
 /// Embeds queries, with an encoder that is opened when one needs it.
 pub struct Embedder {
-    run: PathBuf,
+    run: RunFolder,
     source: EncoderRef,
     mirror: MirrorTta,
     encoder: OnceLock<Arc<dyn DualEncoder>>,
@@ -37,9 +37,9 @@ pub struct Embedder {
 
 impl Embedder {
     /// The embedder of a store in a run folder.
-    pub fn new(run: &Path, model: &StoredModel) -> Self {
+    pub fn new(run: &RunFolder, model: &StoredModel) -> Self {
         Self {
-            run: run.to_owned(),
+            run: run.clone(),
             source: model.file.encoder.clone(),
             mirror: MirrorTta::of_queries(model.file.search.mirrored),
             encoder: OnceLock::new(),

@@ -1,7 +1,7 @@
 //! Whether an encoder tells photos apart, when no caption says so.
 //!
 //! An encoder that was made for other pictures puts all photos into a narrow cone: their mean cosine is high, and they
-//! differ in few directions. Measured: CLIP ViT-B/16 on 500 photos of COCO has a mean cosine of 0.53 and 43 directions;
+//! differ in few directions (the participation ratio of their covariance). Measured: CLIP ViT-B/16 on 500 photos of COCO has a mean cosine of 0.53 and 43 directions;
 //! the CLIP of the drawn scenes has 0.24 and 15 on scenes, and 0.77 and 9 on the photographs of Flickr8k.
 
 use crate::matrix::{Matrix, dot};
@@ -18,7 +18,7 @@ const FEWEST_DIRECTIONS: f32 = 16.0;
 pub struct Spread {
     /// The mean cosine of two photos.
     pub cosine: f32,
-    /// The number of directions in which they differ: (tr C)²/‖C‖² of their covariance C.
+    /// The participation ratio of their covariance C, (tr C)²/‖C‖²: the number of directions in which they differ.
     pub directions: f32,
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::embed::AlignedQuery;
+use super::opened_store::ImagePlace;
 use super::score::{self, TableScores};
 use super::{Query, Searcher};
 use crate::docid::Docid;
@@ -52,14 +53,17 @@ impl Searcher {
         let scores = TableScores { model: &self.model, store: &self.store };
         let tables = scores.tables(&queries)?;
         let everything = self.all(&tables[0])?;
-        let is_own = |found: &Found| {
-            found.segment == place.0
-                && self.store.segment(found.segment).owner(found.docid).is_ok_and(|image| image == place.1)
-        };
-        let rank =
-            everything.iter().position(is_own).ok_or_else(|| Error::input("the image has no score"))?;
+        // Of an image with several docids, the one that gives it its place in a list.
+        let own: Vec<usize> =
+            (0..everything.len()).filter(|&rank| self.is_of(everything[rank], place)).collect();
+        let scored = own.iter().map(|&rank| {
+            let decoded = scores.with_decoder(&queries[0], vec![everything[rank]])?[0];
+            Ok((rank, decoded, self.fused(&queries[0], decoded)?))
+        });
+        let scored = scored.collect::<Result<Vec<_>>>()?;
+        let best = scored.into_iter().max_by(|a, b| a.2.score.total_cmp(&b.2.score));
+        let (rank, decoded, fused) = best.ok_or_else(|| Error::input("the image has no score"))?;
         let known = everything[rank];
-        let decoded = scores.with_decoder(&queries, vec![vec![known]])?[0][0];
         let exact = self.exact_of(&queries[0], known)?;
         let codes = self.store.segment(known.segment).docid(known.docid)?;
         let list = self.search(query, self.defaults.candidates)?;
@@ -72,16 +76,21 @@ impl Searcher {
             known_rank: rank + 1,
             candidates: self.defaults.candidates,
             decoder: self.has_decoder().then_some(decoded.score - known.score),
-            score: self.fused(&queries[0], decoded)?.score,
+            score: fused.score,
             exact,
             rank: list.iter().position(|hit| hit.image == name).map(|place| place + 1),
         })
     }
 
+    /// Whether a docid is one of this image's.
+    fn is_of(&self, found: Found, place: ImagePlace) -> bool {
+        let owner = || self.store.segment(found.segment).owner(found.docid);
+        found.segment == place.0 && owner().is_ok_and(|image| image == place.1)
+    }
+
     /// All docids by their look-ups, best first.
     fn all(&self, tables: &crate::store::scan::Tables) -> Result<Vec<Found>> {
-        let count = self.store.parts.iter().map(|part| part.segment.head().docids).sum::<usize>().max(1);
-        let mut best = Best::new(count);
+        let mut best = Best::new(self.docids().max(1));
         for scanned in self.store.scanned(None) {
             scanned.scan(tables, 0, &mut best)?;
         }

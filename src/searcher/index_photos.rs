@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::docid_shape;
 use super::encoder_ref::EncoderRef;
 use super::photo_quantiser::{FitSettings, PhotoQuantiser, projected};
-use super::stored_model::{DocidScore, ModelFile, SearchDefaults};
-use super::write_store::{OwnedSegment, cosine_constants, short_hashes};
+use super::stored_model::{DocidScore, ModelFile, SearchDefaults, StoredNumbers};
+use super::write_store::{OwnedSegment, cosine_constants, short_hashes, write_first};
 use crate::context::Context;
 use crate::data::photo_list::NamedPhoto;
 use crate::data::photos::{self, Photo, PhotoHash};
@@ -22,12 +21,11 @@ use crate::matrix::Matrix;
 use crate::model::alignment::Alignment;
 use crate::model::build_model::DocidSpace;
 use crate::run_folder::RunFolder;
-use crate::store::generation::{Generation, SegmentRef};
 use crate::store::rows::RowKind;
 
 /// What a store of photos is made with.
 pub struct PhotoIndexSettings {
-    /// Number of codes at each level; empty: by the number of photos ([`docid_shape`]).
+    /// Number of codes at each level ([`super::docid_shape`]).
     pub codes_per_level: Vec<usize>,
     /// Lloyd iterations of each k-means.
     pub iterations: usize,
@@ -95,12 +93,9 @@ pub fn write(
         let what = "none of the photos can be read (JPEG, PNG, WebP, GIF, BMP)";
         return Err(folder.map_or_else(|| Error::input(what), |folder| Error::file(folder, what)));
     }
-    let sizes = match &settings.codes_per_level[..] {
-        [] => docid_shape::codes_per_level(count),
-        sizes => sizes.to_vec(),
-    };
+    let sizes = &settings.codes_per_level[..];
     let fit = FitSettings {
-        codes_per_level: &sizes,
+        codes_per_level: sizes,
         iterations: settings.iterations,
         dimensions: settings.dimensions,
         encode_beam: settings.encode_beam,
@@ -109,15 +104,16 @@ pub fn write(
     let quantiser = PhotoQuantiser::fit(&embedded.rows, fit)?;
     let books = &quantiser.books;
     let width = embedded.rows.width();
-    let space = DocidSpace { query_width: width, codes_per_level: &sizes, codebooks: Some(books) };
+    let space = DocidSpace { query_width: width, codes_per_level: sizes, codebooks: Some(books) };
     let file = ModelFile::new(encoder, &space, false, DocidScore::Cosine, settings.search.clone());
-    let number = Generation::read(&run.search()).ok().flatten().map_or(1, |current| current.number + 1);
-    let numbers = (Some(books), quantiser.basis.as_ref());
-    let (model, vectors) =
-        file.write(&run.search(), number, &Alignment::identity(width), numbers, BTreeMap::new())?;
-    let segment = segment_of(embedded, &quantiser, settings, folder);
-    let file = segment.write(&run.search(), format!("segment-{number}-0.bin"))?;
-    Generation::new(number, model, vectors, vec![SegmentRef { file, removed: None }]).publish(&run.search())
+    let align = Alignment::identity(width);
+    let numbers = StoredNumbers {
+        align: &align,
+        codebooks: Some(books),
+        basis: quantiser.basis.as_ref(),
+        decoder: BTreeMap::new(),
+    };
+    write_first(&run.search(), &file, numbers, &segment_of(embedded, &quantiser, settings, folder))
 }
 
 /// The segment of photos whose codes have the score of a cosine.

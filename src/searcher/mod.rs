@@ -19,7 +19,7 @@
 //! 1. The encoder embeds it, the alignment moves it ([`embed`]).
 //! 2. Look-up tables of the query give each docid its score ([`crate::store::scan`]). With a trained grounded model,
 //!    that is the model's score without the decoder: S = Σ_l α_l(2⟨Wq, e_l⟩ + constant).
-//! 3. The decoder scores the best docids, all levels of all docids at once by teacher forcing ([`score`]).
+//! 3. The decoder scores the best docids of the query, all levels at once by teacher forcing ([`score`]).
 //! 4. The exact cosine of the rows that the store keeps is fused with that score.
 //!
 //! Models whose score is no such sum (classical docids, steps that are normalised) are searched by a beam over the trie
@@ -34,6 +34,7 @@ pub mod embedding_spread;
 pub mod encoder_ref;
 pub mod explain;
 pub mod index_photos;
+pub mod name_pattern;
 pub mod near_duplicates;
 pub mod opened_store;
 pub mod photo_quantiser;
@@ -42,12 +43,13 @@ pub mod score;
 pub mod stored_model;
 pub mod write_store;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 pub use self::opened_store::Store;
 pub use self::query::Query;
 
-use glob::Pattern;
+use self::name_pattern::NamePattern;
 use rayon::prelude::*;
 
 use self::beam::DocidBeam;
@@ -88,7 +90,7 @@ pub struct Page {
     /// Images before the first one.
     pub skip: usize,
     /// What names of images must fit.
-    pub pattern: Option<Pattern>,
+    pub pattern: Option<NamePattern>,
 }
 
 /// An opened store.
@@ -138,7 +140,7 @@ impl Searcher {
             }
         }
         let beam = DocidBeam::needed(&model, &store)?;
-        let embedder = Embedder::new(run.path(), &model);
+        let embedder = Embedder::new(run, &model);
         Ok(Self { defaults: model.file.search.clone(), store, embedder, beam, model })
     }
 
@@ -186,7 +188,7 @@ impl Searcher {
         Ok(lists.pop().unwrap_or_default())
     }
 
-    /// The same for several queries, which are embedded and scored together.
+    /// The same for several queries; their captions are embedded together.
     ///
     /// # Errors
     /// As [`Searcher::search`].
@@ -212,30 +214,64 @@ impl Searcher {
     }
 
     /// The docids of a batch of queries, best first, one an image, of images whose name fits the pattern.
+    ///
+    /// The best `candidates` docids by look-ups are ranked by all stages, then as many of those that follow, and so on: a
+    /// longer list begins with the shorter one.
     fn found(
         &self,
         queries: &[AlignedQuery],
         k: usize,
-        pattern: Option<&Pattern>,
+        pattern: Option<&NamePattern>,
     ) -> Result<Vec<Vec<Found>>> {
-        let per_image = if self.store.has_extra_docids() { MOST_DOCIDS } else { 1 };
-        let count = self.defaults.candidates.max(k).min(self.store.images().max(1)) * per_image;
+        let block = self.defaults.candidates.max(1);
         let excluded = pattern.map(|pattern| self.store.excluded_by(pattern)).transpose()?;
-        let excluded = excluded.as_deref();
         let found = match &self.beam {
             Some(beam) => {
-                let widest = if pattern.is_some() { self.store.images() * per_image } else { count };
-                let found = beam.search(&self.model, queries, widest)?;
-                found.into_iter().map(|found| self.without(found, excluded)).collect::<Result<_>>()?
+                // A filtered list is cut out of one of all images.
+                let count = if pattern.is_some() { self.docids() } else { self.docids().min(block.max(k)) };
+                let found = beam.search(&self.model, queries, count.max(1))?;
+                found
+                    .into_iter()
+                    .map(|found| self.without(found, excluded.as_deref()))
+                    .collect::<Result<_>>()?
             }
-            None => {
-                let scores = TableScores { model: &self.model, store: &self.store };
-                let tables = scores.tables(queries)?;
-                let best = tables.par_iter().map(|tables| self.best(tables, count, excluded));
-                scores.with_decoder(queries, best.collect::<Result<_>>()?)?
-            }
+            None => self.by_look_ups(queries, k, excluded.as_deref())?,
         };
-        queries.iter().zip(found).map(|(query, found)| self.reranked(query, found)).collect()
+        let ranked = |(query, found): (&AlignedQuery, Vec<Found>)| self.in_blocks(query, &found, block);
+        queries.iter().zip(found).map(ranked).collect()
+    }
+
+    /// Number of docids.
+    fn docids(&self) -> usize {
+        self.store.parts.iter().map(|part| part.segment.head().docids).sum()
+    }
+
+    /// The best docids of each query by look-ups alone: those of at least `k` images.
+    fn by_look_ups(
+        &self,
+        queries: &[AlignedQuery],
+        k: usize,
+        excluded: Option<&[ImageSet]>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let per_image = if self.store.has_extra_docids() { MOST_DOCIDS } else { 1 };
+        let blocks = k.saturating_mul(per_image).div_ceil(self.defaults.candidates.max(1)).max(1);
+        let count = blocks.saturating_mul(self.defaults.candidates.max(1)).min(self.docids().max(1));
+        let tables = TableScores { model: &self.model, store: &self.store }.tables(queries)?;
+        tables.par_iter().map(|tables| self.best(tables, count, excluded)).collect()
+    }
+
+    /// Blocks of docids, each ranked by all stages; of an image with several docids, the first.
+    fn in_blocks(&self, query: &AlignedQuery, found: &[Found], block: usize) -> Result<Vec<Found>> {
+        let mut seen = HashSet::new();
+        let mut ranked = Vec::with_capacity(found.len());
+        for block in found.chunks(block) {
+            for found in self.ranked(query, block.to_vec())? {
+                if seen.insert((found.segment, self.store.segment(found.segment).owner(found.docid)?)) {
+                    ranked.push(found);
+                }
+            }
+        }
+        Ok(ranked)
     }
 
     /// The docids whose image is not excluded.
@@ -258,27 +294,24 @@ impl Searcher {
         Ok(best.into_sorted())
     }
 
-    /// The docids by their fused scores; of an image with several, the best one.
-    fn reranked(&self, query: &AlignedQuery, found: Vec<Found>) -> Result<Vec<Found>> {
+    /// Docids by the score of all stages: look-ups or beam, decoder, exact cosine.
+    fn ranked(&self, query: &AlignedQuery, found: Vec<Found>) -> Result<Vec<Found>> {
+        let found = match &self.beam {
+            Some(_) => found,
+            None => TableScores { model: &self.model, store: &self.store }.with_decoder(query, found)?,
+        };
         let mut found =
             found.into_iter().map(|found| self.fused(query, found)).collect::<Result<Vec<_>>>()?;
         found.retain(|found| !found.score.is_nan());
         found.sort_by(|a, b| {
             b.score.total_cmp(&a.score).then((a.segment, a.docid).cmp(&(b.segment, b.docid)))
         });
-        let mut seen = std::collections::HashSet::new();
-        let mut one_each = Vec::with_capacity(found.len());
-        for found in found {
-            if seen.insert((found.segment, self.store.segment(found.segment).owner(found.docid)?)) {
-                one_each.push(found);
-            }
-        }
-        Ok(one_each)
+        Ok(found)
     }
 
     /// A docid with the exact cosine fused into its score, if the row of its image is kept.
     fn fused(&self, query: &AlignedQuery, found: Found) -> Result<Found> {
-        let weight = self.defaults.rerank_weight;
+        let weight = if self.defaults.rerank { self.defaults.rerank_weight } else { 0.0 };
         if weight <= 0.0 {
             return Ok(found);
         }

@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use glob::Pattern;
-
+use super::name_pattern::NamePattern;
 use crate::error::{Error, Result};
 use crate::store::generation::{Generation, SegmentRef};
 use crate::store::scan::{ImageSet, Lists, Scanned};
 use crate::store::segment::Segment;
 
 /// An image: the number of its segment, and its number there.
-pub type Place = (usize, usize);
+pub type ImagePlace = (usize, usize);
 
 /// The images of a store.
 pub struct Store {
@@ -60,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// When a file is damaged.
-    pub fn excluded_by(&self, pattern: &Pattern) -> Result<Vec<ImageSet>> {
+    pub fn excluded_by(&self, pattern: &NamePattern) -> Result<Vec<ImageSet>> {
         let of_part = |part: &StorePart| {
             let mut excluded = part.removed.clone();
             for image in 0..part.segment.head().images {
@@ -85,7 +84,7 @@ impl Store {
     }
 
     /// All images that can be found.
-    pub fn living(&self) -> impl Iterator<Item = Place> {
+    pub fn living(&self) -> impl Iterator<Item = ImagePlace> {
         self.parts.iter().enumerate().flat_map(|(number, part)| {
             let images = (0..part.segment.head().images).filter(|&image| !part.removed.contains(image));
             images.map(move |image| (number, image))
@@ -101,7 +100,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file is damaged.
-    pub fn name(&self, (segment, image): Place) -> Result<&str> {
+    pub fn name(&self, (segment, image): ImagePlace) -> Result<&str> {
         self.segment(segment).name(image)
     }
 
@@ -109,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// When there is none, or a file is damaged.
-    pub fn find(&self, name: &str) -> Result<Place> {
+    pub fn find(&self, name: &str) -> Result<ImagePlace> {
         for place in self.living() {
             if self.name(place)? == name {
                 return Ok(place);
@@ -122,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// When the file is damaged.
-    pub fn docids_of(&self, (segment, image): Place) -> Result<Vec<usize>> {
+    pub fn docids_of(&self, (segment, image): ImagePlace) -> Result<Vec<usize>> {
         let segment = self.segment(segment);
         let mut docids = Vec::new();
         for docid in 0..segment.head().docids {

@@ -67,18 +67,23 @@ impl PhotoQuantiser {
             0 => choose_dimensions(rows, settings)?,
             given => given.min(rows.width()),
         };
-        Self::fit_to(&every_nth(rows, MOST_POINTS), dimensions, settings.iterations, settings)
+        let rows = every_nth(rows, MOST_POINTS);
+        let basis = (dimensions < rows.width()).then(|| directions(&rows, dimensions, settings.seed));
+        Self::fit_in(basis, &rows, settings.iterations, settings)
     }
 
-    fn fit_to(rows: &Matrix, dimensions: usize, iterations: usize, settings: FitSettings) -> Result<Self> {
-        let random = |part: u64| rng::stream(settings.seed, "photo docids", part);
-        let basis =
-            (dimensions < rows.width()).then(|| principal_directions(rows, dimensions, &mut random(0)));
+    fn fit_in(
+        basis: Option<Matrix>,
+        rows: &Matrix,
+        iterations: usize,
+        settings: FitSettings,
+    ) -> Result<Self> {
         let mut points = projected(basis.as_ref(), rows);
         if points.rows() <= MOST_MIXED {
-            points = with_mixed_points(&points, MIXED_ROUNDS, &mut random(1));
+            points = with_mixed_points(&points, MIXED_ROUNDS, &mut random(settings.seed, 1));
         }
-        let books = Codebooks::fit(&points, settings.codes_per_level, iterations, &mut random(2))?;
+        let books =
+            Codebooks::fit(&points, settings.codes_per_level, iterations, &mut random(settings.seed, 2))?;
         Ok(Self { basis, books })
     }
 
@@ -94,6 +99,15 @@ impl PhotoQuantiser {
     }
 }
 
+/// The first principal directions of rows.
+fn directions(rows: &Matrix, count: usize, seed: u64) -> Matrix {
+    principal_directions(rows, count, &mut random(seed, 0))
+}
+
+fn random(seed: u64, part: u64) -> rng::Rng {
+    rng::stream(seed, "photo docids", part)
+}
+
 /// The number of directions with the least error on photos that the codebooks have not seen.
 fn choose_dimensions(rows: &Matrix, settings: FitSettings) -> Result<usize> {
     let width = rows.width();
@@ -104,8 +118,12 @@ fn choose_dimensions(rows: &Matrix, settings: FitSettings) -> Result<usize> {
     let (held_out, seen): (Vec<usize>, Vec<usize>) = (0..rows.rows()).partition(|row| row % HELD_OUT == 0);
     let (held_out, seen) = (rows.select(&held_out), rows.select(&seen));
     let mut best = (f64::INFINITY, width);
-    for dimensions in DIMENSIONS.into_iter().filter(|&dimensions| dimensions < width).chain([width]) {
-        let fitted = PhotoQuantiser::fit_to(&seen, dimensions, TRIAL_ITERATIONS, settings)?;
+    let fewer: Vec<usize> = DIMENSIONS.into_iter().filter(|&dimensions| dimensions < width).collect();
+    let widest = fewer.last().map(|&widest| directions(&seen, widest, settings.seed));
+    for dimensions in fewer.into_iter().chain([width]) {
+        let first: Vec<usize> = (0..dimensions).collect();
+        let basis = widest.as_ref().filter(|_| dimensions < width).map(|widest| widest.select(&first));
+        let fitted = PhotoQuantiser::fit_in(basis, &seen, TRIAL_ITERATIONS, settings)?;
         let error = fitted.error(&held_out, settings.encode_beam);
         tracing::debug!("{dimensions} directions: error {error:.4} on held-out photos");
         if error < best.0 {

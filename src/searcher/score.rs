@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, dot};
 use crate::modality::Modality;
 use crate::model::candidate_table::Candidates;
-use crate::model::generative_model::{GenerativeModel, Queries, Scoring};
+use crate::model::generative_model::{GenerativeModel, Queries};
 use crate::model::grounded_logits::Books;
 use crate::model::lookahead::LookaheadTerms;
 use crate::store::scan::{Found, Tables};
@@ -68,30 +68,26 @@ impl TableScores<'_> {
                 let width = self.model.file.width;
                 let rows = Matrix::new(width, queries.iter().flat_map(|query| query.row.clone()).collect());
                 let rows = projected(self.model.basis.as_ref(), &rows);
-                Ok(rows.iter().map(|query| cosine_tables(books, query)).collect())
+                let levels = &self.model.file.codes_per_level;
+                Ok(rows.iter().map(|query| cosine_tables(books, query, levels)).collect())
             }
             _ => Err(Error::input("this store has neither codebooks nor a model; make it again")),
         }
     }
 
-    /// Adds the decoder's part δ to the docids that were found, if there is a decoder.
+    /// Adds the decoder's part δ to docids of a query, if there is a decoder.
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn with_decoder(&self, queries: &[AlignedQuery], found: Vec<Vec<Found>>) -> Result<Vec<Vec<Found>>> {
-        let Some(model) = &self.model.trained else { return Ok(found) };
-        let add = |(query, mut found): (&AlignedQuery, Vec<Found>)| {
-            if !found.is_empty() {
-                let codes = found.iter().map(|f| self.store.segment(f.segment).docid(f.docid));
-                let codes: Vec<Vec<u32>> = codes.collect::<Result<_>>()?;
-                let candidates = Candidates::of_codes(&[codes], None, &Device::Cpu)?;
-                let queries = model_queries(std::slice::from_ref(query))?;
-                let decoded = model.decoder_scores(&queries, &candidates)?.to_vec2::<f32>()?;
-                found.iter_mut().zip(&decoded[0]).for_each(|(found, delta)| found.score += delta);
-            }
-            Ok(found)
-        };
-        queries.iter().zip(found).map(add).collect()
+    pub fn with_decoder(&self, query: &AlignedQuery, mut found: Vec<Found>) -> Result<Vec<Found>> {
+        let Some(model) = self.model.trained.as_ref().filter(|_| !found.is_empty()) else { return Ok(found) };
+        let codes = found.iter().map(|f| self.store.segment(f.segment).docid(f.docid));
+        let codes: Vec<Vec<u32>> = codes.collect::<Result<_>>()?;
+        let candidates = Candidates::of_codes(&[codes], None, &Device::Cpu)?;
+        let queries = model_queries(std::slice::from_ref(query))?;
+        let decoded = model.decoder_scores(&queries, &candidates)?.to_vec2::<f32>()?;
+        found.iter_mut().zip(&decoded[0]).for_each(|(found, delta)| found.score += delta);
+        Ok(found)
     }
 }
 
@@ -104,10 +100,13 @@ fn tables_of(terms: &LookaheadTerms, query: usize, codes_per_level: &[usize]) ->
     Tables::new(codes_per_level.iter().enumerate().map(table).collect())
 }
 
-/// ⟨q, e⟩ for every code.
-fn cosine_tables(books: &Codebooks, query: &[f32]) -> Tables {
-    let products = |book: &Matrix| book.iter().map(|e| dot(query, e)).collect();
-    Tables::new(books.levels().iter().map(products).collect())
+/// ⟨q, e⟩ for every code, zero at a level without a codebook.
+fn cosine_tables(books: &Codebooks, query: &[f32], codes_per_level: &[usize]) -> Tables {
+    let table = |(level, &codes): (usize, &usize)| match books.levels().get(level) {
+        Some(book) => book.iter().map(|e| dot(query, e)).collect(),
+        None => vec![0.0; codes],
+    };
+    Tables::new(codes_per_level.iter().enumerate().map(table).collect())
 }
 
 /// The exact cosine on the scale of a docid's score.
@@ -116,15 +115,5 @@ pub fn exact(model: &StoredModel, query: &AlignedQuery, row: &[f32]) -> f32 {
     match &model.file.score {
         DocidScore::Cosine => cosine,
         DocidScore::Model(shape) => cosine / shape.temperature as f32,
-    }
-}
-
-/// Whether a model is searched by a beam: its score is no sum of look-ups.
-pub fn needs_beam(model: &StoredModel) -> bool {
-    match &model.file.score {
-        DocidScore::Cosine => false,
-        DocidScore::Model(shape) => {
-            shape.scoring != Scoring::Logit || shape.wildcard < 1.0 || !(shape.grounded || shape.plan)
-        }
     }
 }

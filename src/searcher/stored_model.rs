@@ -19,7 +19,7 @@ use crate::model::settings;
 use crate::nn::tensors;
 use crate::store::generation::FileRef;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the largest description, and of the largest file of numbers.
 const LARGEST: u64 = 1 << 24;
 const LARGEST_VECTORS: u64 = 1 << 34;
@@ -71,7 +71,9 @@ pub struct SearchDefaults {
     pub candidates: usize,
     /// First codes whose docids are scored; 0: all.
     pub probes: usize,
-    /// Share of the exact cosine in the final score, 0 to 1.
+    /// Whether the exact cosine takes part in the final score.
+    pub rerank: bool,
+    /// Its share, 0 to 1.
     pub rerank_weight: f32,
     /// Whether a photo query is embedded with its mirror image.
     pub mirrored: bool,
@@ -98,6 +100,18 @@ pub struct ModelFile {
     pub score: DocidScore,
     /// What a search does if the caller says nothing else.
     pub search: SearchDefaults,
+}
+
+/// The numbers of a store that are written.
+pub struct StoredNumbers<'a> {
+    /// The map of queries and images into the space of the codebooks.
+    pub align: &'a Alignment,
+    /// The codebooks, if docids have some.
+    pub codebooks: Option<&'a Codebooks>,
+    /// The directions that they describe, if not all numbers of an embedding.
+    pub basis: Option<&'a Matrix>,
+    /// The parameters of a trained model.
+    pub decoder: BTreeMap<String, Tensor>,
 }
 
 /// A description with its numbers, opened.
@@ -140,23 +154,16 @@ impl ModelFile {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(
-        &self,
-        folder: &Path,
-        number: u64,
-        align: &Alignment,
-        (codebooks, basis): (Option<&Codebooks>, Option<&Matrix>),
-        decoder: BTreeMap<String, Tensor>,
-    ) -> Result<(FileRef, FileRef)> {
+    pub fn write(&self, folder: &Path, number: u64, numbers: StoredNumbers) -> Result<(FileRef, FileRef)> {
+        let StoredNumbers { align, codebooks, basis, decoder } = numbers;
         let mut vectors = index_vectors::to_tensors(align, codebooks)?;
         if let Some(basis) = basis {
             vectors.insert(BASIS.to_owned(), tensors::from_matrix(basis, &Device::Cpu)?);
         }
         vectors.extend(decoder.into_iter().map(|(name, tensor)| (format!("{DECODER}{name}"), tensor)));
-        let path = folder.join("vectors");
-        let encoded = safetensors::serialize(&vectors, None)
-            .map_err(|error| Error::file(&path, format!("cannot be encoded: {error}")))?;
-        let vectors = FileRef::write(folder, format!("vectors-{number}.safetensors"), &encoded)?;
+        let name = format!("vectors-{number}.safetensors");
+        let encoded = tensors::encode(&folder.join(&name), &vectors)?;
+        let vectors = FileRef::write(folder, name, &encoded)?;
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::input(error.to_string()))?;
         Ok((FileRef::write(folder, format!("model-{number}.json"), &json)?, vectors))
     }
@@ -212,11 +219,8 @@ impl StoredModel {
                 "describes a model that its numbers do not fill; make the search store again",
             ));
         }
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu);
         let path = vectors.path(folder);
-        let tensors = tensors
-            .map_err(|error| Error::file(&path, format!("is not a whole safetensors file ({error})")))?;
-        Self::of(file, tensors.into_iter().collect(), path)
+        Self::of(file, tensors::decode(&path, &bytes)?, path)
     }
 
     fn of(file: ModelFile, mut tensors: BTreeMap<String, Tensor>, path: PathBuf) -> Result<Self> {
@@ -228,6 +232,14 @@ impl StoredModel {
         let book_width = file.dimensions.unwrap_or(file.width);
         let read = index_vectors::Vectors::of(tensors, path.clone(), file.width).with_books_of(book_width);
         let (align, codebooks) = read.into_parts(file.codebooks, file.adapter)?;
+        let fits = |(book, &codes): (&Matrix, &usize)| book.rows() == codes;
+        let books = codebooks.as_ref().map_or(&[][..], Codebooks::levels);
+        if books.len() > file.codes_per_level.len() || !books.iter().zip(&file.codes_per_level).all(fits) {
+            return Err(Error::file(
+                path,
+                "has codebooks that do not fit the docids; make the search store again",
+            ));
+        }
         let space = DocidSpace {
             query_width: file.width,
             codes_per_level: &file.codes_per_level,
@@ -256,7 +268,20 @@ fn take_basis(
     if (basis.rows(), basis.width()) == (dimensions, width) { Ok(basis) } else { Err(wrong()) }
 }
 
+impl DocidScore {
+    /// Whether docids are searched by a beam: their score is no sum of look-ups.
+    pub fn needs_beam(&self) -> bool {
+        matches!(self, Self::Model(shape) if shape.needs_beam())
+    }
+}
+
 impl ModelShape {
+    /// Whether this model's docids are searched by a beam: its steps are normalised or left out, or nothing of its score
+    /// is known before decoding.
+    pub fn needs_beam(&self) -> bool {
+        self.scoring != Scoring::Logit || self.wildcard < 1.0 || !(self.grounded || self.plan)
+    }
+
     /// The settings of a model that was trained with these sections.
     pub fn new(decoder: &settings::Decoder, scoring: Scoring, geometry: f64, wildcard: f64) -> Self {
         let settings::Decoder { width, layers, heads, memory, grounded, plan, temperature, .. } = *decoder;
@@ -296,7 +321,14 @@ mod tests {
             codebooks: 0,
             dimensions: None,
             score,
-            search: SearchDefaults { k: 1, candidates: 1, probes: 0, rerank_weight: 0.0, mirrored: false },
+            search: SearchDefaults {
+                k: 1,
+                candidates: 1,
+                probes: 0,
+                rerank: false,
+                rerank_weight: 0.0,
+                mirrored: false,
+            },
         };
         let model = || DocidScore::Model(ModelShape::new(&section, Scoring::Logit, 0.0, 1.0));
         assert!(file(8, 4, DocidScore::Cosine).fits(256) && !file(8, 4, DocidScore::Cosine).fits(255));

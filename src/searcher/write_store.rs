@@ -1,13 +1,13 @@
 //! From the parts of a run to its search store.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 
 use super::encoder_ref::EncoderRef;
 use super::score;
-use super::stored_model::{DocidScore, ModelFile, ModelShape, SearchDefaults, StoredModel};
+use super::stored_model::{DocidScore, ModelFile, ModelShape, SearchDefaults, StoredModel, StoredNumbers};
 use crate::data::photos::{Photo, PhotoHash};
 use crate::docid::Code;
 use crate::docid::rq::Codebooks;
@@ -20,7 +20,7 @@ use crate::model::candidate_table::fill_offsets;
 use crate::model::generative_model::{GenerativeModel, Queries};
 use crate::model::index_folder::DocidIndex;
 use crate::run_folder::RunFolder;
-use crate::store::generation::{Generation, SegmentRef};
+use crate::store::generation::{FileRef, Generation, SegmentRef};
 use crate::store::rows::RowKind;
 use crate::store::segment::ShortHash;
 use crate::store::write_segment::NewSegment;
@@ -37,8 +37,10 @@ pub struct RunParts<'a> {
     pub encoder: EncoderRef,
     /// What a search does by default.
     pub search: SearchDefaults,
+    /// Aligned rows of all images.
+    pub images: Matrix,
     /// What each image gets on top of its score; empty: nothing.
-    pub bonus: &'a [f32],
+    pub bonus: Vec<f32>,
     /// How embeddings are kept for re-ranking.
     pub rows: RowKind,
 }
@@ -54,25 +56,16 @@ impl RunParts<'_> {
     /// # Errors
     /// When the disk refuses.
     pub fn write(self, run: &RunFolder) -> Result<()> {
-        let folder = run.search();
-        // A damaged store is replaced like any other.
-        let number = Generation::read(&folder).ok().flatten().map_or(1, |current| current.number + 1);
         let score = match &self.trained {
             Some((_, shape)) => DocidScore::Model(shape.clone()),
             None => DocidScore::Cosine,
         };
-        let (align, books) = (&self.index.align, self.index.codebooks.as_ref());
-        let file = ModelFile::new(
-            self.encoder.clone(),
-            &self.index.into(),
-            self.index.meta.adapter,
-            score,
-            self.search.clone(),
-        );
-        let (model, vectors) = file.write(&folder, number, align, (books, None), self.decoder())?;
-        let segment = self.segment()?.write(&folder, format!("segment-{number}-0.bin"))?;
-        let segments = vec![SegmentRef { file: segment, removed: None }];
-        Generation::new(number, model, vectors, segments).publish(&folder)
+        let (index, decoder) = (self.index, self.decoder());
+        let (encoder, search) = (self.encoder.clone(), self.search.clone());
+        let file = ModelFile::new(encoder, &index.into(), index.meta.adapter, score, search);
+        let numbers =
+            StoredNumbers { align: &index.align, codebooks: index.codebooks.as_ref(), basis: None, decoder };
+        write_first(&run.search(), &file, numbers, &self.segment()?)
     }
 
     fn decoder(&self) -> BTreeMap<String, Tensor> {
@@ -80,7 +73,7 @@ impl RunParts<'_> {
         named.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
     }
 
-    fn segment(&self) -> Result<OwnedSegment> {
+    fn segment(self) -> Result<OwnedSegment> {
         let (corpus, index) = (&self.prepared.corpus, self.index);
         let all = index.docids.iter().chain(index.seconds.iter().map(|extra| &extra.docid));
         let codes: Vec<Code> = all.flat_map(|docid| docid.codes().to_vec()).collect();
@@ -89,12 +82,16 @@ impl RunParts<'_> {
         let trained = self.trained.as_ref().map(|(model, _)| &*model.generative);
         let geometry = self.trained.as_ref().map_or(0.0, |(_, shape)| shape.geometry);
         let (books, width) = (index.codebooks.as_ref(), self.prepared.embeddings.images.width());
-        let (mut constants, scales) =
-            constants(trained, geometry, books, &codes, index.docids.codes_per_level(), width)?;
+        let by_beam = self.trained.as_ref().is_some_and(|(_, shape)| shape.needs_beam());
+        let (mut constants, scales) = if by_beam {
+            // A beam adds the geometry step by step.
+            (vec![0.0; owners.len()], Vec::new())
+        } else {
+            constants(trained, geometry, books, &codes, index.docids.codes_per_level(), width)?
+        };
         for (constant, &owner) in constants.iter_mut().zip(&owners) {
             *constant += self.bonus.get(owner).copied().unwrap_or(0.0);
         }
-        let rows = self.prepared.embeddings.images.clone();
         let photos: Vec<Option<PathBuf>> =
             corpus.images().map(|image| corpus.photo(image).map(Photo::path)).collect();
         Ok(OwnedSegment {
@@ -103,7 +100,7 @@ impl RunParts<'_> {
             owners,
             constants,
             scales,
-            bonuses: self.bonus.to_vec(),
+            bonuses: self.bonus,
             names: corpus.images().map(|image| corpus.id(image).to_owned()).collect(),
             files: photos
                 .into_iter()
@@ -111,9 +108,26 @@ impl RunParts<'_> {
                 .collect(),
             folder: None,
             hashes: short_hashes(&self.prepared.photos),
-            rows: (index.align.apply(Modality::Image, &rows), self.rows),
+            rows: (self.images, self.rows),
         })
     }
+}
+
+/// Writes a store of one segment and makes it the one that is searched.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_first(
+    folder: &Path,
+    file: &ModelFile,
+    numbers: StoredNumbers,
+    segment: &OwnedSegment,
+) -> Result<()> {
+    // A damaged store is replaced like any other.
+    let number = Generation::read(folder).ok().flatten().map_or(1, |current| current.number + 1);
+    let (model, vectors) = file.write(folder, number, numbers)?;
+    let file = segment.write(folder, format!("segment-{number}-0.bin"))?;
+    Generation::new(number, model, vectors, vec![SegmentRef { file, removed: None }]).publish(folder)
 }
 
 /// The constants and scales of docids by a store's model: the part of their score that no query changes.
@@ -181,8 +195,12 @@ pub fn cosine_constants(books: &Codebooks, codes: &[Code], levels: usize) -> (Ve
 
 /// The hashes of photos as a store keeps them; none if a photo has none.
 pub fn short_hashes(hashes: &[Option<PhotoHash>]) -> Vec<ShortHash> {
-    let short = |hash: &Option<PhotoHash>| hash.map(|hash| std::array::from_fn(|byte| hash[byte]));
-    hashes.iter().map(short).collect::<Option<_>>().unwrap_or_default()
+    hashes.iter().map(|hash| hash.as_ref().map(short_hash)).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The start of a photo's hash.
+pub fn short_hash(hash: &PhotoHash) -> ShortHash {
+    std::array::from_fn(|byte| hash[byte])
 }
 
 /// The content of a segment.
@@ -216,7 +234,7 @@ impl OwnedSegment {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&self, folder: &std::path::Path, name: String) -> Result<crate::store::generation::FileRef> {
+    pub fn write(&self, folder: &Path, name: String) -> Result<FileRef> {
         let new = NewSegment {
             codes_per_level: &self.codes_per_level,
             codes: &self.codes,

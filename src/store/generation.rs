@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::file_io;
 
 const CURRENT: &str = "current.json";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the largest `current.json`.
 const LARGEST: u64 = 1 << 26;
 /// How the names of files begin and end that a store writes; numbers and dashes lie between.
@@ -87,6 +87,8 @@ pub struct Generation {
     version: u32,
     /// It grows by one with each change.
     pub number: u64,
+    /// Whether images were added or removed since the store was made.
+    pub edited: bool,
     /// How queries are embedded and scored.
     pub model: FileRef,
     /// Alignment, codebooks, decoder.
@@ -106,7 +108,14 @@ struct Current {
 impl Generation {
     /// A generation of these files.
     pub fn new(number: u64, model: FileRef, vectors: FileRef, segments: Vec<SegmentRef>) -> Self {
-        Self { version: VERSION, number, model, vectors, segments }
+        Self { version: VERSION, number, edited: false, model, vectors, segments }
+    }
+
+    /// The generation after this one: other images, the same model.
+    #[must_use]
+    pub fn next(&self, segments: Vec<SegmentRef>) -> Self {
+        let (model, vectors) = (self.model.clone(), self.vectors.clone());
+        Self { edited: true, ..Self::new(self.number + 1, model, vectors, segments) }
     }
 
     /// Whether a store lies in the folder.
@@ -206,7 +215,7 @@ mod tests {
         }
         let outside = Generation::new(
             1,
-            FileRef { name: "model-/../x".into(), ..file("model-1.json") },
+            FileRef { name: "model-/../x.json".into(), ..file("model-1.json") },
             file("vectors-1.x"),
             vec![],
         );

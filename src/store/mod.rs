@@ -3,11 +3,13 @@
 //! ```text
 //! RUN/search/
 //!   current.json        the generation that is searched: names the files below, with their hashes
-//!   model-HASH.json     how queries are embedded and scored; the encoder
-//!   model-HASH.safetensors   alignment, codebooks, decoder
-//!   segment-HASH.bin    images: names, docids in the order of the trie, constants, rows for re-ranking
-//!   removed-HASH.bin    which images of a segment were removed, a bit each
+//!   model-N.json        how queries are embedded and scored; the encoder
+//!   vectors-N.safetensors   alignment, codebooks, decoder
+//!   segment-N-I.bin     images: names, docids in the order of the trie, constants, rows for re-ranking
+//!   removed-N-I.bin     which images of a segment were removed, a bit each
 //! ```
+//!
+//! N is the number of the generation that wrote a file, I that of its segment.
 //!
 //! Files other than `current.json` never change: an addition or a removal writes new ones and then replaces
 //! `current.json` by one rename. Readers see the generation before or the one after, and a crash leaves one of the

@@ -23,7 +23,7 @@ pub struct Tables {
     first: Vec<f32>,
     /// What each code of a later level adds.
     later: Vec<Vec<f32>>,
-    /// The same where all levels have at most 256 codes.
+    /// The same, cut or filled to 256 codes: for segments whose codes are bytes.
     bytes: Vec<[f32; BYTE]>,
 }
 
@@ -95,10 +95,13 @@ impl ImageSet {
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// From the bytes of a set for this many images; `None` if there are fewer or more bytes.
+    /// From the bytes of a set for this many images; `None` if there are fewer or more bytes, or an image
+    /// that there is not.
     pub fn from_bytes(images: usize, bytes: &[u8]) -> Option<Self> {
+        let fits = bytes.len() == 8 * images.div_ceil(64);
         let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
-        (bytes.len() == 8 * images.div_ceil(64)).then(|| Self(words.collect()))
+        let set = fits.then(|| Self(words.collect()))?;
+        (images..64 * set.0.len()).all(|image| !set.contains(image)).then_some(set)
     }
 }
 
@@ -217,7 +220,7 @@ impl Scanned<'_> {
     fn scan_list(&self, first: usize, tables: &Tables, best: &mut Best) -> Result<()> {
         let docids = self.segment.list(first)?;
         let start = tables.first.get(first).copied().unwrap_or(0.0);
-        let levels = tables.later.len();
+        let levels = self.segment.head().later_levels();
         match self.segment.codes(docids.clone())? {
             Codes::One(codes) => match levels {
                 // Loops of a known length are unrolled; these are the levels that people use.
@@ -318,5 +321,78 @@ impl<'a, C> Iterator for ChunksOrNone<'a, C> {
         let (chunk, rest) = self.codes.split_at_checked(self.width)?;
         self.codes = rest;
         Some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Matrix;
+    use crate::store::rows::RowKind;
+    use crate::store::write_segment::NewSegment;
+    use rand::Rng as _;
+
+    /// A score, and the docid's place in the input.
+    fn brute_force(new: &NewSegment, tables: &[Vec<f32>]) -> Vec<f32> {
+        let levels = new.codes_per_level.len();
+        let of_docid = |(docid, codes): (usize, &[u32])| {
+            let sum: f32 = codes.iter().zip(tables).map(|(&code, table)| table[code as usize]).sum();
+            sum * new.scales.get(docid).copied().unwrap_or(1.0) + new.constants[docid]
+        };
+        new.codes.chunks(levels).enumerate().map(of_docid).collect()
+    }
+
+    #[test]
+    fn every_docid_has_the_score_of_its_own_codes() {
+        let mut rng = crate::rng::stream(1, "test", 0);
+        for sizes in [vec![9], vec![4, 3], vec![7; 8], vec![5; 12], vec![6, 6, 300], vec![3, 70_000]] {
+            let docids = 60;
+            let codes: Vec<u32> = (0..docids)
+                .flat_map(|_| sizes.iter().map(|&size| rng.random_range(0..size as u32)).collect::<Vec<_>>())
+                .collect();
+            let numbers = |rng: &mut crate::rng::Rng, count: usize| -> Vec<f32> {
+                (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+            };
+            let tables: Vec<Vec<f32>> = sizes.iter().map(|&size| numbers(&mut rng, size)).collect();
+            let (constants, scales) = (numbers(&mut rng, docids), numbers(&mut rng, docids));
+            let owners: Vec<usize> = (0..docids).map(|docid| docid / 2).collect();
+            let names: Vec<String> = (0..docids / 2).map(|image| format!("image {image}")).collect();
+            let new = NewSegment {
+                codes_per_level: &sizes,
+                codes: &codes,
+                owners: &owners,
+                constants: &constants,
+                scales: if sizes.len() % 2 == 0 { &scales } else { &[] },
+                bonuses: &[],
+                names: &names,
+                files: &[],
+                folder: None,
+                hashes: &[],
+                rows: None::<(&Matrix, RowKind)>,
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let file = new.write(folder.path(), "segment-1-0.bin".into()).unwrap();
+            let segment =
+                Segment::open(&file.path(folder.path()), &file.hash(folder.path()).unwrap()).unwrap();
+            let lists = Lists::of(&segment).unwrap();
+            let excluded = ImageSet::of(docids / 2, |image| segment.name(image).unwrap() == "image 3");
+            let mut best = Best::new(docids);
+            let scanned = Scanned { number: 0, segment: &segment, lists: &lists, excluded: &excluded };
+            scanned.scan(&Tables::new(tables.clone()), 0, &mut best).unwrap();
+            let found = best.into_sorted();
+            assert_eq!(found.len(), docids - 2, "{sizes:?}");
+            let expected = brute_force(&new, &tables);
+            for found in found {
+                let (name, own) = (
+                    segment.name(segment.owner(found.docid).unwrap()).unwrap(),
+                    segment.docid(found.docid).unwrap(),
+                );
+                let fits = |docid: &usize| {
+                    names[owners[*docid]] == name && own == codes[docid * sizes.len()..][..sizes.len()]
+                };
+                let mut same = (0..docids).filter(fits).map(|docid| (expected[docid] - found.score).abs());
+                assert!(same.any(|error| error < 1e-4), "{sizes:?}: {name} {own:?}");
+            }
+        }
     }
 }

@@ -31,14 +31,14 @@ const END: usize = 8 + 32 + 8;
 
 /// What the table says of a section.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Place {
+struct ByteRange {
     offset: u64,
     length: u64,
     /// Bytes of a block; the last one may be shorter.
     block: u64,
 }
 
-impl Place {
+impl ByteRange {
     fn blocks(&self) -> u64 {
         self.length.div_ceil(self.block)
     }
@@ -49,14 +49,14 @@ impl Place {
 struct Table<H> {
     /// What the writer says of the content.
     head: H,
-    sections: BTreeMap<String, Place>,
+    sections: BTreeMap<String, ByteRange>,
 }
 
 /// Writes sections one after the other.
 pub struct SectionWriter<'a> {
     out: &'a mut dyn Write,
     position: u64,
-    sections: BTreeMap<String, Place>,
+    sections: BTreeMap<String, ByteRange>,
     sums: Vec<u8>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> SectionWriter<'a> {
         if !pending.is_empty() {
             self.block(&pending)?;
         }
-        let place = Place { offset, length: self.position - offset, block: block as u64 };
+        let place = ByteRange { offset, length: self.position - offset, block: block as u64 };
         self.sections.insert(name.to_owned(), place);
         Ok(())
     }
@@ -124,14 +124,15 @@ impl<'a> SectionWriter<'a> {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; SUM] {
-    std::array::from_fn(|byte| blake3::hash(bytes).as_bytes()[byte])
+    let hash = blake3::hash(bytes);
+    std::array::from_fn(|byte| hash.as_bytes()[byte])
 }
 
 /// The sections of a mapped file that are not taken yet.
 pub struct Sections {
     map: Arc<Mmap>,
     path: Arc<Path>,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, ByteRange>,
     /// Where the checksums begin, in the order of the sections' names.
     sums: usize,
 }
@@ -165,7 +166,7 @@ impl Sections {
     /// # Errors
     /// When it is missing or has another length.
     pub fn get(&self, name: &str, length: Option<u64>) -> Result<Section> {
-        let fits = |place: &&Place| length.is_none_or(|length| length == place.length);
+        let fits = |place: &&ByteRange| length.is_none_or(|length| length == place.length);
         let place = self.places.get(name).filter(fits);
         let place = *place.ok_or_else(|| damaged(&self.path, &format!("its section {name} does not fit")))?;
         let before = self.places.range(..name.to_owned()).map(|(_, place)| place.blocks()).sum::<u64>();
@@ -192,7 +193,7 @@ fn table_of(bytes: &[u8], hash: &[u8; 32]) -> Option<Range<usize>> {
 }
 
 /// Where the checksums begin that end at `table`, if all sections lie before them.
-fn first_sum(sections: &BTreeMap<String, Place>, table: usize) -> Option<usize> {
+fn first_sum(sections: &BTreeMap<String, ByteRange>, table: usize) -> Option<usize> {
     let (mut blocks, mut last) = (0u64, 0u64);
     for place in sections.values() {
         if place.block == 0 || place.offset % ALIGNMENT != 0 || place.offset < last {
@@ -213,7 +214,7 @@ fn damaged(path: &Path, what: &str) -> Error {
 pub struct Section {
     map: Arc<Mmap>,
     path: Arc<Path>,
-    place: Place,
+    place: ByteRange,
     sums: usize,
     /// A bit for each block: whether it was verified.
     verified: Vec<AtomicU64>,

@@ -193,7 +193,11 @@ impl Segment {
             Codes::Two(codes) => codes.iter().map(|&code| code.into()).collect(),
             Codes::Four(codes) => codes.to_vec(),
         };
-        Ok([first].into_iter().chain(later).collect())
+        let codes: Vec<Code> = [first].into_iter().chain(later).collect();
+        if codes.iter().zip(&self.head.codes_per_level).all(|(&code, &codes)| (code as usize) < codes) {
+            return Ok(codes);
+        }
+        Err(Error::file(&self.path, format!("is damaged: docid {docid} has a code that there is not")))
     }
 
     /// The constants of a range of docids, if they have some.

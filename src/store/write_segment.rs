@@ -147,8 +147,9 @@ impl NewSegment<'_> {
         if self.files.is_empty() {
             return Ok(None);
         }
-        let file =
-            |&image: &usize| self.files[image].as_ref().map_or_else(String::new, |f| f.display().to_string());
+        // A file whose name is not UTF-8 is as one that is not known.
+        let known = |image: usize| self.files[image].as_ref().and_then(|file| file.to_str());
+        let file = |&image: &usize| known(image).unwrap_or_default().to_owned();
         let files: Vec<String> = order.images.iter().map(file).collect();
         check_text(path, files.iter().map(String::len))?;
         Ok(Some(files))

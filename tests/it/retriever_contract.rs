@@ -65,7 +65,8 @@ fn open(name: &'static str) -> Model {
     let space = trained(name);
     let (_, overrides) = VARIANTS.iter().find(|(variant, _)| *variant == name).unwrap();
     let wide = format!("search.beam={}", 2 * IMAGES); // an image may have two docids
-    let overrides = space.overrides(&[overrides, &[wide.as_str()][..]].concat());
+    // With wildcards a beam leaves terms out that an exhaustive search has.
+    let overrides = space.overrides(&[overrides, &[wide.as_str(), "search.wildcard=1"][..]].concat());
     let config = Config::load(&repository("configs/scenes.toml"), &overrides).unwrap();
     let (run, ctx) = (RunFolder::new(space.path("run")), Context::default());
     let prepared = Box::leak(Box::new(run_experiment::prepare_trained(&config, &run, &ctx).unwrap()));

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../../tests/it/fuzz/targets.rs"]
 mod targets;
 
-/// Bytes that a target may hold at once, beyond what it began with: the budget of a photo and a tenth.
+/// Bytes that the program may hold at once: the budget of a photo and a tenth.
 const BUDGET: usize = 564 << 20;
 
 /// Counts the bytes that are allocated, and ends the program when they are too many.

@@ -45,10 +45,10 @@ pub struct Index {
     #[arg(long)]
     force: bool,
     /// With --force, delete weights that do not fit the new index.
-    #[arg(long, requires = "force")]
+    #[arg(long, requires = "force", conflicts_with = "folder")]
     discard_weights: bool,
     /// Print the checks as JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "folder")]
     json: bool,
 }
 
@@ -73,12 +73,8 @@ impl Index {
         let printed = print(&made.meta.gates, self.json);
         let written = if fits { start.mark() } else { start.begin() };
         let written = written.and_then(|lock| Ok((index::write(&made, &prepared, &run.index())?, lock)));
-        let written = written.and_then(|_lock| {
-            if run.checkpoints().exists() {
-                return Ok(run_experiment::write_search_store(config, &prepared, &run)?);
-            }
-            Ok(run_experiment::write_untrained_store(config, &prepared, &made, &run)?)
-        });
+        let written = written
+            .and_then(|_lock| Ok(run_experiment::search_store::write(config, &prepared, Some(&made), &run)?));
         both(printed, written)
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::Index;
 use crate::cli::{context, print_stdout};
-use crate::config::Config;
+use crate::config::{Config, override_key};
 use crate::context::Context;
 use crate::data::encoder_folder;
 use crate::data::photo_list::PhotoList;
@@ -16,8 +16,9 @@ use crate::folder_marker::{FolderMarker, is_free};
 use crate::run_experiment::early_checks;
 use crate::run_folder::RunFolder;
 use crate::run_lock::RunLock;
+use crate::searcher::docid_shape;
 use crate::searcher::embedding_spread;
-use crate::searcher::encoder_ref::{EncoderRef, full_name};
+use crate::searcher::encoder_ref::{EncoderRef, MadeWith, full_name};
 use crate::searcher::index_photos::{EmbeddedPhotos, PhotoIndexSettings, hashes_of, write};
 use crate::searcher::stored_model::SearchDefaults;
 use crate::store::generation::Generation;
@@ -42,7 +43,10 @@ const MADE_BY: &str = "dsi index FOLDER";
 pub fn index(args: &Index, folder: &Path) -> Result<()> {
     let overrides = args.config.overrides();
     let config = checked(&overrides)?;
-    let folder = std::path::absolute(folder)?;
+    let Ok(folder) = folder.canonicalize() else { bail!("there is no folder {}", folder.display()) };
+    if folder.to_str().is_none() {
+        bail!("the name of {} is not UTF-8; give the folder another name", folder.display());
+    }
     let run = RunFolder::new(args.out.clone().unwrap_or_else(|| default_run(&folder)));
     early_checks::run_folder(&run)?;
     let _lock = RunLock::acquire(run.path(), "dsi index")?;
@@ -63,7 +67,7 @@ pub fn index(args: &Index, folder: &Path) -> Result<()> {
     if let Some(warning) = embedding_spread::warning(&embedded.rows) {
         tracing::warn!("{warning}");
     }
-    write(&embedded, Some(folder), source, &settings(&config, &overrides), &run)?;
+    write(&embedded, Some(folder), source, &settings(&config, &overrides, count), &run)?;
     print_stdout(format!(
         "{count} photos indexed; search them with\n  dsi search --run {} \"what they show\"\n",
         run.path().display()
@@ -72,18 +76,20 @@ pub fn index(args: &Index, folder: &Path) -> Result<()> {
 
 /// The configuration of these overrides, which may set only [`KEYS`].
 fn checked(overrides: &[String]) -> Result<Config> {
-    let key = |set: &String| set.split('=').next().unwrap_or_default().trim().to_owned();
     let allowed = |key: &str| KEYS.contains(&key) || matches!(key, "seed" | "device" | "data.on_bad_image");
-    if let Some(other) = overrides.iter().map(key).find(|key| !allowed(key)) {
+    if let Some(other) = overrides.iter().map(|set| override_key(set)).find(|key| !allowed(key)) {
         bail!("{other} says nothing about a folder of photos; --set takes {}", KEYS.join(", "));
     }
     Ok(Config::parse("", Path::new("--set"), overrides)?)
 }
 
-fn settings(config: &Config, overrides: &[String]) -> PhotoIndexSettings {
-    let given = overrides.iter().any(|set| set.starts_with("index.levels") || set.starts_with("index.codes"));
+fn settings(config: &Config, overrides: &[String], photos: usize) -> PhotoIndexSettings {
+    let given = |key: &str| overrides.iter().any(|set| override_key(set) == key);
+    let usual = docid_shape::codes_per_level(photos);
+    let levels = if given("index.levels") { config.index.levels } else { usual.len() };
+    let codes = if given("index.codes") { config.index.codes } else { usual[0] };
     PhotoIndexSettings {
-        codes_per_level: if given { config.index.sizes() } else { Vec::new() },
+        codes_per_level: vec![codes; levels],
         iterations: config.index.iterations,
         dimensions: 0,
         encode_beam: config.index.encode_beam,
@@ -93,6 +99,7 @@ fn settings(config: &Config, overrides: &[String]) -> PhotoIndexSettings {
             k: config.search.k,
             candidates: config.search.beam,
             probes: config.search.probes,
+            rerank: true,
             rerank_weight: 1.0,
             mirrored: false,
         },
@@ -111,9 +118,7 @@ fn require_free(run: &RunFolder, force: bool) -> Result<()> {
         bail!("{at} holds files that are no index of photos; choose another --out");
     }
     if Generation::exists(&run.search()) && !force {
-        bail!(
-            "{at} holds an index already: add photos with dsi add {at} FOLDER, or make it anew with --force"
-        );
+        bail!("{at} holds an index already; add photos with dsi add {at} FOLDER, or choose another --out");
     }
     Ok(())
 }
@@ -122,14 +127,8 @@ fn open_encoder(name: &str, config: &Config, ctx: &Context) -> Result<(ClipEncod
     let (path, revision) = (full_name(name), config.encoder.revision.clone());
     let folder = encoder_folder::find(path, &revision, ctx.progress)?;
     let encoder = ClipEncoder::open(&folder, config.encoder.batch, &ctx.device)?;
-    let source = EncoderRef::Clip {
-        path: path.to_owned(),
-        local: Path::new(path).is_dir(),
-        started_in: std::env::current_dir()?,
-        revision,
-        batch: config.encoder.batch,
-        fingerprint: encoder.fingerprint().to_owned(),
-    };
+    let made_with = MadeWith { batch: config.encoder.batch, fingerprint: encoder.fingerprint().to_owned() };
+    let source = EncoderRef::clip(path, &revision, made_with);
     Ok((encoder, source))
 }
 

@@ -23,7 +23,7 @@ pub fn print(explanation: &Explanation, args: &Search) -> Result<()> {
     table.push(["all look-ups".into(), format!("{known:.3}"), format!("{known_rank} of {docids}")]);
     table.push(["decoder".into(), number(decoder), String::new()]);
     table.push(["exact cosine".into(), number(exact), String::new()]);
-    let missed = || format!("not among the best {candidates} by look-ups");
+    let missed = || format!("not among the {candidates} candidates");
     table.push([
         "in the list".into(),
         format!("{score:.3}"),

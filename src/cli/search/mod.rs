@@ -8,7 +8,7 @@ mod print;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
@@ -62,7 +62,7 @@ pub struct Search {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["queries", "duplicates"])]
     explain: Option<String>,
     /// List pairs of images that are nearly the same: whose embeddings have at least this cosine [0.98 if not given].
-    #[arg(long, value_name = "COSINE", num_args = 0..=1, default_missing_value = "0.98")]
+    #[arg(long, value_name = "COSINE", num_args = 0..=1, default_missing_value = "0.98", conflicts_with_all = ["and", "not", "only", "skip", "k"])]
     duplicates: Option<f32>,
     /// The run folder that `dsi train` or `dsi index` made.
     #[arg(long, value_name = "RUN", value_parser = path_argument())]
@@ -87,7 +87,11 @@ impl Search {
     pub fn run(self) -> Result<()> {
         self.tables.check(&print::columns())?;
         let has_store = Generation::exists(&RunFolder::new(&self.run).search());
-        if self.retriever.is_none() && (has_store || !self.is_simple()) && of_store::takes(&self.set) {
+        let by_store = self.retriever.is_none() && (has_store || !self.is_simple());
+        if by_store && !of_store::takes(&self.set) && !self.is_simple() {
+            bail!("the search store of a run takes these keys only: {}", of_store::KEYS.join(", "));
+        }
+        if by_store && of_store::takes(&self.set) {
             let run = RunFolder::new(&self.run);
             if run.config().exists() {
                 // The store would answer as the run was made, and not as the edited file says.

@@ -4,33 +4,31 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use glob::Pattern;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Search, duplicates, explain, print};
 use crate::cli::print_stdout;
-use crate::config::Config;
+use crate::config::{Config, override_key};
 use crate::data::npy;
 use crate::file_io;
 use crate::output;
+use crate::searcher::name_pattern::NamePattern;
 use crate::searcher::{Hit, Page, Query, Searcher};
 
 /// The keys that a store can be searched with.
-const KEYS: [&str; 6] =
+pub const KEYS: [&str; 6] =
     ["encoder.path", "search.k", "search.beam", "search.probes", "search.rerank", "search.rerank_weight"];
 /// Queries of `--queries` that are answered at once.
 const BATCH: usize = 256;
+/// Bytes of `--queries` that are read at once.
+const READ_AT_ONCE: usize = 1 << 16;
 /// Bytes of a line of `--queries` at most.
 const LONGEST_LINE: u64 = 1 << 20;
 
 /// Whether a store can be searched with these overrides.
 pub fn takes(set: &[String]) -> bool {
-    set.iter().all(|set| KEYS.contains(&key(set)))
-}
-
-fn key(set: &str) -> &str {
-    set.split('=').next().unwrap_or_default().trim()
+    set.iter().all(|set| KEYS.contains(&override_key(set)))
 }
 
 /// Answers the query or the queries of the arguments.
@@ -39,7 +37,7 @@ pub fn search(args: &Search) -> Result<()> {
     let overrides = args.overrides();
     let searcher = overridden(searcher, &overrides)?;
     let k = searcher.defaults().k;
-    let pattern = args.only.as_deref().map(Pattern::new).transpose().context("--only is no pattern")?;
+    let pattern = args.only.as_deref().map(NamePattern::new);
     let page = Page { k, skip: args.skip, pattern };
     if let Some(path) = &args.queries {
         return answer_lines(&searcher, path, &page);
@@ -48,7 +46,10 @@ pub fn search(args: &Search) -> Result<()> {
         return duplicates::print(&searcher, cosine, args);
     }
     let queries = queries(args)?;
-    if let (Some(name), [query]) = (&args.explain, &queries[..]) {
+    if let Some(name) = &args.explain {
+        let [query] = &queries[..] else {
+            bail!("--explain takes one query, and the file has {}", queries.len())
+        };
         return explain::print(&searcher.explain(query, name)?, args);
     }
     let lists = searcher.pages(&queries, &page)?;
@@ -62,17 +63,17 @@ pub fn search(args: &Search) -> Result<()> {
 /// The searcher with the defaults that these overrides set.
 fn overridden(searcher: Searcher, overrides: &[String]) -> Result<Searcher> {
     let config = Config::parse("", Path::new("--set"), overrides)?;
-    let moved = overrides.iter().any(|set| key(set) == "encoder.path");
+    let moved = overrides.iter().any(|set| override_key(set) == "encoder.path");
     let searcher = if moved { searcher.with_encoder_in(&config.encoder.path) } else { searcher };
     let config = config.search;
     let mut defaults = searcher.defaults().clone();
     for set in overrides {
-        match key(set) {
+        match override_key(set) {
             "search.k" => defaults.k = config.k,
             "search.beam" => defaults.candidates = config.beam,
             "search.probes" => defaults.probes = config.probes,
             "search.rerank_weight" => defaults.rerank_weight = config.rerank_weight as f32,
-            "search.rerank" if !config.rerank => defaults.rerank_weight = 0.0,
+            "search.rerank" => defaults.rerank = config.rerank,
             _ => {}
         }
     }
@@ -123,36 +124,65 @@ struct Line {
     like: Option<String>,
 }
 
-/// Answers queries line by line, batch by batch.
+/// A query of `--queries`: its line, the name of the answer, and what is searched for.
+type NumberedQuery = (usize, Value, Query);
+
+/// Answers queries line by line, batch by batch: as many at once as there are to be read.
 fn answer_lines(searcher: &Searcher, path: &Path, page: &Page) -> Result<()> {
     let input: Box<dyn Read> = if path == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
         Box::new(file_io::open_regular(path)?)
     };
-    let mut lines = BufReader::new(input);
+    let mut lines = BufReader::with_capacity(READ_AT_ONCE, input);
     let mut number = 0;
     loop {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH {
-            let mut line = String::new();
+        let mut batch: Vec<NumberedQuery> = Vec::new();
+        while batch.len() < BATCH && (batch.is_empty() || lines.buffer().contains(&b'\n')) {
             number += 1;
-            let at = || format!("{}, line {number}", path.display());
-            if (&mut lines).take(LONGEST_LINE).read_line(&mut line).with_context(at)? == 0 {
-                break;
+            match read_line(&mut lines, number).with_context(|| at(path, number))? {
+                Some(Some(query)) => batch.push(query),
+                Some(None) => {}
+                None if batch.is_empty() => return Ok(()),
+                None => break,
             }
-            if !line.trim().is_empty() {
-                batch.push(parse(line.trim(), number).with_context(at)?);
-            }
         }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let (ids, queries): (Vec<Value>, Vec<Query>) = batch.into_iter().unzip();
-        for (id, hits) in ids.iter().zip(searcher.pages(&queries, page)?) {
-            print_line(id, &hits)?;
-        }
+        answer(searcher, path, page, &batch)?;
     }
+}
+
+fn at(path: &Path, number: usize) -> String {
+    format!("{}, line {number}", path.display())
+}
+
+/// The query of the next line; inside, `None` for a blank line; outside, at the end.
+fn read_line(lines: &mut impl BufRead, number: usize) -> Result<Option<Option<NumberedQuery>>> {
+    let mut line = String::new();
+    if lines.take(LONGEST_LINE + 1).read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.len() as u64 > LONGEST_LINE {
+        bail!("is longer than the {LONGEST_LINE} bytes allowed here");
+    }
+    let line = line.trim();
+    if line.is_empty() {
+        return Ok(Some(None));
+    }
+    let (id, query) = parse(line, number)?;
+    Ok(Some(Some((number, id, query))))
+}
+
+/// Prints the answers of a batch. If a query fails, those before it are printed, and the error names its line.
+fn answer(searcher: &Searcher, path: &Path, page: &Page, batch: &[NumberedQuery]) -> Result<()> {
+    let queries: Vec<Query> = batch.iter().map(|(_, _, query)| query.clone()).collect();
+    if let Ok(lists) = searcher.pages(&queries, page) {
+        return batch.iter().zip(lists).try_for_each(|((_, id, _), hits)| print_line(id, &hits));
+    }
+    for (number, id, query) in batch {
+        let lists = searcher.pages(std::slice::from_ref(query), page).with_context(|| at(path, *number))?;
+        lists.iter().try_for_each(|hits| print_line(id, hits))?;
+    }
+    Ok(())
 }
 
 /// A caption, or an object.

@@ -19,7 +19,7 @@ pub(super) fn decode(bytes: &[u8], admit: Admit) -> Result<RgbImage, Fault> {
     let area = usize::from(frame.width) * usize::from(frame.height);
     // A colour profile or texts before the frame are copies of parts of the file.
     admit(size, 3 * u64::from(size.0) * u64::from(size.1) + area as u64 + bytes.len() as u64)?;
-    let palette = Palette(decoder.palette().map_or_else(|_| Vec::new(), <[u8]>::to_vec));
+    let palette = Palette::new(decoder.palette().map_or_else(|_| Vec::new(), <[u8]>::to_vec));
     let mut numbers = vec![0; area];
     if area > 0 {
         decoder.read_into_buffer(&mut numbers).map_err(words)?;
@@ -54,20 +54,26 @@ fn paint(photo: &mut RgbImage, frame: &Frame, numbers: &[u8], palette: &Palette)
     }
 }
 
-/// Red, green and blue of each number.
-struct Palette(Vec<u8>);
+/// The colours of a frame.
+struct Palette {
+    /// Red, green and blue of each number.
+    colours: Vec<u8>,
+    /// Whether each colour is the grey of its number.
+    is_grey: bool,
+}
 
 impl Palette {
-    /// A number beyond the palette is black, or the next level of grey of a palette of such levels.
-    fn colour(&self, number: u8) -> Rgb<u8> {
-        let colour = self.0.chunks_exact(3).nth(usize::from(number));
-        let beyond = || if self.is_grey() { [number; 3] } else { [0; 3] };
-        Rgb(colour.and_then(|colour| colour.try_into().ok()).unwrap_or_else(beyond))
+    fn new(colours: Vec<u8>) -> Self {
+        let is_grey =
+            (0..=u8::MAX).zip(colours.chunks_exact(3)).all(|(number, colour)| colour == [number; 3]);
+        Self { colours, is_grey }
     }
 
-    /// Whether each colour is the grey of its number.
-    fn is_grey(&self) -> bool {
-        (0..=u8::MAX).zip(self.0.chunks_exact(3)).all(|(number, colour)| colour == [number; 3])
+    /// A number beyond the palette is black, or the next level of grey of a palette of such levels.
+    fn colour(&self, number: u8) -> Rgb<u8> {
+        let colour = self.colours.chunks_exact(3).nth(usize::from(number));
+        let beyond = || if self.is_grey { [number; 3] } else { [0; 3] };
+        Rgb(colour.and_then(|colour| colour.try_into().ok()).unwrap_or_else(beyond))
     }
 }
 

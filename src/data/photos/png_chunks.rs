@@ -160,10 +160,13 @@ impl<'a> Chunk<'a> {
 
     /// Whether the checksum is right. For small chunks: this is not fast.
     fn is_intact(&self) -> bool {
+        if self.content.len() > 1024 {
+            return false;
+        }
         let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
         let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), step);
         let crc = !self.name.iter().chain(self.content).fold(!0, byte);
-        self.content.len() <= 1024 && self.checksum == crc.to_be_bytes()
+        self.checksum == crc.to_be_bytes()
     }
 }
 

@@ -61,10 +61,9 @@ fn broken(path: &Path, entries: usize, error: &io::Error) -> Error {
             format!("is damaged behind entry {entries} and cannot be read further: {error}"),
         );
     }
-    let mut head = Vec::new();
-    let is_read = file_io::open_regular(path).is_ok_and(|file| file.take(512).read_to_end(&mut head).is_ok());
+    let head = file_io::head(path);
     let is_tar = head.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"));
-    match known_heads::describe(&head).filter(|_| is_read && !is_tar) {
+    match known_heads::describe(&head).filter(|_| !is_tar) {
         Some(what) => Error::file(path, what),
         None => Error::file(path, format!("is not a tar archive that can be read: {error}")),
     }

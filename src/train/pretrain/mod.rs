@@ -47,7 +47,7 @@ pub fn require(corpus: &Corpus) -> Result<()> {
 }
 
 /// Trains on the train split of the corpus and writes the best checkpoint, by val recall, to `pretrain.out`
-/// in transformers' layout.
+/// in transformers' layout. `before_writing` runs before the first file of the model: what a crash leaves is known then.
 ///
 /// # Errors
 /// [`Error::Stopped`] after a requested stop; otherwise what the data, the disk or the training reports.
@@ -56,6 +56,7 @@ pub fn pretrain(
     corpus: &Corpus,
     run: &RunFolder,
     resume: bool,
+    before_writing: &dyn Fn() -> Result<()>,
     ctx: &Context,
 ) -> Result<()> {
     let section = settings.section;
@@ -69,6 +70,7 @@ pub fn pretrain(
     let (train, val) = (examples(Split::Train)?, examples(Split::Val)?);
     let mut task = ContrastiveTask::new(encoder, train, val, section, settings.seed);
     engine::train(&mut task, plan(section), run, resume, ctx)?;
+    before_writing()?;
     task.write_best(run, Path::new(&section.out))
 }
 

@@ -191,6 +191,13 @@ fn lost_and_replaced_photos_are_reported() {
     ] {
         assert!(after.stderr.contains(part), "{part}: {after}");
     }
+    let cache = std::path::Path::new(&space.folders()[1]["encoder.cache=".len()..]).to_owned();
+    fs::rename(&cache, space.path("kept")).unwrap();
+    fs::remove_dir_all(space.path("run/cache")).ok();
+    search().refused(&["scene-00000", "its embedding is in no cache"]);
+    fs::remove_dir_all(space.path("run/cache")).ok();
+    fs::rename(space.path("kept"), &cache).unwrap();
+    assert_eq!(search().succeeded().stdout, before.stdout);
 }
 
 fn an_edited_configuration_is_refused() {

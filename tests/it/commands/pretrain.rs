@@ -132,7 +132,7 @@ fn tune(config: &Config, corpus: &Corpus, run: &RunFolder, resume: bool, stop: b
     }
     let settings =
         Pretraining { section: &config.pretrain, seed: config.seed, on_bad: config.data.on_bad_image };
-    pretrain(&settings, corpus, run, resume, &Context { stop: wish, ..Context::default() })
+    pretrain(&settings, corpus, run, resume, &|| Ok(()), &Context { stop: wish, ..Context::default() })
 }
 
 fn pretraining_stopped_after_every_step_ends_as_an_unbroken_one() {

@@ -123,7 +123,7 @@ fn pretraining(space: &Space, case: u64, images: [usize; 3], mut config: Config)
     early_checks::pretraining(&config, &corpus)?;
     let run = RunFolder::new(space.path(&format!("pretrain-{case}")));
     let settings = Pretraining { section: &config.pretrain, seed: 0, on_bad: config.data.on_bad_image };
-    pretrain(&settings, &corpus, &run, false, &Context::default())
+    pretrain(&settings, &corpus, &run, false, &|| Ok(()), &Context::default())
 }
 
 fn every_pretraining_ends_or_is_refused_in_words() {

@@ -13,6 +13,8 @@ tests! {
     odd_changes_are_refused_and_change_nothing,
     a_photo_is_added_to_a_trained_run,
     a_killed_addition_leaves_the_one_before_or_after,
+    names_are_names_before_they_are_patterns,
+    photos_are_known_by_whatever_path,
 }
 
 fn add(space: &Space, paths: &[&str]) -> Outcome {
@@ -101,3 +103,33 @@ fn a_killed_addition_leaves_the_one_before_or_after() {
     assert!(added.stdout.contains("24 were there") || added.stdout.contains("16 images added"), "{added}");
     assert_eq!(count(), 24);
 }
+
+fn names_are_names_before_they_are_patterns() {
+    let space = with_photos(0, 1);
+    for (scene, name) in [(1, "a[1].png"), (2, "a1.png"), (3, "b?.png"), (4, "bc.png")] {
+        fs::copy(photo(scene), space.path("photos").join(name)).unwrap();
+    }
+    index(&space, &[]).succeeded();
+    let remove = |name: &str| space.run("remove").args(["run", name]).output().succeeded().stdout;
+    assert!(remove("a[1].png").contains("1 images removed"));
+    assert!(remove("b?.png").contains("1 images removed"));
+    let left = images(&search(&space, &["a cube", "-k", "9"]));
+    assert!(["a1.png", "bc.png"].iter().all(|name| left.contains(&(*name).to_owned())), "{left:?}");
+    assert!(remove("b?.png").contains("1 images removed"), "now a pattern");
+}
+
+#[cfg(unix)]
+fn photos_are_known_by_whatever_path() {
+    let space = with_photos(0, 4);
+    std::os::unix::fs::symlink(space.path("photos"), space.path("link")).unwrap();
+    index(&space, &[]).succeeded();
+    for path in ["link", "./photos/../photos", "link/even", "photos/../link/even/0.png"] {
+        let added = add(&space, &[path]).succeeded();
+        assert!(added.stdout.contains("0 images added, 0 replaced"), "{path}: {added}");
+    }
+    fs::copy(photo(9), space.path("photos/even/0.png")).unwrap();
+    assert!(add(&space, &["link/even"]).succeeded().stdout.contains("0 images added, 1 replaced"));
+}
+
+#[cfg(not(unix))]
+fn photos_are_known_by_whatever_path() {}

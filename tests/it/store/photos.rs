@@ -48,9 +48,11 @@ fn an_interrupted_index_takes_up_its_cache() {
     index(&space, &[]).succeeded();
     let first = hits(&search(&space, &["a cube"]));
     fs::remove_dir_all(space.path("run/search")).unwrap();
+    let cached = crate::fixture::contents(&space.path("run/cache"));
     index(&space, &[]).succeeded();
+    assert_eq!(crate::fixture::contents(&space.path("run/cache")), cached, "nothing is embedded twice");
     assert_eq!(hits(&search(&space, &["a cube"])), first);
-    index(&space, &[]).refused(&["holds an index already", "dsi add"]);
+    index(&space, &[]).refused(&["holds an index already", "dsi add", "another --out"]);
     index(&space, &["--force"]).succeeded();
     assert_eq!(hits(&search(&space, &["a cube"])), first);
 }
@@ -67,10 +69,18 @@ fn a_folder_is_not_indexed_over_something_else() {
         ["photos", "--out", trained.to_str().unwrap(), "--force", "--encoder", encoder.to_str().unwrap()];
     space.run("index").args(args).output().refused(&["choose another --out"]);
     assert_eq!(crate::fixture::contents(&trained), before);
+    let indexed = with_photos(0, 2);
+    index(&indexed, &[]).succeeded();
+    let before = crate::fixture::contents(&indexed.path("run"));
+    for more in [&[][..], &["--force"], &["--resume"]] {
+        let training = indexed.dsi::<&str>("train", &[]).out("run").args(more).output();
+        training.refused(&["run holds an index of photos; choose another --out"]);
+    }
+    assert_eq!(crate::fixture::contents(&indexed.path("run")), before);
     let empty = Space::new();
     empty.write("photos/notes.txt", "no photo");
     index(&empty, &[]).refused(&["holds no photos"]);
-    index(&Space::new(), &[]).refused(&["photos", "is no folder"]);
+    index(&Space::new(), &[]).refused(&["photos", "there is no folder"]);
     index(&with_photos(0, 2), &["--set", "train.steps=3"])
         .refused(&["train.steps says nothing about a folder of photos"]);
 }
